@@ -1,0 +1,110 @@
+"""Typed values from the environment. A malformed value stops the start and names its variable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+
+
+def env_str(name: str, default: str = "") -> str:
+    return os.environ.get(name, default)
+
+
+def env_bool(name: str, default: bool) -> bool:
+    value = os.environ.get(name)
+    if value is None:
+        return default
+    if value.lower() in _TRUE:
+        return True
+    if value.lower() in _FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
+
+
+def env_int(name: str, default: int) -> int:
+    value = os.environ.get(name)
+    if value is None or value == "":
+        return default
+    try:
+        return int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
+
+
+def env_list(name: str, default: list[str]) -> list[str]:
+    value = os.environ.get(name)
+    if value is None:
+        return default
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def env_choice(name: str, choices: tuple[str, ...], default: str) -> str:
+    value = os.environ.get(name, default)
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+    return value
+
+
+def env_secret(name: str, default: str = "") -> str:
+    """The value of NAME, or the content of the file that NAME_FILE names (for secrets mounted as files)."""
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return os.environ.get(name, default)
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error.strerror}.") from None
+
+
+def env_database(name: str, default_sqlite: Path) -> dict[str, object]:
+    """Django's database settings from a URL: postgresql://user:password@host:port/name or sqlite:///path."""
+    url = env_secret(name)
+    if not url:
+        return _sqlite(default_sqlite)
+    parts = urlsplit(url)
+    if parts.scheme in ("postgres", "postgresql"):
+        return _postgresql(parts.hostname, parts.port, parts.path, parts.username, parts.password, parts.query)
+    if parts.scheme == "sqlite":
+        return _sqlite(Path(unquote(parts.path)))
+    raise ImproperlyConfigured(f"{name} must start with postgresql:// or sqlite:///.")
+
+
+def _sqlite(path: Path) -> dict[str, object]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(path),
+        # Kept connections: closing the last one checkpoints the whole WAL (docs/architecture.md, 1).
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 10,
+            # Loss of power may not take an acknowledged edit: FULL, not NORMAL.
+            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA foreign_keys=ON;",
+        },
+        # Threads must see one database: a file, never :memory:.
+        "TEST": {"NAME": str(path.parent / f"test-{os.getpid()}.sqlite3")},
+    }
+
+
+def _postgresql(
+    host: str | None, port: int | None, path: str, user: str | None, password: str | None, query: str
+) -> dict[str, object]:
+    options: dict[str, object] = {"pool": {"min_size": 1, "max_size": 12, "timeout": 10}}
+    options |= dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(path.lstrip("/")),
+        "USER": unquote(user or ""),
+        "PASSWORD": unquote(password or ""),
+        "HOST": unquote(host or ""),
+        "PORT": str(port or ""),
+        "CONN_MAX_AGE": 0,  # the pool keeps connections; Django refuses both
+        "OPTIONS": options,
+    }

@@ -1,0 +1,258 @@
+"""Settings: wiring only, every value from the environment, with defaults that run on a fresh clone.
+
+README.md lists each variable. A malformed value stops the start; bad combinations are system checks
+(notebooks_app/checks.py) with a hint.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.csp import CSP
+
+from notebook_project.env import (
+    env_bool,
+    env_choice,
+    env_database,
+    env_int,
+    env_list,
+    env_secret,
+    env_str,
+)
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+# Everything the server writes: database, output files, kernels' work folders, its own secret key.
+DATA_DIR = Path(env_str("RILLBOOK_DATA_DIR", str(BASE_DIR / ".data"))).resolve()
+
+# --- Mode -----------------------------------------------------------------------------------------------------
+RILLBOOK_MODE = env_choice("RILLBOOK_MODE", ("single", "multi"), "single")
+DEBUG = env_bool("DEBUG", False)
+SIGNUP_OPEN = env_bool("SIGNUP_OPEN", RILLBOOK_MODE == "multi")
+
+
+def _secret_key() -> str:
+    """The SECRET_KEY of the environment; in single mode one made at the first start and kept in the data folder."""
+    key = env_secret("SECRET_KEY")
+    if key:
+        return key
+    if RILLBOOK_MODE == "multi":
+        raise ImproperlyConfigured("SECRET_KEY (or SECRET_KEY_FILE) must be set in multi mode.")
+    path = DATA_DIR / "secret_key"
+    if not path.exists():
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(48), encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
+
+
+SECRET_KEY = _secret_key()
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", [])
+# Browsers' origins (scheme://host:port) that may open a socket, besides the page's own.
+SOCKET_ORIGINS = env_list("SOCKET_ORIGINS", CSRF_TRUSTED_ORIGINS)
+
+# --- Applications ---------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "allauth",
+    "allauth.account",
+    "notebooks_app",
+    "kernels_app",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+
+ROOT_URLCONF = "notebook_project.urls"
+ASGI_APPLICATION = "notebook_project.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.csp",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "notebooks_app.context.product",
+            ],
+        },
+    },
+]
+
+# --- Database and channel layer -------------------------------------------------------------------------------
+DATABASES = {"default": env_database("DATABASE_URL", DATA_DIR / "rillbook.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env_secret("REDIS_URL")
+CHANNEL_LAYERS = {
+    "default": (
+        {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+        if REDIS_URL
+        else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    )
+}
+
+# --- Accounts -------------------------------------------------------------------------------------------------
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_ADAPTER = "notebooks_app.accounts.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = env_choice("ACCOUNT_EMAIL_VERIFICATION", ("none", "optional", "mandatory"), "none")
+ACCOUNT_LOGOUT_ON_GET = False
+EMAIL_BACKEND = env_str("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+
+# --- Security -------------------------------------------------------------------------------------------------
+HTTPS = env_bool("HTTPS", RILLBOOK_MODE == "multi" and not DEBUG)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_NAME = "__Host-rillbook" if HTTPS else "rillbook"
+CSRF_COOKIE_NAME = "__Host-rillbook-csrf" if HTTPS else "rillbook-csrf"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_SSL_REDIRECT = HTTPS and env_bool("SSL_REDIRECT", True)
+SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31_536_000 if HTTPS else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+if env_bool("BEHIND_PROXY", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CSP = {
+    "default-src": [CSP.NONE],
+    "script-src": [CSP.SELF, CSP.NONCE],
+    "style-src": [CSP.SELF, CSP.NONCE],
+    "img-src": [CSP.SELF, "data:", "blob:"],
+    "font-src": [CSP.SELF],
+    "connect-src": [CSP.SELF],
+    "frame-src": [CSP.SELF],
+    "form-action": [CSP.SELF],
+    "base-uri": [CSP.NONE],
+    "frame-ancestors": [CSP.NONE],
+    "object-src": [CSP.NONE],
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("UPLOAD_MAX_BYTES", 64 * 1024 * 1024)
+FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# Keys that encrypt connections: base64 of 32 bytes each, the first encrypts, all decrypt. Empty: derived from SECRET_KEY.
+CONNECTION_KEYS = [key for key in env_secret("CONNECTION_KEYS").split(",") if key]
+
+# --- Files ----------------------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+OUTPUTS_BUCKET = env_str("OUTPUTS_BUCKET")
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": DATA_DIR / "files"},
+    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "outputs": (
+        {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": {
+                "bucket_name": OUTPUTS_BUCKET,
+                "endpoint_url": env_str("OUTPUTS_ENDPOINT_URL") or None,
+                "region_name": env_str("OUTPUTS_REGION") or None,
+                "querystring_expire": env_int("OUTPUTS_URL_SECONDS", 300),
+                "default_acl": None,
+                "file_overwrite": True,  # keys name their content
+            },
+        }
+        if OUTPUTS_BUCKET
+        else {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": DATA_DIR / "outputs", "base_url": None},
+        }
+    ),
+}
+
+# --- Limits ---------------------------------------------------------------------------------------------------
+SOURCE_MAX_BYTES = env_int("SOURCE_MAX_BYTES", 16 * 1024 * 1024)
+ANALYSIS_MAX_BYTES = env_int("ANALYSIS_MAX_BYTES", 512 * 1024)
+NAME_MAX_LENGTH = 200
+NOTEBOOK_MAX_CELLS = env_int("NOTEBOOK_MAX_CELLS", 20_000)
+OUTPUT_INLINE_LIMIT = env_int("OUTPUT_INLINE_LIMIT", 64 * 1024)
+OUTPUT_CELL_MAX_BYTES = env_int("OUTPUT_CELL_MAX_BYTES", 64 * 1024 * 1024)
+
+# --- Kernels --------------------------------------------------------------------------------------------------
+KERNEL_HOST = env_str("KERNEL_HOST", "kernels_app.hosts.local.LocalKernelHost")
+KERNEL_PYTHON = env_str("KERNEL_PYTHON")  # empty: the server's own interpreter
+KERNEL_SANDBOX = env_choice("KERNEL_SANDBOX", ("auto", "bubblewrap", "none"), "auto")
+KERNEL_POOL_SIZE = env_int("KERNEL_POOL_SIZE", 1)
+KERNEL_MEMORY_BYTES = env_int("KERNEL_MEMORY_BYTES", 2 * 1024**3)
+KERNEL_NETWORK = env_bool("KERNEL_NETWORK", False)
+KERNEL_WORK_DIR = DATA_DIR / "work"
+SAMPLE_DATABASE = DATA_DIR / "sample" / "sample.duckdb"
+LEASE_SECONDS = 8
+LEASE_LOST_KILL_S = env_int("LEASE_LOST_KILL_S", 300)
+SQL_ROW_CAP = env_int("SQL_ROW_CAP", 10_000)
+SQL_TIMEOUT_S = env_int("SQL_TIMEOUT_S", 60)
+
+# --- API ------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["notebooks_app.access.TokenAuthentication", "notebooks_app.access.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["notebooks_app.parsers.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "notebooks_app.errors.api_exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Rillbook",
+    "DESCRIPTION": "Notebooks, cells, runs.",
+    "VERSION": "1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+# --- Language, time, logs -------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env_str("LOG_LEVEL", "WARNING")},
+    "loggers": {"rillbook": {"level": env_str("LOG_LEVEL", "INFO")}},
+}
