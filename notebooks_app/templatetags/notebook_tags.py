@@ -1,0 +1,78 @@
+"""Template tags of the pages: icons, the view of a cell, outputs. Display only; the words are in cell_words.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from notebooks_app import cell_words, rendering
+
+register = template.Library()
+
+BLANK_STATE: dict[str, Any] = {
+    "status": "idle",
+    "freshness": "new",
+    "loaded": False,
+    "errors": [],
+    "blocked_by": [],
+    "disabled_by": [],
+    "warnings": [],
+}
+
+
+@register.simple_tag
+def icon(name: str, css: str = "") -> SafeString:
+    """One icon of static/icons.svg, hidden from screen readers: the label is the button's."""
+    css = f"icon {css}".strip()
+    sprite = cell_words.sprite()
+    return format_html('<svg class="{}" aria-hidden="true"><use href="{}#icon-{}"></use></svg>', css, sprite, name)
+
+
+@register.simple_tag
+def numbers_of(cells: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    return cell_words.numbers_of(cells)
+
+
+@register.simple_tag
+def definers_of(cells: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return cell_words.definers_of(cells)
+
+
+@register.simple_tag
+def cell_view(
+    cell: Mapping[str, Any], numbers: Mapping[str, int], definers: Mapping[str, str]
+) -> cell_words.CellView:
+    return cell_words.view_of(cell, numbers or {}, definers or {})
+
+
+@register.simple_tag
+def blank_cell() -> dict[str, Any]:
+    """The cell that <template id="cell-template"> is drawn from."""
+    return {
+        "id": "",
+        "number": "",
+        "type": "python",
+        "source": "",
+        "version": 1,
+        "definitions": [],
+        "references": [],
+        "state": BLANK_STATE,
+        "outputs": [],
+        "source_html": rendering.highlight("", "python"),
+    }
+
+
+@register.simple_tag
+def outputs(cell: Mapping[str, Any]) -> SafeString:
+    """A cell's saved outputs as HTML that needs no JavaScript."""
+    return rendering.outputs_html(str(cell["id"]), cell.get("outputs") or ())
+
+
+@register.filter
+def first_line(source_html: str) -> SafeString:
+    """Only the first line of highlighted source, for cells far from the window."""
+    return rendering.first_line(source_html)
