@@ -1,0 +1,537 @@
+"""What an attempt has shown: from the kernel's entries to operations for browsers and compact outputs to save.
+
+Pure. `OutputLog` holds the outputs of one attempt. Entries are those of docs/architecture.md, section 5, operations
+those of section 3. How text becomes what a terminal would show is terminal.py's; files, rows and sockets are the
+runtime's. Entries come from user code and are not believed: memory is bounded whatever comes.
+
+Rules. Neighbouring text of one stream is one item. NUL and lone surrogates become U+FFFD. NaN and infinities in JSON
+values become null, since JSON has none; values nested deeper than MAX_DEPTH become null. Limits count characters;
+`omitted_bytes` counts UTF-8. Offsets count UTF-16 units.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from notebooks_app.terminal import Screen
+
+Json = dict[str, Any]
+LargeSink = Callable[[str, bytes], Json | None]  # (MIME type, bytes) -> {"url", "size_bytes"}, or None: not kept
+TextSink = Callable[[int, str], None]  # (item, next part of its whole text), from the text's start
+
+MAX_ITEMS = 1_000
+MAX_INLINE = 8 * 1024 * 1024  # characters of one attempt kept in rows
+MAX_MIME_TYPES = 32
+MAX_DEPTH = 64
+MAX_NODES = 200_000
+MAX_TRACEBACK = 200
+
+_UNSAFE = re.compile("[\x00\ud800-\udfff]")
+_MIME = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,120}(?:; ?[\w.+-]{1,40}=[\w.+-]{1,40}){0,4}\Z", re.ASCII)
+_BOUNDED_NOTE = "More output was left out: this run has shown all that is kept of one run."
+
+
+class _Stream:
+    """The text of one stream item: committed head, omitted middle, committed tail, and the screen's window."""
+
+    def __init__(self, name: str, head_limit: int, tail_limit: int) -> None:
+        self.name = name
+        self.screen = Screen()
+        self.head_limit, self.tail_limit = head_limit, tail_limit
+        self.head: list[str] = []
+        self.head_length = 0
+        self.tail: deque[str] = deque()
+        self.tail_length = 0
+        self.omitted_bytes = 0
+        self.omitted_lines = 0
+        self.waiting: list[str] | None = []  # committed text the sink has not got: it gets it if the text is cut
+        self.shown_from = 0  # UTF-16 units before `shown`
+        self.shown = ""  # end of the text as the last operation left it
+        self.files: Json = {}
+
+    @property
+    def is_cut(self) -> bool:
+        return self.omitted_bytes > 0
+
+    @property
+    def length(self) -> int:
+        return self.head_length + self.tail_length
+
+    def commit(self, text: str, hand_on: Callable[[str], None] | None) -> str:
+        """Add committed text; return the part of it that is shown in full (until the text is cut)."""
+        if hand_on and self.waiting is None:
+            hand_on(text)
+        elif hand_on and self.waiting is not None:
+            self.waiting.append(text)
+        room = self.head_limit - self.head_length
+        into_head, rest = text[:room], text[room:]
+        if into_head:
+            self.head.append(into_head)
+            self.head_length += len(into_head)
+        if rest:
+            self.tail.append(rest)
+            self.tail_length += len(rest)
+            self._trim()
+        if self.is_cut and hand_on and self.waiting is not None:
+            waiting, self.waiting = self.waiting, None
+            hand_on("".join(waiting))
+        return text
+
+    def _trim(self) -> None:
+        while self.tail_length > self.tail_limit:
+            excess = self.tail_length - self.tail_limit
+            first = self.tail.popleft()
+            gone, kept = first[:excess], first[excess:]
+            if kept:
+                self.tail.appendleft(kept)
+            self.tail_length -= len(gone)
+            self.omitted_bytes += len(gone.encode())
+            self.omitted_lines += gone.count("\n")
+
+    def cut(self) -> Json | None:
+        if not self.is_cut:
+            return None
+        tail = "".join(self.tail) + self.screen.window()
+        return {"omitted_bytes": self.omitted_bytes, "omitted_lines": self.omitted_lines, "tail": tail}
+
+    def as_json(self, index: int) -> Json:
+        text = "".join(self.head)
+        if not self.is_cut:
+            text += "".join(self.tail) + self.screen.window()
+        return {
+            "index": index,
+            "kind": "stream",
+            "name": self.name,
+            "text": text,
+            "cut": self.cut(),
+            "files": dict(self.files),
+        }
+
+
+class _Item:
+    """An output that is not text of a stream."""
+
+    def __init__(self, output: Json, size: int) -> None:
+        self.output = output
+        self.size = size
+
+    def as_json(self, index: int) -> Json:
+        return {"index": index, **self.output}
+
+
+class OutputLog:
+    """The outputs of one attempt, fed with the kernel's entries.
+
+    `on_large(mime, bytes)` is given an item over `inline_limit` and returns where it will be found, or None if it is
+    not kept. `on_text(item, part)` is given, in order and from the start, the whole text of every stream item that is
+    too long to show in full; `on_clear()` says that all given so far is void. Without them the rest is dropped and
+    the output says so. An entry's `files` (MIME type to URL and size) are the runtime's own: it strips a kernel's.
+    """
+
+    def __init__(
+        self,
+        attempt: str,
+        *,
+        inline_limit: int = 65536,
+        text_head: int = 65536,
+        text_tail: int = 65536,
+        on_large: LargeSink | None = None,
+        on_text: TextSink | None = None,
+        on_clear: Callable[[], None] | None = None,
+    ) -> None:
+        self.attempt = attempt
+        self.unclaimed: deque[Json] = deque(maxlen=100)  # updates of displays that are not here, for other logs
+        self.mark = 0
+        self._limits = (inline_limit, text_head, text_tail)
+        self._on_large, self._on_text, self._on_clear = on_large, on_text, on_clear
+        self._items: list[_Stream | _Item] = []
+        self._changed: list[int] = []  # for each item the mark of its last change
+        self._cleared_at = 0
+        self._clear_next = False
+        self._inline = 0
+        self._is_full = False
+        self._ops: list[Json] = []
+        self._dirty: _Stream | None = None
+        self._unsent: list[str] = []  # committed text of the dirty stream since its last operation
+
+    def feed(self, entries: Iterable[Mapping[str, Any]]) -> list[Json]:
+        """Take entries (of this attempt); return the operations for browsers. Other kinds of entry change nothing."""
+        for entry in entries:
+            handler = self._handlers.get(_text(entry.get("t")))
+            if handler:
+                handler(self, entry)
+        self._flush_text()
+        ops, self._ops = self._ops, []
+        return ops
+
+    def finish(self) -> None:
+        """The attempt has ended: hand the rest of texts that were cut to `on_text`."""
+        for index, item in enumerate(self._items):
+            if isinstance(item, _Stream) and item.is_cut and self._on_text:
+                self._on_text(index, item.screen.window())
+
+    def outputs(self) -> list[Json]:
+        """All outputs as they are now, in the form of docs/architecture.md, section 2."""
+        return [item.as_json(index) for index, item in enumerate(self._items)]
+
+    def dirty_since(self, mark: int) -> tuple[list[Json], bool]:
+        """The outputs changed after `mark` (a former value of `self.mark`), and whether earlier ones were cleared."""
+        changed = [
+            item.as_json(index) for index, item in enumerate(self._items) if self._changed[index] > mark
+        ]
+        return changed, self._cleared_at > mark
+
+    def find_display(self, display_id: str) -> list[int]:
+        """The items that show this display."""
+        return [
+            index
+            for index, item in enumerate(self._items)
+            if isinstance(item, _Item) and display_id and item.output.get("display_id") == display_id
+        ]
+
+    def update_display(self, entry: Mapping[str, Any]) -> list[Json]:
+        """Apply an `update` entry, of this cell or of another; [] if the display is not here."""
+        self._flush_text()
+        for index in self.find_display(_display_id(entry) or ""):
+            item = self._items[index]
+            assert isinstance(item, _Item)
+            self._inline -= item.size
+            output, size = self._bundle(entry)
+            self._items[index] = _Item({**item.output, **output}, size)
+            self._inline += size
+            self._touch(index)
+            self._ops.append({"op": "item", "item": index, "output": self._items[index].as_json(index)})
+        ops, self._ops = self._ops, []
+        return ops
+
+    def set_file(self, item: int, mime: str, file: Json) -> list[Json]:
+        """Say where the whole of an item is (for a long text: once `on_text` got all of it)."""
+        target = self._items[item] if item < len(self._items) else None
+        if target is None:
+            return []
+        files = target.files if isinstance(target, _Stream) else target.output.setdefault("files", {})
+        files[mime] = file
+        self._touch(item)
+        return [{"op": "item", "item": item, "output": target.as_json(item)}]
+
+    # --- entries -----------------------------------------------------------------------------------------------
+
+    def _stream(self, entry: Mapping[str, Any]) -> None:
+        name = "stderr" if entry.get("name") == "stderr" else "stdout"
+        self._write(name, clean_text(_text(entry.get("text"))))
+
+    def _notice(self, entry: Mapping[str, Any]) -> None:
+        self._write("stderr", clean_text(_text(entry.get("text"))).rstrip("\n") + "\n")
+
+    def _display(self, entry: Mapping[str, Any]) -> None:
+        if not self._make_room():
+            return
+        output, size = self._bundle(entry)
+        kind = "execute_result" if entry.get("result") else "display_data"
+        ordered = {
+            "kind": kind,
+            "data": output["data"],
+            "metadata": output["metadata"],
+            "display_id": _display_id(entry),
+            "files": output["files"],
+        }
+        self._add(_Item(ordered, size))
+
+    def _update(self, entry: Mapping[str, Any]) -> None:
+        if not self.find_display(_display_id(entry) or ""):
+            self.unclaimed.append(dict(entry))
+            return
+        before, self._ops = self._ops, []
+        self._ops = before + self.update_display(entry)
+
+    def _clear(self, entry: Mapping[str, Any]) -> None:
+        if entry.get("wait"):
+            self._clear_next = True
+        else:
+            self._clear_now()
+
+    def _error(self, entry: Mapping[str, Any]) -> None:
+        if not self._make_room(reserve=10):
+            return
+        limit = self._limits[0]
+        lines = entry.get("traceback")
+        lines = [clean_text(_text(line)) for line in lines[:MAX_TRACEBACK]] if isinstance(lines, list) else []
+        share = max(1, limit // max(1, len(lines)))
+        output = {
+            "kind": "error",
+            "ename": _shorten(clean_text(_text(entry.get("ename"))), 1000),
+            "evalue": _shorten(clean_text(_text(entry.get("evalue"))), limit),
+            "traceback": [_shorten(line, max(share, 2000)) for line in lines],
+            "files": {},
+        }
+        self._add(_Item(output, len(output["evalue"]) + sum(map(len, output["traceback"]))))
+
+    _handlers: dict[str, Callable[[OutputLog, Mapping[str, Any]], None]] = {
+        "stream": _stream,
+        "notice": _notice,
+        "display": _display,
+        "update": _update,
+        "clear": _clear,
+        "error": _error,
+    }
+
+    # --- items -------------------------------------------------------------------------------------------------
+
+    def _write(self, name: str, text: str) -> None:
+        if not text:
+            return
+        last = self._items[-1] if self._items and not self._clear_next else None
+        if not (isinstance(last, _Stream) and last.name == name):
+            if not self._make_room():
+                return
+            last = _Stream(name, self._limits[1], self._limits[2])
+            self._add(last)
+        if self._dirty is not last:
+            self._flush_text()
+            self._dirty = last
+        before = last.length
+        index = len(self._items) - 1
+        hand_on = (lambda part: self._on_text(index, part)) if self._on_text else None
+        committed = last.screen.write(text)
+        if committed:
+            self._unsent.append(last.commit(committed, hand_on))
+        self._inline += last.length - before
+        self._touch(index)
+
+    def _flush_text(self) -> None:
+        """Make the operations that bring browsers up to date with the stream written to last."""
+        stream, self._dirty = self._dirty, None
+        unsent, self._unsent = "".join(self._unsent), []
+        if stream is None:
+            return
+        index = self._items.index(stream)
+        if not stream.is_cut:
+            self._ops += self._text_ops(index, stream, unsent)
+            return
+        if stream.shown_from >= 0:  # the first cut: the text becomes its head
+            head = "".join(stream.head)
+            self._ops.append({"op": "text", "item": index, "name": stream.name, "from": 0, "text": head})
+            stream.shown_from, stream.shown = -1, ""
+        self._ops.append({"op": "cut", "item": index, **(stream.cut() or {})})
+
+    def _text_ops(self, index: int, stream: _Stream, unsent: str) -> list[Json]:
+        window = stream.screen.window()
+        now = unsent + window
+        same = _common_prefix(stream.shown, now)
+        start = stream.shown_from + utf16_length(now[:same])
+        is_new = not stream.shown and not stream.shown_from
+        changed = len(now) != same or len(stream.shown) != same
+        stream.shown_from += utf16_length(unsent)
+        stream.shown = window
+        if not changed and not is_new:
+            return []
+        return [{"op": "text", "item": index, "name": stream.name, "from": start, "text": now[same:]}]
+
+    def _add(self, item: _Stream | _Item) -> None:
+        self._flush_text()
+        self._items.append(item)
+        self._changed.append(0)
+        index = len(self._items) - 1
+        self._touch(index)
+        if isinstance(item, _Item):
+            self._inline += item.size
+            self._ops.append({"op": "item", "item": index, "output": item.as_json(index)})
+
+    def _touch(self, index: int) -> None:
+        self.mark += 1
+        self._changed[index] = self.mark
+
+    def _clear_now(self) -> None:
+        self._dirty, self._unsent = None, []
+        self._items, self._changed = [], []
+        self._inline, self._is_full, self._clear_next = 0, False, False
+        self.mark += 1
+        self._cleared_at = self.mark
+        if self._on_clear:
+            self._on_clear()
+        self._ops.append({"op": "clear"})
+
+    def _make_room(self, reserve: int = 0) -> bool:
+        """Whether another item may be added; the first refusal is said in an item of its own."""
+        if self._clear_next:
+            self._clear_now()
+        if len(self._items) < MAX_ITEMS + reserve and (reserve or self._inline < MAX_INLINE):
+            return True
+        if not self._is_full:
+            self._is_full = True
+            note = _Item(_note(_BOUNDED_NOTE), 0)
+            self._add(note)
+        return False
+
+    # --- MIME bundles ------------------------------------------------------------------------------------------
+
+    def _bundle(self, entry: Mapping[str, Any]) -> tuple[Json, int]:
+        """data, metadata and files of a display, cleaned and bounded, and its inline size in characters."""
+        data: Json = {}
+        files: Json = {}
+        size = 0
+        for mime, value in list(_mapping(entry.get("data")).items())[:MAX_MIME_TYPES]:
+            if not (isinstance(mime, str) and _MIME.match(mime)):
+                continue
+            value, length = _mime_value(mime, value)
+            if length <= self._limits[0] and self._inline + size + length <= MAX_INLINE:
+                data[mime] = value
+                size += length
+            elif file := self._spill(mime, value):
+                files[mime] = file
+            else:
+                data.setdefault("text/plain", f"{mime} of {length:,} characters is not shown: it is too large.")
+        files |= {
+            mime: dict(file)
+            for mime, file in list(_mapping(entry.get("files")).items())[:MAX_MIME_TYPES]
+            if isinstance(file, Mapping)
+        }
+        metadata, length = clean_json(_mapping(entry.get("metadata")))
+        return {"data": data, "metadata": metadata if length < 16384 else {}, "files": files}, size
+
+    def _spill(self, mime: str, value: Any) -> Json | None:
+        if self._on_large is None:
+            return None
+        if not isinstance(value, str):
+            return self._on_large(mime, json.dumps(value).encode())
+        if mime.startswith("image/") and mime != "image/svg+xml":
+            try:
+                return self._on_large(mime, base64.b64decode(value))
+            except (binascii.Error, ValueError):
+                return None
+        return self._on_large(mime, value.encode())
+
+
+def apply(outputs: list[Json], ops: Iterable[Mapping[str, Any]]) -> list[Json]:
+    """The outputs after operations, as every browser does it: the meaning of docs/architecture.md, section 3."""
+    outputs = list(outputs)
+    for op in ops:
+        if op["op"] == "clear":
+            outputs = []
+            continue
+        index = op["item"]
+        if op["op"] == "item":
+            outputs[index : index + 1] = [dict(op["output"])]
+        elif op["op"] == "text":
+            old = outputs[index] if index < len(outputs) and outputs[index]["kind"] == "stream" else _empty(op)
+            text = utf16_prefix(old["text"], op["from"]) + op["text"]
+            outputs[index : index + 1] = [{**old, "index": index, "text": text}]
+        elif op["op"] == "cut" and index < len(outputs):
+            cut = {key: op[key] for key in ("omitted_bytes", "omitted_lines", "tail")}
+            outputs[index] = {**outputs[index], "cut": cut}
+    return outputs
+
+
+def clean_text(text: str) -> str:
+    """The text with NUL and lone surrogates replaced by U+FFFD: what a database and UTF-8 can hold."""
+    return _UNSAFE.sub("\ufffd", text)
+
+
+def clean_json(value: Any) -> tuple[Any, int]:
+    """A JSON value that every parser and database takes, and about how many characters it is.
+
+    NaN and infinities become null, and so does what is nested deeper than MAX_DEPTH or comes after MAX_NODES values.
+    """
+    left = MAX_NODES
+    size = 0
+
+    def clean(value: Any, depth: int) -> Any:
+        nonlocal left, size
+        left -= 1
+        if left < 0 or depth > MAX_DEPTH:
+            return None
+        if isinstance(value, str):
+            size += len(value) + 2
+            return clean_text(value)
+        if isinstance(value, bool) or value is None:
+            size += 5
+            return value
+        if isinstance(value, int):
+            size += 1 + value.bit_length() // 3
+            return value
+        if isinstance(value, float):
+            size += 12
+            return value if math.isfinite(value) else None
+        if isinstance(value, Mapping):
+            size += 2 + sum(len(str(key)) + 3 for key in value)
+            return {clean_text(str(key)): clean(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            size += 2 + len(value)
+            return [clean(item, depth + 1) for item in value]
+        return None
+
+    return clean(value, 0), size
+
+
+def is_json_mime(mime: str) -> bool:
+    base = mime.split(";")[0]
+    return base == "application/json" or base.endswith("+json")
+
+
+def utf16_length(text: str) -> int:
+    """How many UTF-16 units the text has: the length JavaScript sees."""
+    return len(text) if text.isascii() else len(text) + sum(character > "\uffff" for character in text)
+
+
+def utf16_prefix(text: str, units: int) -> str:
+    """The first `units` UTF-16 units of a text."""
+    if text.isascii():
+        return text[:units]
+    return text.encode("utf-16-le")[: 2 * units].decode("utf-16-le", "ignore")
+
+
+def _mime_value(mime: str, value: Any) -> tuple[Any, int]:
+    """A cleaned value of this MIME type and its length: JSON types are JSON, all others text."""
+    if is_json_mime(mime):
+        return clean_json(value)
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        value = "".join(value)
+    text = clean_text(value if isinstance(value, str) else json.dumps(clean_json(value)[0]))
+    return text, len(text)
+
+
+def _common_prefix(first: str, second: str) -> int:
+    """How many characters two texts have in common at their start."""
+    if second.startswith(first):
+        return len(first)
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _empty(op: Mapping[str, Any]) -> Json:
+    return {"index": op["item"], "kind": "stream", "name": op["name"], "text": "", "cut": None, "files": {}}
+
+
+def _note(text: str) -> Json:
+    return {"kind": "stream", "name": "stderr", "text": text + "\n", "cut": None, "files": {}}
+
+
+def _shorten(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]}\n… {len(text) - limit:,} characters left out …\n{text[-(limit // 2) :]}"
+
+
+def _display_id(entry: Mapping[str, Any]) -> str | None:
+    return clean_text(_text(entry.get("display_id")))[:200] or None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
