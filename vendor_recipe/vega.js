@@ -1,0 +1,3 @@
+/* For output frames: one global, vegaEmbed, with Vega and Vega-Lite inside. */
+import vegaEmbed from "vega-embed";
+globalThis.vegaEmbed = vegaEmbed;
