@@ -1,0 +1,235 @@
+/**
+ * The one owner of the notebook's socket: connects, says hello, reconnects, matches replies to requests,
+ * acknowledges bytes and notices silence. It does not know what events mean (store.js).
+ */
+
+import { utf8Bytes } from "./positions.js";
+
+const RECONNECT_MS = 400;
+const RECONNECT_MAX_MS = 15_000;
+const REPLY_MS = 20_000;
+const SILENCE_MS = 35_000;
+const ACK_BYTES = 64 * 1024;
+const ACK_MS = 1_000;
+/** Close codes after which trying again cannot help: signed out, no longer allowed, gone. */
+const FINAL_CODES = new Set([4401, 4403, 4404]);
+
+/** A command that was refused or got no answer. `code` is an error code of the protocol, `offline` or `timeout`. */
+export class CommandError extends Error {
+  /** @param {string} code @param {string} message @param {any} [detail] */
+  constructor(code, message, detail = {}) {
+    super(message);
+    this.name = "CommandError";
+    this.code = code;
+    this.detail = detail;
+  }
+}
+
+/**
+ * How long to wait before the next attempt: doubling, at most 15 s, spread over half of it.
+ * @param {number} attempt  failures so far
+ * @param {number} random  from 0 to 1
+ */
+export function reconnectDelay(attempt, random = Math.random()) {
+  const full = Math.min(RECONNECT_MAX_MS, RECONNECT_MS * 2 ** attempt);
+  return full / 2 + (full / 2) * random;
+}
+
+/**
+ * Events: `state` (connecting | online | offline | closed), `frame` (anything that is not a reply),
+ * `waiting` (offline, with the time of the next attempt).
+ */
+export class NotebookSocket extends EventTarget {
+  /** @type {"connecting" | "online" | "offline" | "closed"} */
+  state = "connecting";
+  /** When the connection was lost, in ms since the epoch; null while online. @type {number | null} */
+  offlineSince = null;
+
+  #url;
+  #hello;
+  #create;
+  /** @type {WebSocket | null} */ #socket = null;
+  /** @type {Map<string, {resolve: (reply: any) => void, reject: (error: Error) => void, timer: any}>} */
+  #waiting = new Map();
+  #failures = 0;
+  #received = 0;
+  #acknowledged = 0;
+  #nextId = 0;
+  /** @type {any} */ #retryTimer = null;
+  /** @type {any} */ #silenceTimer = null;
+  /** @type {any} */ #ackTimer = null;
+
+  /**
+   * @param {string} url  exact, with ws: or wss:
+   * @param {{hello: () => object, create?: (url: string) => WebSocket}} options  `hello` gives the fields of hello
+   */
+  constructor(url, { hello, create = (address) => new WebSocket(address) }) {
+    super();
+    this.#url = url;
+    this.#hello = hello;
+    this.#create = create;
+  }
+
+  connect() {
+    clearTimeout(this.#retryTimer);
+    if (this.#socket || this.state === "closed") return;
+    const socket = this.#create(this.#url);
+    this.#socket = socket;
+    this.#received = 0;
+    this.#acknowledged = 0;
+    socket.onopen = () => this.#opened(socket);
+    socket.onmessage = (event) => this.#receive(socket, event.data);
+    socket.onclose = (event) => this.#closed(socket, event.code);
+    this.#listenForSilence();
+  }
+
+  /** Drops the connection for good. */
+  close() {
+    this.#setState("closed");
+    this.#drop();
+  }
+
+  /** Tries again at once, as when the machine says it is online. */
+  retry() {
+    if (this.#socket) return;
+    this.#failures = 0;
+    this.connect();
+  }
+
+  /** Asks for what was missed. The answer arrives as a `frame`: catch_up or snapshot. */
+  resynchronise() {
+    return this.#request("hello", this.#hello()).catch(() => this.#drop());
+  }
+
+  /**
+   * Sends one command and waits for its reply.
+   * @param {string} type
+   * @param {object} [fields]
+   * @param {{timeoutMs?: number}} [options]
+   * @returns {Promise<any>} the reply
+   * @throws {CommandError}
+   */
+  request(type, fields = {}, options = {}) {
+    if (this.state !== "online") {
+      return Promise.reject(new CommandError("offline", "There is no connection to the server."));
+    }
+    return this.#request(type, fields, options);
+  }
+
+  /** @param {string} type @param {object} fields @param {{timeoutMs?: number}} [options] */
+  #request(type, fields, { timeoutMs = REPLY_MS } = {}) {
+    const id = `c${(this.#nextId += 1)}`;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#expire(id), timeoutMs);
+      this.#waiting.set(id, { resolve, reject, timer });
+      this.#send({ type, id, ...fields });
+    });
+  }
+
+  /** @param {object} message */
+  #send(message) {
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
+  }
+
+  /** @param {string} id */
+  #expire(id) {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    waiting?.reject(new CommandError("timeout", "The server did not answer in time."));
+  }
+
+  /** @param {WebSocket} socket */
+  async #opened(socket) {
+    try {
+      await this.#request("hello", this.#hello());
+    } catch {
+      if (this.#socket === socket) this.#drop();
+      return;
+    }
+    if (this.#socket !== socket) return;
+    this.#failures = 0;
+    this.offlineSince = null;
+    this.#setState("online");
+  }
+
+  /** @param {WebSocket} socket @param {string} text */
+  #receive(socket, text) {
+    if (socket !== this.#socket) return;
+    this.#listenForSilence();
+    this.#count(text);
+    const frame = JSON.parse(text);
+    if (frame.type === "reply") this.#reply(frame);
+    else this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
+  }
+
+  /** @param {any} frame */
+  #reply(frame) {
+    const waiting = this.#waiting.get(frame.id);
+    if (!waiting) return;
+    this.#waiting.delete(frame.id);
+    clearTimeout(waiting.timer);
+    if (frame.ok) waiting.resolve(frame);
+    else waiting.reject(new CommandError(frame.error.code, frame.error.message, frame.error));
+  }
+
+  /** @param {string} text */
+  #count(text) {
+    this.#received += utf8Bytes(text);
+    if (this.#received - this.#acknowledged >= ACK_BYTES) this.#acknowledge();
+    else this.#ackTimer ??= setTimeout(() => this.#acknowledge(), ACK_MS);
+  }
+
+  #acknowledge() {
+    clearTimeout(this.#ackTimer);
+    this.#ackTimer = null;
+    this.#acknowledged = this.#received;
+    this.#send({ type: "ack", bytes: this.#received });
+  }
+
+  #listenForSilence() {
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => this.#drop(), SILENCE_MS);
+  }
+
+  #drop() {
+    const socket = this.#socket;
+    if (!socket) return;
+    socket.close();
+    this.#closed(socket, 1000);
+  }
+
+  /** @param {WebSocket} socket @param {number} code */
+  #closed(socket, code) {
+    if (socket !== this.#socket) return;
+    this.#socket = null;
+    clearTimeout(this.#silenceTimer);
+    clearTimeout(this.#ackTimer);
+    this.#ackTimer = null;
+    this.#refuseWaiting();
+    if (this.state === "closed") return;
+    if (FINAL_CODES.has(code)) {
+      this.#setState("closed", { code });
+      return;
+    }
+    this.offlineSince ??= Date.now();
+    this.#setState("offline");
+    this.#retryTimer = setTimeout(() => this.connect(), reconnectDelay(this.#failures));
+    this.#failures += 1;
+  }
+
+  #refuseWaiting() {
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const { reject, timer } of waiting) {
+      clearTimeout(timer);
+      reject(new CommandError("offline", "The connection was lost before the answer came."));
+    }
+  }
+
+  /** @param {"connecting" | "online" | "offline" | "closed"} state @param {object} [detail] */
+  #setState(state, detail = {}) {
+    if (state === this.state) return;
+    this.state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: { state, ...detail } }));
+  }
+}

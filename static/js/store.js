@@ -1,0 +1,286 @@
+/**
+ * The notebook as this page knows it: cells in order, their acknowledged text and version, states, outputs.
+ * Applies frames in the order of `seq`; a gap asks for a resynchronisation; applying one twice changes nothing.
+ * Text that is not acknowledged yet is not here (edits.js). Drawing is not here (cells.js).
+ */
+
+import { applyChanges } from "./changes.js";
+
+/** @typedef {import("./types.js").Cell} Cell */
+/** @typedef {import("./types.js").NotebookEvent} NotebookEvent */
+
+/**
+ * Events: `gap` (say hello again) · `reset` (everything may have changed) · `inserted`, `removed`, `moved`
+ * {cells} · `edited` {cell, event} · `unknown-text` {cell} (fetch it) · `updated` {cell} · `state` {cells} ·
+ * `analysed` {cell} · `outputs` {cell} · `ops` {cell, attempt, ops} · `notebook` · `kernel` · `people` · `run` · `input`.
+ */
+export class NotebookStore extends EventTarget {
+  seq;
+  notebook;
+  kernel;
+  /** @type {import("./types.js").Person[]} */
+  people = [];
+  /** Ids in the order of the page. @type {string[]} */
+  order = [];
+  /** @type {Map<string, Cell>} */
+  #cells = new Map();
+  /** Runs under way. @type {Map<string, NotebookEvent>} */
+  runs = new Map();
+
+  /** @param {import("./types.js").PageData} page */
+  constructor(page) {
+    super();
+    this.seq = page.seq;
+    this.notebook = page.notebook;
+    this.kernel = page.kernel;
+    this.#replaceCells(page.cells);
+  }
+
+  /** @param {string} id @returns {Cell | undefined} */
+  cell(id) {
+    return this.#cells.get(id);
+  }
+
+  /** @returns {Cell[]} */
+  get cells() {
+    return this.order.map((id) => /** @type {Cell} */ (this.#cells.get(id)));
+  }
+
+  /** Where a cell stands, from 1; 0 when it is gone. @param {string | null | undefined} id */
+  number(id) {
+    return id ? this.order.indexOf(id) + 1 : 0;
+  }
+
+  /** The cell that defines a name; the first one when there are several. @param {string} name */
+  definer(name) {
+    return this.cells.find((cell) => cell.definitions.includes(name));
+  }
+
+  /** Takes one frame of the socket. @param {any} frame */
+  receive(frame) {
+    if (frame.type === "events") this.#receiveEvents(frame);
+    else if (frame.type === "catch_up") this.#catchUp(frame);
+    else if (frame.type === "snapshot") this.#reset(frame);
+    else if (frame.type === "heartbeat" && frame.seq > this.seq) this.#emit("gap");
+  }
+
+  /** Takes cells fetched by `cells`: far ones that came near, or whose text was in doubt. @param {Cell[]} cells */
+  fill(cells) {
+    for (const fresh of cells) this.#refresh(fresh);
+  }
+
+  /**
+   * Takes events that came with a reply, ahead of their number: a conflict's `since`, or an edit's own answer. Only
+   * those guarded by a cell's version may come this way.
+   * @param {NotebookEvent[]} events
+   */
+  learn(events) {
+    for (const event of events) {
+      const cell = this.#cells.get(event.cell);
+      const isNext = cell && event.version === cell.version + 1;
+      if (isNext && (event.type === "cell.edited" || event.type === "cell.updated")) this.#apply(event);
+    }
+  }
+
+  /** @param {any} frame */
+  #receiveEvents({ seq, events }) {
+    if (seq !== null && seq !== undefined) {
+      if (seq <= this.seq) return;
+      if (seq !== this.seq + 1) {
+        this.#emit("gap");
+        return;
+      }
+      this.seq = seq;
+    }
+    for (const event of events) this.#apply(event);
+  }
+
+  /** @param {any} frame */
+  #catchUp(frame) {
+    for (const event of frame.events) this.#apply(event);
+    this.seq = Math.max(this.seq, frame.seq);
+    for (const cell of frame.cells ?? []) this.#refresh(cell);
+    if (frame.notebook) this.#setNotebook(frame.notebook);
+    if (frame.kernel) this.#setKernel(frame.kernel);
+    this.#emit("caught-up");
+  }
+
+  /** @param {any} frame */
+  #reset(frame) {
+    this.seq = frame.seq;
+    this.#replaceCells(frame.cells);
+    this.#setNotebook(frame.notebook);
+    this.#setKernel(frame.kernel);
+    this.#emit("reset");
+    this.#emit("caught-up");
+  }
+
+  /** @param {Cell[]} cells */
+  #replaceCells(cells) {
+    this.order = cells.map((cell) => cell.id);
+    this.#cells = new Map(cells.map((cell) => [cell.id, cell]));
+  }
+
+  /** @param {NotebookEvent} event */
+  #apply(event) {
+    const apply = this.#handlers[event.type];
+    if (apply) apply(event);
+  }
+
+  /** @type {Record<string, (event: any) => void>} */
+  #handlers = {
+    "cell.edited": (event) => this.#edited(event),
+    "cell.inserted": (event) => this.#inserted(event),
+    "cell.deleted": (event) => this.#removed(event),
+    "cell.moved": (event) => this.#moved(event),
+    "cell.updated": (event) => this.#updated(event),
+    "cells.restored": ({ inserted }) => inserted.forEach((/** @type {any} */ event) => this.#inserted(event)),
+    "cells.placed": ({ moves }) => moves.forEach((/** @type {any} */ event) => this.#moved(event)),
+    "notebook.renamed": ({ name }) => this.#setNotebook({ name }),
+    "notebook.updated": ({ fields }) => this.#setNotebook(fields),
+    "cells.state": ({ states }) => this.#setStates(states),
+    "cell.analysed": (event) => this.#analysed(event),
+    "output.ops": (event) => this.#cells.has(event.cell) && this.#emit("ops", event),
+    "output.saved": (event) => this.#emit("saved", event),
+    "run.started": (event) => this.#run(event, true),
+    "run.finished": (event) => this.#run(event, false),
+    "kernel.changed": ({ type: _type, ...kernel }) => this.#setKernel(kernel),
+    "input.requested": (event) => this.#emit("input", event),
+    "presence.changed": ({ people }) => this.#setPeople(people),
+  };
+
+  /** @param {any} event */
+  #edited(event) {
+    const cell = this.#cells.get(event.cell);
+    if (!cell || event.version <= cell.version) return;
+    const next = nextSource(cell, event);
+    if (next === null) {
+      this.#emit("unknown-text", { cell: cell.id });
+      return;
+    }
+    const before = cell.source;
+    cell.source = next;
+    cell.version = event.version;
+    this.#emit("edited", { cell: cell.id, event, before });
+  }
+
+  /** @param {any} event */
+  #inserted(event) {
+    const { cell, after } = event;
+    if (this.#cells.has(cell.id)) return;
+    this.#cells.set(cell.id, cell);
+    this.order.splice(this.number(after), 0, cell.id);
+    this.#emit("inserted", { cells: [cell.id], event });
+  }
+
+  /** @param {any} event */
+  #removed(event) {
+    const gone = event.cells.filter((/** @type {string} */ id) => this.#cells.has(id));
+    for (const id of gone) this.#cells.delete(id);
+    const numbers = new Map(gone.map((/** @type {string} */ id) => [id, this.number(id)]));
+    this.order = this.order.filter((id) => !numbers.has(id));
+    if (gone.length) this.#emit("removed", { cells: gone, numbers, event });
+  }
+
+  /** @param {any} event */
+  #moved(event) {
+    const moving = event.cells.filter((/** @type {string} */ id) => this.#cells.has(id));
+    const rest = this.order.filter((id) => !moving.includes(id));
+    const at = event.after ? rest.indexOf(event.after) + 1 : 0;
+    rest.splice(at, 0, ...moving);
+    this.order = rest;
+    if (moving.length) this.#emit("moved", { cells: moving, event });
+  }
+
+  /** @param {any} event */
+  #updated(event) {
+    const cell = this.#cells.get(event.cell);
+    if (!cell || event.version <= cell.version) return;
+    const before = { ...cell };
+    Object.assign(cell, event.fields, { version: event.version });
+    this.#emit("updated", { cell: cell.id, before, event });
+  }
+
+  /** @param {any} event */
+  #analysed(event) {
+    const cell = this.#cells.get(event.cell);
+    if (!cell || event.version < cell.version) return;
+    cell.definitions = event.definitions;
+    cell.references = event.references;
+    this.#emit("analysed", { cell: cell.id });
+  }
+
+  /** @param {Record<string, import("./types.js").CellState>} states */
+  #setStates(states) {
+    const known = Object.keys(states).filter((id) => this.#cells.has(id));
+    const before = new Map();
+    for (const id of known) {
+      const cell = /** @type {Cell} */ (this.#cells.get(id));
+      before.set(id, cell.state);
+      cell.state = states[id];
+    }
+    if (known.length) this.#emit("state", { cells: known, before });
+  }
+
+  /** A whole cell from the server: newer in all but, perhaps, its text. @param {Cell} fresh */
+  #refresh(fresh) {
+    const cell = this.#cells.get(fresh.id);
+    if (!cell) return;
+    const { source, version, ...rest } = fresh;
+    const newText = version > cell.version;
+    const before = cell.source;
+    const event = { type: "cell.edited", cell: cell.id, version, source, changes: null, author: null };
+    if (version >= cell.version) Object.assign(cell, rest, { source, version });
+    else Object.assign(cell, { state: rest.state, outputs: rest.outputs });
+    if (newText && source !== before) this.#emit("edited", { cell: cell.id, event, before });
+    this.#emit("updated", { cell: cell.id, before: cell, event: null });
+    this.#emit("state", { cells: [cell.id], before: new Map() });
+    if (fresh.outputs) this.#emit("outputs", { cell: cell.id });
+  }
+
+  /** @param {object} fields */
+  #setNotebook(fields) {
+    this.notebook = { ...this.notebook, ...fields };
+    this.#emit("notebook");
+  }
+
+  /** @param {any} kernel */
+  #setKernel(kernel) {
+    const before = this.kernel;
+    this.kernel = kernel;
+    this.#emit("kernel", { before });
+  }
+
+  /** @param {any[]} people */
+  #setPeople(people) {
+    this.people = people;
+    this.#emit("people");
+  }
+
+  /** @param {NotebookEvent} event @param {boolean} started */
+  #run(event, started) {
+    if (started) this.runs.set(event.run, event);
+    else this.runs.delete(event.run);
+    this.#emit("run", { event, started });
+  }
+
+  /** @param {string} type @param {object} [detail] */
+  #emit(type, detail = {}) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/**
+ * The text after an edit event; null when it was made on a version this page never saw.
+ * @param {Cell} cell
+ * @param {any} event
+ */
+function nextSource(cell, event) {
+  if (typeof event.source === "string") return event.source;
+  if (event.version !== cell.version + 1) return null;
+  try {
+    return applyChanges(cell.source, event.changes);
+  } catch {
+    return null;
+  }
+}
