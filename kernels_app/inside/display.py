@@ -1,0 +1,182 @@
+"""Displays and results: from an object to an entry, by IPython's formatters. Large items go to the spool.
+
+Which attempt a display belongs to is attempts.py's answer; how tables look is tables.py's.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from IPython.core.displayhook import DisplayHook
+from IPython.core.formatters import DisplayFormatter
+from ipykernel.zmqshell import ZMQDisplayPublisher
+
+from . import attempts, frames, interrupt
+
+INLINE_BYTES = 64 * 1024
+BUNDLE_INLINE_BYTES = 4 * INLINE_BYTES
+SPOOL = ".spool"
+BINARY_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
+
+
+class Formatter(DisplayFormatter):
+    """IPython's formatters, with the chart libraries told to give their data instead of pages of script."""
+
+    def format(self, obj: Any, include: Any = None, exclude: Any = None) -> Any:
+        _configure_altair()
+        return super().format(obj, include=include, exclude=exclude)
+
+
+class Publisher(ZMQDisplayPublisher):
+    """`display()`, `update_display` and `clear_output`, as entries of the current attempt."""
+
+    def publish(  # type: ignore[override]
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *,
+        transient: dict[str, Any] | None = None,
+        update: bool = False,
+        **_ignored: Any,
+    ) -> None:
+        self._validate_data(data, metadata)
+        display_id = (transient or {}).get("display_id")
+        if update:
+            publish(data, metadata, display_id=display_id, update=True)
+        else:
+            publish(data, metadata, display_id=display_id)
+
+    def clear_output(self, wait: bool = False) -> None:
+        attempt = attempts.current()
+        attempt.pump()
+        attempts.writer().push({"t": "clear", "attempt": attempt.id, "wait": bool(wait)})
+        interrupt.deliver()
+
+
+class ResultHook(DisplayHook):
+    """`sys.displayhook` for code that IPython itself runs (a cell magic's body). Keeps nothing: no `_`, no `Out`."""
+
+    topic = None
+    session: Any = None
+    pub_socket: Any = None
+
+    def set_parent(self, parent: Any) -> None:
+        """Results know their attempt."""
+
+    def __call__(self, result: Any = None) -> None:
+        if result is not None and not self.quiet():
+            show_result(self.shell, result)
+
+
+def show_result(shell: Any, value: Any) -> None:
+    """Display the value of a cell's last expression, as its execute_result."""
+    data, metadata = shell.display_formatter.format(value)
+    if data:
+        publish(data, metadata, result=True)
+
+
+def publish(
+    data: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    display_id: str | None = None,
+    update: bool = False,
+    result: bool = False,
+) -> None:
+    """Send one MIME bundle as a display, an update of one, or a result of the current attempt."""
+    attempt = attempts.current()
+    if not attempt.may_display():
+        return
+    attempt.pump()
+    inline, spooled = _split(data)
+    entry: dict[str, Any] = {
+        "t": "update" if update else "display",
+        "attempt": attempt.id,
+        "data": inline,
+        "metadata": dict(metadata or {}),
+        "display_id": None if display_id is None else str(display_id),
+        "spool": spooled,
+    }
+    if not update:
+        entry["result"] = result
+    attempts.writer().push(entry)
+    attempts.writer().wait_for_room()
+    interrupt.deliver()
+
+
+def _split(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What travels in the frame, and what was put in the spool, of a bundle."""
+    inline: dict[str, Any] = {}
+    spooled: dict[str, Any] = {}
+    room = BUNDLE_INLINE_BYTES
+    for mime, value in data.items():
+        carried, raw = _forms(mime, value)
+        size = len(carried) if isinstance(carried, str) else len(raw)
+        if size <= min(INLINE_BYTES, room) or not (stored := _spool(raw)):
+            inline[mime] = carried
+            room -= size
+        else:
+            spooled[mime] = stored
+    return inline, spooled
+
+
+def _forms(mime: str, value: Any) -> tuple[Any, bytes]:
+    """A value as it travels inline (text, base64, JSON) and as raw bytes."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        raw = bytes(value)
+        return base64.b64encode(raw).decode("ascii"), raw
+    if isinstance(value, str) and mime in BINARY_TYPES:
+        try:
+            return value, base64.b64decode(value, validate=False)
+        except ValueError:
+            return value, value.encode("utf-8", "replace")
+    if isinstance(value, str):
+        return value, value.encode("utf-8", "replace")
+    raw = frames.encode(value)
+    return value, raw
+
+
+def _spool(raw: bytes) -> dict[str, Any] | None:
+    """Write bytes to the spool; None if the folder cannot take them (they then travel inline)."""
+    name = secrets.token_hex(16)
+    folder = spool_folder()
+    path = folder / name
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(raw)
+    except OSError:
+        path.unlink(missing_ok=True)
+        return None
+    return {"file": name, "size_bytes": len(raw)}
+
+
+_work_folder = Path.cwd()
+
+
+def spool_folder() -> Path:
+    """The spool in the work folder the kernel started in, wherever user code has gone since."""
+    return _work_folder / SPOOL
+
+
+_altair_done = False
+
+
+def _configure_altair() -> None:
+    """Have altair give Vega-Lite JSON, unless the notebook has chosen another renderer itself."""
+    global _altair_done
+    if _altair_done:
+        return
+    altair = sys.modules.get("altair")
+    renderers = getattr(altair, "renderers", None)
+    if renderers is None:
+        return
+    _altair_done = True
+    if renderers.active in ("default", "html"):
+        renderers.enable("mimetype")

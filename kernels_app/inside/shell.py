@@ -1,0 +1,69 @@
+"""The IPython shell of a notebook's kernel: no history, no `Out`, no `_`; our display, errors, input and completion."""
+
+from __future__ import annotations
+
+import builtins
+import getpass
+from typing import Any
+
+from ipykernel.zmqshell import ZMQInteractiveShell
+from traitlets import Type
+
+from . import attempts, completion, display, errors
+
+
+class Shell(ZMQInteractiveShell):
+    """ZMQInteractiveShell as a reactive notebook needs it."""
+
+    displayhook_class = Type(display.ResultHook)
+    display_pub_class = Type(display.Publisher)
+
+    def init_display_formatter(self) -> None:
+        self.display_formatter = display.Formatter(parent=self)
+        self.configurables.append(self.display_formatter)
+
+    def init_completer(self) -> None:
+        self.Completer = completion.Completer(
+            shell=self, namespace=self.user_ns, global_namespace=self.user_global_ns, parent=self
+        )
+        self.configurables.append(self.Completer)
+
+    def init_syntax_highlighting(self, changes: Any = None) -> None:
+        """Tracebacks are errors.py's: nothing to prepare."""
+
+    def init_logstart(self) -> None:
+        """No log of inputs."""
+
+    def set_parent(self, parent: Any) -> None:
+        """Output knows its attempt; only the request itself is kept, for what else asks."""
+        self.parent_header = parent
+
+    def showtraceback(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
+        """Errors in code that a magic runs for the cell: an error entry, and the cell has failed."""
+        error = exc_tuple[1] if exc_tuple and exc_tuple[1] is not None else self._get_exc_info()[1]
+        attempt = attempts.current()
+        attempt.failed = True
+        attempt.pump()
+        attempts.writer().push(errors.entry(error, attempt.id))
+
+    def showsyntaxerror(self, *args: Any, **kwargs: Any) -> None:
+        self.showtraceback()
+
+    def ask_exit(self) -> None:
+        refuse_exit()
+
+    def install_builtins(self, kernel: Any) -> None:
+        """Give all code `display`, `get_ipython`, `input`, and an `exit` that explains itself."""
+        from IPython.display import display as show
+
+        builtins.display = show  # type: ignore[attr-defined]
+        builtins.get_ipython = self.get_ipython  # type: ignore[attr-defined]
+        builtins.exit = builtins.quit = refuse_exit  # type: ignore[assignment]
+        builtins.input = kernel.raw_input
+        getpass.getpass = kernel.getpass
+
+
+def refuse_exit(*_args: Any) -> None:
+    """`exit()` and `quit()` in a cell."""
+    message = "A cell cannot end the kernel. Use Stop to stop this run, or Restart to start the kernel afresh."
+    raise errors.Refused(message)
