@@ -1,7 +1,8 @@
 """Says in words what a cell's state means: the gutter's three lines, the run button, the notes.
 
 Pure: takes the cell dicts of docs/architecture.md section 2, returns plain values and escaped HTML for
-templates/_cell.html. The browser says the same for live changes; the sentences are listed in templates/README.md.
+templates/_cell.html. The browser says the same for live changes; the sentences are listed in
+templates/README.md.
 """
 
 from __future__ import annotations
@@ -139,7 +140,9 @@ def _own_references(cell: Cell, definers: Mapping[str, str]) -> list[str]:
 
 def _names(names: Iterable[str], definers: Mapping[str, str], own: str, css: str) -> SafeString:
     links = [
-        format_html('<a class="{}" href="#cell-{}" data-name="{}">{}</a>', css, definers.get(name, own), name, name)
+        format_html(
+            '<a class="{}" href="#cell-{}" data-name="{}">{}</a>', css, definers.get(name, own), name, name
+        )
         for name in names
     ]
     return mark_safe(" ".join(links))  # noqa: S308 - format_html escaped each
@@ -175,26 +178,31 @@ def _finish(duration: str, finished_at: str | None) -> SafeString:
     clock = datetime.fromisoformat(finished_at).strftime("%H:%M")
     gap = " · " if duration else ""
     return format_html(
-        '{}<span class="cell-finish">{}<time datetime="{}">{}</time></span>', duration, gap, finished_at, clock
+        '{}<span class="cell-finish">{}<time datetime="{}">{}</time></span>',
+        duration,
+        gap,
+        finished_at,
+        clock,
     )
+
+
+NOTE_END = (
+    '<span class="note-end"><button class="text-button" type="button" data-action="{}">{}</button></span>'
+)
 
 
 def _note(css: str, icon: str, text: SafeString | str, action: tuple[str, str] | None = None) -> SafeString:
     drawn = (
-        format_html('<svg class="icon is-small" aria-hidden="true"><use href="{}#icon-{}"></use></svg>', sprite(), icon)
+        format_html(
+            '<svg class="icon is-small" aria-hidden="true"><use href="{}#icon-{}"></use></svg>',
+            sprite(),
+            icon,
+        )
         if icon
         else ""
     )
-    end = (
-        format_html(
-            '<span class="note-end"><button class="text-button" type="button" data-action="{}">{}</button></span>',
-            *action,
-        )
-        if action
-        else ""
-    )
-    name = f"cell-note {css}".strip()
-    return format_html('<p class="{}">{}<span>{}</span>{}</p>', name, drawn, text, end)
+    end = format_html(NOTE_END, *action) if action else ""
+    return format_html('<p class="{}">{}<span>{}</span>{}</p>', f"cell-note {css}".strip(), drawn, text, end)
 
 
 def sprite() -> str:
@@ -222,7 +230,9 @@ def _state_note(cell: Cell, shown: str, numbers: Numbers) -> SafeString | str:
     if shown == "blocked":
         return _blocked_note(state.get("blocked_by") or (), numbers)
     if shown == "stale":
-        return _note("is-stale", "stale", _stale_because(state.get("stale_because"), numbers), ("run", "Run now"))
+        return _note(
+            "is-stale", "stale", _stale_because(state.get("stale_because"), numbers), ("run", "Run now")
+        )
     if state.get("outcome") == "died":
         return _note("is-failed", "memory", "The kernel ended while this cell ran.")
     reason = _reason(state.get("reason"), numbers, "Ran")

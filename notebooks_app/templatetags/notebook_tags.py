@@ -1,4 +1,7 @@
-"""Template tags of the pages: icons, the view of a cell, outputs. Display only; the words are in cell_words.py."""
+"""Template tags of the pages: icons, the view of a cell, outputs.
+
+Display only; the words are in cell_words.py.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ def icon(name: str, css: str = "") -> SafeString:
     """One icon of static/icons.svg, hidden from screen readers: the label is the button's."""
     css = f"icon {css}".strip()
     sprite = cell_words.sprite()
-    return format_html('<svg class="{}" aria-hidden="true"><use href="{}#icon-{}"></use></svg>', css, sprite, name)
+    return format_html(
+        '<svg class="{}" aria-hidden="true"><use href="{}#icon-{}"></use></svg>', css, sprite, name
+    )
 
 
 @register.simple_tag
@@ -73,6 +78,6 @@ def outputs(cell: Mapping[str, Any]) -> SafeString:
 
 
 @register.filter
-def first_line(source_html: str) -> SafeString:
-    """Only the first line of highlighted source, for cells far from the window."""
-    return rendering.first_line(source_html)
+def first_line(source: str) -> SafeString:
+    """The first line of source, for cells far from the window."""
+    return rendering.first_line(source)

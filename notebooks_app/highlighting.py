@@ -1,0 +1,116 @@
+"""Highlights source on the server, in the classes and lines the browser's editor uses.
+
+Pygments' tokens become CodeMirror's `tok-*` classes, so that waking an editor changes no colour. Colours are
+in static/css/source.css; the editor's side is vendor_recipe/codemirror.js.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from keyword import kwlist
+
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+from pygments.lexer import Lexer, inherit
+from pygments.lexers.python import PythonLexer
+from pygments.lexers.sql import SqlLexer
+from pygments.token import (
+    Comment,
+    Error,
+    Keyword,
+    Name,
+    Number,
+    Operator,
+    Punctuation,
+    String,
+    Token,
+    _TokenType,
+)
+
+HIGHLIGHT_MAX_CHARS = 200_000  # above it, source is shown plain: lexing costs about 1 ms a KB
+LINE = '<span class="line">'
+PARAMETER = Name.Variable.Parameter
+
+
+class ParameterSqlLexer(SqlLexer):
+    """SQL in which {name} is a value bound from Python."""
+
+    tokens = {"root": [(r"\{[^\W\d]\w*\}", PARAMETER), inherit]}
+
+
+LEXERS: dict[str, type[Lexer]] = {"python": PythonLexer, "sql": ParameterSqlLexer}
+
+# The first ancestor found wins, so special tokens stand for themselves and the rest for their family.
+CLASSES: dict[_TokenType, str] = {
+    Comment: "tok-comment",
+    Comment.Preproc: "tok-meta",
+    Error: "",
+    Keyword: "tok-keyword",
+    Keyword.Type: "tok-typeName",
+    Name.Builtin.Pseudo: "tok-keyword",
+    Name.Class: "tok-className tok-definition",
+    Name.Decorator: "tok-meta",
+    Name.Function: "tok-definition",
+    Number: "tok-number",
+    Operator: "tok-operator",
+    Operator.Word: "tok-keyword",
+    PARAMETER: "tok-parameter",
+    Punctuation: "tok-punctuation",
+    String: "tok-string",
+    String.Escape: "tok-string2",
+    String.Interpol: "tok-punctuation",
+}
+BOOLEANS = {"True", "False"}
+
+
+@lru_cache(maxsize=4096)
+def highlight(source: str, cell_type: str) -> SafeString:
+    """Source as HTML: one `<span class="line">` a line (its line break inside), tokens in `tok-*` classes."""
+    lexer = LEXERS.get(cell_type)
+    if lexer is None or len(source) > HIGHLIGHT_MAX_CHARS:
+        lines = [[escape(line)] for line in source.split("\n")]
+    else:
+        lines = _lines(lexer(ensurenl=False, stripnl=False), source)
+    return mark_safe("\n</span>".join(LINE + "".join(line) for line in lines) + "\n</span>")  # noqa: S308 - escaped
+
+
+def first_line(source: str) -> SafeString:
+    """The first line of source as a plain highlighted line: what a cell far from the window shows."""
+    return highlight(source.split("\n", 1)[0][:500], "text")
+
+
+def _lines(lexer: Lexer, source: str) -> list[list[str]]:
+    lines: list[list[str]] = [[]]
+    for css, text in _tokens(lexer, source):
+        for index, part in enumerate(text.split("\n")):
+            if index:
+                lines.append([])
+            if part:
+                lines[-1].append(f'<span class="{css}">{escape(part)}</span>' if css else escape(part))
+    return lines
+
+
+def _tokens(lexer: Lexer, source: str) -> Iterator[tuple[str, str]]:
+    """(class, text) of each token; a name right before a bracket is a call."""
+    tokens = [(kind, text) for kind, text in lexer.get_tokens(source) if text]
+    for index, (kind, text) in enumerate(tokens):
+        following = tokens[index + 1][1] if index + 1 < len(tokens) else ""
+        if _can_be_called(kind, text) and following.startswith("("):
+            yield "tok-function", text
+        elif kind is Keyword.Constant and text in BOOLEANS:
+            yield "tok-bool", text
+        else:
+            yield _class_of(kind), text
+
+
+def _can_be_called(kind: _TokenType, text: str) -> bool:
+    """Names; in SQL also what the lexer takes for keywords (`count(`), as the editor's marks do."""
+    is_sql_word = kind in Keyword and text.isupper() is False and text.isidentifier() and text not in kwlist
+    return kind in Name and kind not in (Name.Function, Name.Class) or is_sql_word
+
+
+def _class_of(kind: _TokenType) -> str:
+    while kind is not Token and kind not in CLASSES:
+        kind = kind.parent
+    return CLASSES.get(kind, "")

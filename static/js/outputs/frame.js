@@ -1,0 +1,188 @@
+/**
+ * Output that runs script (HTML, JavaScript, Plotly, Vega): in a sandboxed frame without our origin.
+ *
+ * One static document (templates/frame.html, static/frame/frame.js) is loaded for each; data goes in by postMessage, and
+ * only messages of that very window are heard. What comes out of it is not believed: a height is bounded, a link is shown and
+ * opened by the reader, a picture is saved only when asked for here.
+ */
+
+import { el, textButton } from "./dom.js";
+import { save } from "./table_tools.js";
+
+/** @typedef {import("./types.js").Output} Output */
+
+const MAX_OF_WINDOW = 0.8;
+const MAX_HEIGHT_PX = 20_000;
+const RESIZES_A_SECOND = 30;
+const EXPORT_TIMEOUT_MS = 10_000;
+const EXPORT_TYPES = /** @type {Record<string, string>} */ ({ png: "image/png", svg: "image/svg+xml" });
+const TOKENS = ["color-page", "color-text", "color-text-muted", "color-accent", "color-line", "color-line-strong", "color-sunken", "color-hover",
+  "chart-1", "chart-2", "chart-3", "chart-4", "chart-5", "chart-6", "chart-7", "chart-grid", "chart-axis", "font-text", "font-code"];
+
+/** @type {Set<OutputFrame>} */
+const frames = new Set();
+
+/** One framed output. It listens until it leaves the page. */
+export class OutputFrame {
+  #isReady = false;
+  #isShownInFull = false;
+  #height = 0;
+  #resizes = 0;
+  #asked = "";
+  /** @type {{mime: string, value: any} | null} */ #content = null;
+
+  /**
+   * @param {HTMLElement} element  the `.output-frame` to fill
+   * @param {string} mime
+   * @param {import("./types.js").Context} context
+   */
+  constructor(element, mime, context) {
+    this.element = element;
+    this.mime = mime;
+    this.iframe = el("iframe", { sandbox: "allow-scripts", title: titleOf(mime), loading: "lazy", src: context.frameUrl, referrerpolicy: "no-referrer" });
+    this.more = el("p", { class: "output-more", hidden: true });
+    this.notes = el("div", { class: "output-notes", role: "status" });
+    const parts = [this.iframe, this.more, this.notes];
+    if (isChart(mime)) parts.push(this.#tools());
+    element.replaceChildren(...parts);
+    watch();
+    frames.add(this);
+  }
+
+  /** Draws a value; the frame may still be loading. @param {string} mime @param {any} value */
+  render(mime, value) {
+    this.#content = { mime, value };
+    if (this.#isReady) this.post({ type: "render", ...this.#content, theme: theme() });
+  }
+
+  /** @param {Record<string, any>} message */
+  post(message) {
+    // "*": the frame has an origin of its own that has no name; it holds nothing but this output
+    this.iframe.contentWindow?.postMessage(message, "*");
+  }
+
+  /** A message of our window, which content can forge too. @param {any} message */
+  receive(message) {
+    if (message === null || typeof message !== "object") return;
+    if (message.type === "ready") {
+      this.#isReady = true;
+      if (this.#content) this.render(this.#content.mime, this.#content.value);
+    } else if (message.type === "height") this.#setHeight(Number(message.height));
+    else if (message.type === "link") this.#offerLink(String(message.href));
+    else if (message.type === "note") this.#note(String(message.text).slice(0, 300));
+    else if (message.type === "exported") this.#save(message);
+  }
+
+  #tools() {
+    const tools = el("p", { class: "output-tools" });
+    for (const format of ["png", "svg"]) {
+      const button = textButton(format.toUpperCase(), () => {
+        this.#asked = `${format}:${crypto.randomUUID()}`;
+        const asked = this.#asked;
+        this.post({ type: "export", format, id: asked });
+        setTimeout(() => asked === this.#asked && (this.#asked = ""), EXPORT_TIMEOUT_MS);
+      });
+      button.title = `Download as ${format.toUpperCase()}`;
+      tools.append(button);
+    }
+    return tools;
+  }
+
+  /** @param {number} height  in CSS pixels, as the frame measured itself */
+  #setHeight(height) {
+    if (!Number.isFinite(height) || height < 0 || this.#resizes >= RESIZES_A_SECOND) return;
+    this.#resizes += 1;
+    setTimeout(() => (this.#resizes -= 1), 1000);
+    this.#height = Math.min(Math.ceil(height), MAX_HEIGHT_PX);
+    this.#fit();
+  }
+
+  #fit() {
+    const limit = Math.round(innerHeight * MAX_OF_WINDOW);
+    const isClipped = this.#height > limit;
+    this.iframe.style.height = `${this.#isShownInFull ? this.#height : Math.min(this.#height, limit)}px`;
+    this.element.classList.add("is-drawn");
+    this.more.hidden = !isClipped;
+    if (!isClipped || this.more.firstChild) return;
+    const button = textButton("Show in full", () => {
+      this.#isShownInFull = !this.#isShownInFull;
+      button.textContent = this.#isShownInFull ? "Fit to the window" : "Show in full";
+      this.#fit();
+    });
+    this.more.append(button);
+  }
+
+  /** A link pressed inside is opened by a second press, on its true address. @param {string} href */
+  #offerLink(href) {
+    if (!/^(https?|mailto):/i.test(href)) return;
+    const link = el("a", { href, target: "_blank", rel: "noopener noreferrer" }, href.slice(0, 200));
+    this.notes.replaceChildren(el("p", { class: "cell-note" }, el("span", {}, "Open ", link)));
+  }
+
+  /** @param {string} text */
+  #note(text) {
+    this.notes.replaceChildren(el("p", { class: "cell-note" }, el("span", {}, text)));
+  }
+
+  /** @param {any} message */
+  #save(message) {
+    const format = this.#asked.split(":")[0];
+    if (!this.#asked || message.id !== this.#asked || !(message.data instanceof ArrayBuffer)) return;
+    this.#asked = "";
+    save(new Blob([message.data], { type: EXPORT_TYPES[format] }), `chart.${format}`);
+  }
+}
+
+/** @param {string} mime */
+export function isChart(mime) {
+  return mime.startsWith("application/vnd.plotly") || mime.startsWith("application/vnd.vega");
+}
+
+/** @param {string} mime */
+function titleOf(mime) {
+  return isChart(mime) ? "Chart" : "Output";
+}
+
+/** The tokens' values now, and whether they are for a dark page. */
+function theme() {
+  const style = getComputedStyle(document.documentElement);
+  const probe = document.body.appendChild(el("span", { hidden: true }));
+  /** @type {Record<string, string>} */
+  const tokens = {};
+  for (const name of TOKENS) {
+    const raw = style.getPropertyValue(`--${name}`).trim();
+    probe.style.color = "";
+    if (name.startsWith("font")) tokens[name] = raw;
+    else {
+      probe.style.color = `var(--${name})`;
+      tokens[name] = getComputedStyle(probe).color;
+    }
+  }
+  probe.remove();
+  return { scheme: isDark() ? "dark" : "light", tokens };
+}
+
+function isDark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+let isWatching = false;
+
+/** One listener for all frames: messages, and changes of the theme. */
+function watch() {
+  if (isWatching) return;
+  isWatching = true;
+  addEventListener("message", (event) => {
+    for (const frame of frames) {
+      if (!frame.element.isConnected) frames.delete(frame);
+      else if (event.source !== null && event.source === frame.iframe.contentWindow) return frame.receive(event.data);
+    }
+  });
+  const tell = () => {
+    const now = theme();
+    for (const frame of frames) frame.post({ type: "theme", theme: now });
+  };
+  new MutationObserver(tell).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tell);
+}
