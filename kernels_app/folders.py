@@ -1,0 +1,106 @@
+"""Work folders: one per notebook, and one per pooled kernel until it is claimed.
+
+A kernel's work folder is bound when it starts, before anybody knows its notebook. A bind (and a working directory)
+follows the folder, not its name, so a claim renames: the kernel's folder becomes the notebook's (risks.md, 24). A crash
+half-way loses no file: what was being moved lies in a folder that names its notebook, and `recover` ends the move.
+Everything here blocks a little: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+from kernels_app.spool import SPOOL, empty_spool
+
+_FLAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+
+
+class Folders:
+    """The folders below one root: `slots/<random>` and `notebooks/<id>`. One server process owns a root's slots."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._slots = root / "slots"
+        self._notebooks = root / "notebooks"
+
+    def prepare(self) -> None:
+        """Make the folders, finish claims that a crash interrupted, remove slots of kernels that are gone."""
+        for folder in (self.root, self._slots, self._notebooks):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for slot in self._slots.iterdir():
+            name, _, notebook_id = slot.name.partition(".for.")
+            if notebook_id:
+                target = self.notebook(notebook_id)
+                target.mkdir(mode=0o700, exist_ok=True)
+                _move_entries(slot, target)
+            shutil.rmtree(slot, ignore_errors=True)
+
+    def new_slot(self) -> Path:
+        """An empty folder for a kernel that has no notebook yet."""
+        slot = self._slots / secrets.token_hex(8)
+        slot.mkdir(mode=0o700)
+        return slot
+
+    def notebook(self, notebook_id: str) -> Path:
+        """Where a notebook's files are. Raises ValueError for what is not a flat id."""
+        if not _FLAT.match(notebook_id):
+            raise ValueError(f"Not a notebook id: {notebook_id[:80]!r}")
+        return self._notebooks / notebook_id
+
+    def claim(self, slot: Path, notebook_id: str) -> Path:
+        """Make a slot's folder the notebook's, with the notebook's files in it; the folder's new path."""
+        target = self.notebook(notebook_id)
+        marked = slot.with_name(f"{slot.name}.for.{notebook_id}")
+        if not target.exists():
+            slot.rename(target)
+            return target
+        empty_spool(target)
+        slot.rename(marked)
+        _exchange(marked, target)
+        _move_entries(marked, target)
+        shutil.rmtree(marked, ignore_errors=True)
+        return target
+
+    def remove_slot(self, slot: Path) -> None:
+        """Delete a slot that was never claimed; a notebook's folder is left alone."""
+        if slot.parent == self._slots:
+            shutil.rmtree(slot, ignore_errors=True)
+
+    def remove_notebook(self, notebook_id: str) -> None:
+        """Delete a notebook's files."""
+        shutil.rmtree(self.notebook(notebook_id), ignore_errors=True)
+
+
+def _move_entries(source: Path, target: Path) -> None:
+    """Rename every entry of one folder into another, without following links; what is there already stays."""
+    for name in os.listdir(source):
+        if name != SPOOL and not os.path.lexists(target / name):
+            with contextlib.suppress(OSError):
+                os.rename(source / name, target / name)
+
+
+def _exchange(first: Path, second: Path) -> None:
+    """Swap the names of two folders: at once on Linux, in three steps elsewhere."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2"):
+        done = libc.renameat2(
+            _AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE
+        )
+        if done == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in (errno.ENOSYS, errno.EINVAL):
+            raise OSError(code, os.strerror(code), str(second))
+    aside = first.with_name(f"{secrets.token_hex(8)}.for.{second.name}")
+    second.rename(aside)
+    first.rename(second)
+    aside.rename(first)

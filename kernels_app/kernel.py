@@ -1,0 +1,533 @@
+"""One kernel: start it, run plans in it, ask it things, interrupt it, end it, and say why it died.
+
+Everything is on the event loop and nothing blocks it. Messages are checked (messages.py) but their meaning is the
+runtime's: a kernel does not know cells, only attempts it was given. Which cell is next, what is saved and who is told
+is runtime.py's; where kernels come from is pool.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kernels_app import limits, messages
+from kernels_app.channels import Channels, Message, context
+from kernels_app.messages import Entry
+from kernels_app.provisioner import Launch, Manager, Profile, Provisioner, remove_run_folder, run_folder
+
+log = logging.getLogger("rillbook.kernel")
+
+ASK_S = 2.0  # each rung of the ladder that ends a kernel
+TERMINATE_S = 1.0
+KILL_S = 5.0
+INTERRUPT_TIMES = 3
+INTERRUPT_EVERY_S = 2.0
+LOST_REPLY_S = 5.0  # a plan is over (idle) and its reply has not come
+LAST_FRAMES_S = 5.0  # its reply has come and idle has not
+CALL_S = 30.0
+WATCH_S = 1.0
+BROKEN_GRACE_S = 0.5
+ATTEMPTS_KEPT = 50_000
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Why a kernel is gone: a sentence for the notebook's readers, and the facts behind it."""
+
+    kind: str  # exit | signal | memory | processes | interrupt | protocol | shutdown
+    reason: str
+    code: int | None = None
+    signal: int | None = None
+
+
+class KernelDied(Exception):
+    """The kernel ended while it was asked something."""
+
+    def __init__(self, death: Death) -> None:
+        super().__init__(death.reason)
+        self.death = death
+
+
+class KernelStartTimeout(Exception):
+    """The kernel did not get ready; `stderr` is the end of what it wrote."""
+
+    def __init__(self, message: str, stderr: str) -> None:
+        super().__init__(f"{message}\n{stderr}".strip())
+        self.stderr = stderr
+
+
+class KernelSilent(Exception):
+    """A call had no answer in time; the kernel is alive."""
+
+
+class CallFailed(Exception):
+    """The kernel answered a call with an error of its own."""
+
+    def __init__(self, ename: str, evalue: str) -> None:
+        super().__init__(f"{ename}: {evalue}")
+        self.ename, self.evalue = ename, evalue
+
+
+@dataclass(slots=True)
+class _Plan:
+    id: str
+    attempts: list[str]
+    message_id: str = ""
+    is_idle: asyncio.Event = field(default_factory=asyncio.Event)
+    finished: dict[str, Entry] = field(default_factory=dict)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Kernel:
+    """A live kernel. Made by `Kernel.start`; set `on_entries`, `on_input` and `gate` before the first plan."""
+
+    def __init__(self, manager: Manager, launch: Launch) -> None:
+        self.launch = launch
+        self.work: Path = launch.work
+        self.notebook_id: str | None = None
+        self.on_entries: Callable[[list[Entry]], None] = lambda entries: None
+        self.on_input: Callable[[str, str, bool], None] = lambda attempt, prompt, password: None
+        self.gate: Callable[[], Awaitable[None] | None] = lambda: None
+        self.died: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
+        self.dropped = 0  # entries and messages that were not believed
+        self.memory = 0  # bytes, as last seen
+        self._manager = manager
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._plan: _Plan | None = None
+        self._attempts: dict[str, None] = {}
+        self._next_frame: int | None = None
+        self._running: str | None = None
+        self._input: Message | None = None
+        self._subshell: str | None = None
+        self._published = asyncio.Event()
+        self._why: Death | None = None  # decided by us before the process ended
+        self._oom_kills = 0
+        self._channels: Channels | None = None
+
+    # --- Life --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def start(cls, profile: Profile, work: Path) -> Kernel:
+        """Start a kernel in this work folder; it is connected and ready on shell and IOPub (risks.md, 17).
+
+        Raises KernelStartTimeout if it is not ready after the profile's `start_timeout_s`, or dies before.
+        """
+        launch = Launch(profile, work, await asyncio.to_thread(run_folder))
+        manager = await asyncio.to_thread(Manager.of, launch, context())
+        kernel = cls(manager, launch)
+        try:
+            async with asyncio.timeout(profile.start_timeout_s):
+                await kernel._launch()
+                await kernel._get_ready()
+        except TimeoutError as error:
+            stderr = kernel._stderr()
+            await kernel.kill()
+            message = f"The kernel was not ready after {profile.start_timeout_s:g} s."
+            raise KernelStartTimeout(message, stderr) from error
+        except (KernelDied, KernelSilent) as error:
+            stderr = kernel._stderr()
+            await kernel.kill()
+            raise KernelStartTimeout(f"The kernel did not get ready: {error}", stderr) from error
+        except BaseException:
+            await kernel.kill()
+            raise
+        return kernel
+
+    @property
+    def is_alive(self) -> bool:
+        return not self.died.done()
+
+    async def shutdown(self) -> None:
+        """End the kernel by the ladder: ask, terminate, kill; then clean up. Returns when nothing of it is left."""
+        self._decide(Death("shutdown", "The kernel was stopped."))
+        if self.is_alive and self._channels:
+            self._channels.request("control", "shutdown_request", {"restart": False})
+            if not await self._ends_within(ASK_S):
+                await self._provisioner.terminate()
+                if not await self._ends_within(TERMINATE_S):
+                    log.warning("Kernel %s did not end when asked; it is killed.", self.notebook_id)
+        await self.kill()
+
+    async def kill(self, death: Death | None = None) -> None:
+        """End the kernel at once and clean up. `death` says why, if nothing was decided before."""
+        if death:
+            self._decide(death)
+        if self._manager.provisioner is not None and self._provisioner.has_process:
+            await self._provisioner.kill()
+            if not await self._ends_within(KILL_S):
+                log.error("A kernel's process is still there %g s after SIGKILL.", KILL_S)
+        await self._clean_up()
+
+    async def _launch(self) -> None:
+        self._oom_kills = limits.oom_kills()
+        await self._manager.start_kernel()
+        self._manager._close_control_socket()
+        self._keep(self._see_death(), "kernel-death")
+        self._channels = Channels(
+            self._manager.session,
+            self._manager.get_connection_info(),
+            on_iopub=self._take_iopub,
+            on_stdin=self._take_stdin,
+            on_broken=self._take_broken,
+            gate=lambda: self.gate(),
+        )
+        self._channels.open()
+
+    async def _get_ready(self) -> None:
+        """Ready: an answer on shell *and* one message on IOPub, or the first output would be lost for good."""
+        patience_s = self.launch.profile.start_timeout_s
+        while not self._published.is_set():
+            await self._ask("shell", "kernel_info_request", {}, timeout_s=patience_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._published.wait(), 0.05)
+        pid = await asyncio.to_thread(self._provisioner.kernel_pid)
+        if pid is not None:
+            await asyncio.to_thread(limits.die_first, pid)
+        answer = await self._ask("control", "create_subshell_request", {}, timeout_s=CALL_S)
+        self._subshell = answer.get("subshell_id") if isinstance(answer.get("subshell_id"), str) else None
+        self._keep(self._watch_limits(), "kernel-limits")
+
+    async def _see_death(self) -> None:
+        code = await self._provisioner.wait()
+        death = self._why or self._explain(code)
+        if not self.died.done():
+            self.died.set_result(death)
+        if self._plan:
+            self._plan.ended.set()
+        self._keep(self._clean_up(), "kernel-clean-up")
+
+    async def _clean_up(self) -> None:
+        """Close sockets, tasks and pipes, delete the private folder. Harmless when repeated."""
+        channels, self._channels = self._channels, None
+        if channels:
+            channels.close()
+        current = asyncio.current_task()
+        for task in self._tasks:
+            if task is not current and task.get_name() != "kernel-clean-up":
+                task.cancel()
+        if self._manager.provisioner is not None:
+            await self._provisioner.cleanup()
+        await asyncio.to_thread(remove_run_folder, self.launch.run)
+        if not self.died.done():
+            self.died.set_result(self._why or Death("exit", "The kernel did not start."))
+
+    # --- Plans -------------------------------------------------------------------------------------------------
+
+    async def run_plan(self, plan_id: str, items: Sequence[Message], *, allow_stdin: bool = True) -> Message:
+        """Run cells in order; the reply of docs/architecture.md, section 5, once all their output was handed on.
+
+        Its `status` is "ok", or "lost" if the kernel never replied: then `finished` is what was reported and `left`
+        the rest. Raises KernelDied.
+        """
+        assert self._plan is None, "one plan at a time"
+        plan = self._plan = _Plan(plan_id, [item["attempt"] for item in items])
+        self._expect(plan.attempts)
+        try:
+            content = {"plan": plan_id, "cells": list(items), "allow_stdin": allow_stdin}
+            plan.message_id, reply = self._open_channels().request("shell", "rill_run_request", content)
+            answer = await self._reply_of(plan, reply)
+            return answer if answer is not None else self._lost(plan)
+        finally:
+            self._open_channels_or_none_forget(plan.message_id)
+            self._plan, self._running, self._input = None, None, None
+            plan.ended.set()
+
+    async def amend(
+        self,
+        plan_id: str,
+        *,
+        drop: Sequence[str] = (),
+        replace: Sequence[Message] = (),
+        append: Sequence[Message] = (),
+    ) -> list[str]:
+        """Change the running plan; the attempts for which it was too late. Raises KernelDied, KernelSilent."""
+        added = [item["attempt"] for item in (*replace, *append)]
+        self._expect(added)
+        if self._plan and self._plan.id == plan_id:
+            self._plan.attempts += [item["attempt"] for item in append]
+        content = {"plan": plan_id, "drop": list(drop), "replace": list(replace), "append": list(append)}
+        answer = await self._ask("control", "rill_amend_request", content, timeout_s=CALL_S)
+        return messages.clean_ids(answer.get("too_late"))
+
+    async def interrupt(
+        self, *, times: int = INTERRUPT_TIMES, every_s: float = INTERRUPT_EVERY_S
+    ) -> bool:
+        """Interrupt the running plan until it ends: `times` messages, then the kernel is killed.
+
+        Whether the kernel lives. Nothing runs: nothing happens. Raises nothing.
+        """
+        plan = self._plan
+        if plan is None:
+            return self.is_alive
+        for _ in range(times):
+            if self._channels:
+                self._channels.request("control", "interrupt_request", {})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(every_s):
+                    await plan.ended.wait()
+                return self.is_alive
+        seconds = f"{times * every_s:g}"
+        await self.kill(
+            Death("interrupt", f"The cell did not react to {times} interrupts in {seconds} s, so its kernel was ended.")
+        )
+        return False
+
+    def input_reply(self, value: str) -> bool:
+        """Answer the `input()` that waits; False if none does."""
+        parent, self._input = self._input, None
+        if parent is None or self._channels is None:
+            return False
+        self._channels.answer("input_reply", {"value": value}, parent)
+        return True
+
+    async def _reply_of(self, plan: _Plan, reply: asyncio.Future[Message]) -> Message | None:
+        """The reply, after the last output; None if it is lost. Waits for as long as the plan runs."""
+        idle = asyncio.ensure_future(plan.is_idle.wait())
+        try:
+            await self._first(reply, idle)
+            if not reply.done():
+                await self._first(reply, timeout_s=LOST_REPLY_S)
+            elif not idle.done():
+                await self._first(idle, timeout_s=LAST_FRAMES_S)
+        finally:
+            idle.cancel()
+        return self._checked(plan, reply.result()) if reply.done() and not reply.cancelled() else None
+
+    async def _first(self, *futures: asyncio.Future[Any], timeout_s: float | None = None) -> None:
+        """Wait for one of these; raise KernelDied if the kernel ends first."""
+        done, _ = await asyncio.wait(
+            {*futures, self.died}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if self.died in done and not any(future in done for future in futures):
+            raise KernelDied(self.died.result())
+        if any(future.cancelled() for future in futures):
+            raise KernelDied(await self.died)
+
+    def _checked(self, plan: _Plan, content: Message) -> Message:
+        """The reply with only what is well-formed and about this plan's attempts."""
+        mine = set(plan.attempts)
+        finished = {entry["attempt"]: entry for entry in messages.clean_finished(content.get("finished"))}
+        finished = {attempt: entry for attempt, entry in (plan.finished | finished).items() if attempt in mine}
+        left = [attempt for attempt in messages.clean_ids(content.get("left")) if attempt in mine]
+        status = "ok" if content.get("status") == "ok" else "error"
+        return {"status": status, "plan": plan.id, "finished": list(finished.values()), "left": left}
+
+    def _lost(self, plan: _Plan) -> Message:
+        left = [attempt for attempt in plan.attempts if attempt not in plan.finished]
+        return {"status": "lost", "plan": plan.id, "finished": list(plan.finished.values()), "left": left}
+
+    # --- Questions ---------------------------------------------------------------------------------------------
+
+    async def call(self, name: str, *, timeout_s: float = CALL_S, **arguments: Any) -> Message:
+        """A call of our extension, also while a cell runs. Raises CallFailed, KernelDied, KernelSilent."""
+        if isinstance(arguments.get("attempt"), str):
+            self._expect([arguments["attempt"]])
+        content = {"call": name, **arguments}
+        channel = "shell" if self._subshell else "control"
+        answer = await self._ask(
+            channel, "rill_call_request", content, subshell=self._subshell, timeout_s=timeout_s
+        )
+        if answer.get("status") != "ok":
+            raise CallFailed(str(answer.get("ename", "Error"))[:200], str(answer.get("evalue", ""))[:2000])
+        return answer
+
+    async def complete(self, code: str, cursor: int, *, timeout_s: float = 5.0) -> Message:
+        """Completions at a cursor in code points, also while a cell runs: the stock reply's content."""
+        content = {"code": code, "cursor_pos": cursor}
+        return await self._ask(
+            "shell", "complete_request", content, subshell=self._subshell, timeout_s=timeout_s
+        )
+
+    async def inspect(self, code: str, cursor: int, *, detail: int = 0, timeout_s: float = 5.0) -> Message:
+        """What is at a cursor in code points, also while a cell runs: the stock reply's content."""
+        content = {"code": code, "cursor_pos": cursor, "detail_level": detail}
+        return await self._ask(
+            "shell", "inspect_request", content, subshell=self._subshell, timeout_s=timeout_s
+        )
+
+    async def memory_bytes(self) -> int:
+        """What the kernel and its children hold in memory now; 0 when it is gone."""
+        root = self._provisioner.root_pid()
+        if root is not None:
+            self.memory = (await asyncio.to_thread(limits.usage, root)).memory_bytes
+        return self.memory if root is not None else 0
+
+    async def _ask(
+        self, channel: str, kind: str, content: Message, *, timeout_s: float, subshell: str | None = None
+    ) -> Message:
+        channels = self._open_channels()
+        message_id, reply = channels.request(channel, kind, content, subshell=subshell)
+        try:
+            await self._first(reply, timeout_s=timeout_s)
+        finally:
+            channels.forget(message_id)
+        if not reply.done():
+            raise KernelSilent(f"The kernel did not answer {kind} within {timeout_s:g} s.")
+        return reply.result()
+
+    # --- What the kernel says ----------------------------------------------------------------------------------
+
+    def _take_iopub(self, message: Message) -> None:
+        self._published.set()
+        kind = message["header"]["msg_type"]
+        if kind == "rill_frame":
+            self._take_frame(message["content"])
+        elif kind == "status" and message["content"].get("execution_state") == "idle":
+            plan = self._plan
+            if plan and message["parent_header"].get("msg_id") == plan.message_id:
+                plan.is_idle.set()
+
+    def _take_frame(self, content: Message) -> None:
+        entries, dropped = messages.clean_entries(content.get("entries"))
+        number = content.get("frame")
+        gap = self._count_frame(number if isinstance(number, int) else -1)
+        if gap is None:
+            self.dropped += 1 + len(entries)
+            return
+        known = [entry for entry in entries if entry["attempt"] is None or entry["attempt"] in self._attempts]
+        self.dropped += dropped + len(entries) - len(known)
+        for entry in known:
+            self._note(entry)
+        if gap:
+            text = f"Some output was lost on its way from the kernel ({gap} messages)."
+            known.insert(0, {"t": "notice", "attempt": self._running, "text": text})
+        if known:
+            self.on_entries(known)
+
+    def _count_frame(self, number: int) -> int | None:
+        """How many frames are missing before this one; None if it is not a later one, and so not believed."""
+        expected = self._next_frame if self._next_frame is not None else 0
+        if number < expected:
+            return None
+        self._next_frame = number + 1
+        return number - expected
+
+    def _note(self, entry: Entry) -> None:
+        if entry["t"] == "started":
+            self._running = entry["attempt"]
+        elif entry["t"] == "finished":
+            self._running = None
+            if self._plan and entry["attempt"] in self._plan.attempts:
+                self._plan.finished[entry["attempt"]] = entry
+
+    def _take_stdin(self, message: Message) -> None:
+        attempt = message["parent_header"].get("msg_id")
+        content = message["content"]
+        if message["header"]["msg_type"] != "input_request" or self._plan is None:
+            self.dropped += 1
+            return
+        if attempt not in self._attempts:
+            attempt = self._running or self._plan.attempts[0]
+        self._input = message
+        prompt = content.get("prompt")
+        prompt = prompt[:10_000] if isinstance(prompt, str) else ""
+        self.on_input(str(attempt), prompt, content.get("password") is True)
+
+    def _take_broken(self, channel: str) -> None:
+        self._keep(self._after_break(channel), "kernel-broken")
+
+    async def _after_break(self, channel: str) -> None:
+        """A connection broke: the kernel is ending, or something that no kernel should send came over it."""
+        if await self._ends_within(BROKEN_GRACE_S):
+            return
+        reason = f"The kernel broke its connection ({channel}), as a message above 32 MiB does, so it was ended."
+        await self.kill(Death("protocol", reason))
+
+    # --- Limits and reasons ------------------------------------------------------------------------------------
+
+    async def _watch_limits(self) -> None:
+        profile = self.launch.profile
+        while self.is_alive:
+            await asyncio.sleep(WATCH_S)
+            root = self._provisioner.root_pid()
+            if root is None:
+                return
+            used = await asyncio.to_thread(limits.usage, root, most=profile.processes + 10)
+            self.memory = used.memory_bytes
+            if used.processes > profile.processes:
+                reason = f"The kernel started more than {profile.processes} processes, so it was ended."
+                await self.kill(Death("processes", reason))
+            elif used.memory_bytes > profile.memory_bytes:
+                exact = await asyncio.to_thread(limits.proportional_bytes, root)
+                if exact > profile.memory_bytes:
+                    await self.kill(Death("memory", self._out_of_memory()))
+
+    def _explain(self, code: int | None) -> Death:
+        """The death by its return code: ours negative for a signal, bubblewrap's 128 + signal."""
+        if code is None or code == 0:
+            return Death("exit", "The kernel ended itself.", code)
+        number = -code if code < 0 else code - 128
+        if code < 0 or 0 < number < 65:
+            return self._explain_signal(number)
+        return Death("exit", f"The kernel ended itself (exit code {code}).", code)
+
+    def _explain_signal(self, number: int) -> Death:
+        if number == signal.SIGKILL and limits.oom_kills() > self._oom_kills:
+            return Death("memory", self._out_of_memory(), signal=number)
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = str(number)
+        texts = {
+            signal.SIGSEGV: "The kernel crashed in native code (segmentation fault).",
+            signal.SIGABRT: "The kernel crashed in native code (abort).",
+            signal.SIGBUS: "The kernel crashed in native code (bus error).",
+            signal.SIGKILL: "The kernel was killed (SIGKILL).",
+        }
+        return Death("signal", texts.get(number, f"The kernel was ended by a signal ({name})."), signal=number)
+
+    def _out_of_memory(self) -> str:
+        limit = self.launch.profile.memory_bytes / GIB
+        return f"The kernel ran out of memory: it may use {limit:.3g} GiB."
+
+    def _decide(self, death: Death) -> None:
+        if self._why is None and not self.died.done():
+            self._why = death
+
+    # --- Small helpers -----------------------------------------------------------------------------------------
+
+    @property
+    def _provisioner(self) -> Provisioner:
+        provisioner = self._manager.provisioner
+        assert isinstance(provisioner, Provisioner)
+        return provisioner
+
+    def _open_channels(self) -> Channels:
+        if self._channels is None:
+            raise KernelDied(self.died.result() if self.died.done() else self._why or _GONE)
+        return self._channels
+
+    def _open_channels_or_none_forget(self, message_id: str) -> None:
+        if self._channels:
+            self._channels.forget(message_id)
+
+    def _expect(self, attempts: Sequence[str]) -> None:
+        """Attempts whose entries are believed from now on."""
+        self._attempts.update(dict.fromkeys(attempts))
+        while len(self._attempts) > ATTEMPTS_KEPT:
+            del self._attempts[next(iter(self._attempts))]
+
+    def _keep(self, work: Any, name: str) -> None:
+        self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks.append(asyncio.get_running_loop().create_task(work, name=name))
+
+    async def _ends_within(self, seconds: float) -> bool:
+        """Whether the process ends in this time."""
+        if not self._provisioner.has_process:
+            return True
+        await asyncio.wait({self.died}, timeout=seconds)
+        return self.died.done()
+
+    def _stderr(self) -> str:
+        errors = self._provisioner.errors if self._manager.provisioner is not None else None
+        return errors.text if errors else ""
+
+
+_GONE = Death("exit", "The kernel is gone.")

@@ -1,0 +1,104 @@
+"""What a kernel uses, seen from outside: memory and processes of its whole tree, and who was killed for memory.
+
+Reads /proc only (psutil where there is none), writes nothing but a kernel's OOM score. Limits that the kernel sets on
+itself are inside/boot.py's; killing one that is over its limit is kernel.py's. Everything here blocks a little: call it
+in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_OOM_SCORE = 800  # of 1000: when memory runs out the system kills kernels first, never the server
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    memory_bytes: int  # resident, added up: pages that forked children share count more than once
+    processes: int
+
+
+def usage(root: int, *, most: int = 4096) -> Usage:
+    """What the tree below and with process `root` uses; it stops counting after `most` processes."""
+    pids = tree(root, most=most)
+    return Usage(sum(_resident(pid) for pid in pids), len(pids))
+
+
+def proportional_bytes(root: int) -> int:
+    """Memory of the tree with shared pages divided among those who share them. Exact, and much slower."""
+    return sum(_proportional(pid) for pid in tree(root))
+
+
+def tree(root: int, *, most: int = 4096) -> list[int]:
+    """The process and its descendants, parents first."""
+    if not _has_children_files():
+        return _tree_by_psutil(root)
+    pids = [root]
+    for pid in pids:
+        if len(pids) >= most:
+            break
+        pids += _children(pid)
+    return pids
+
+
+def oom_kills() -> int:
+    """How many processes the system has killed for memory since it started; 0 where it does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def die_first(pid: int) -> None:
+    """Make the system choose this process and its children first when memory runs out. Needs no privilege."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(_OOM_SCORE), encoding="ascii")
+
+
+@cache
+def _has_children_files() -> bool:
+    return Path(f"/proc/self/task/{os.getpid()}/children").exists()
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                found += map(int, file.read().split())
+    return found
+
+
+def _tree_by_psutil(root: int) -> list[int]:
+    import psutil
+
+    try:
+        return [root, *(child.pid for child in psutil.Process(root).children(recursive=True))]
+    except psutil.Error:
+        return [root]
+
+
+def _resident(pid: int) -> int:
+    if not _has_children_files():
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            return int(psutil.Process(pid).memory_info().rss)
+        return 0
+    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE_BYTES
+    return 0
+
+
+def _proportional(pid: int) -> int:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+        for line in file:
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) * 1024
+    return _resident(pid)

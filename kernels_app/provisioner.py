@@ -1,0 +1,327 @@
+"""Starts and ends the process of one kernel, behind the best walls the machine has.
+
+A provisioner of jupyter_client, registered without an installed package, so that Kubernetes and others plug in at the
+same place. Transport is IPC in a private folder; the environment is an allow-list; the walls are sandbox.py's. What is
+said to a kernel is kernel.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
+
+from kernels_app import limits, sandbox
+from kernels_app.sandbox import Interpreter, Rung
+
+NAME = "rillbook-local"
+NICE = 10
+TAIL_BYTES = 16 * 1024
+INSIDE = Path(__file__).resolve().parent / "inside"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Everything that is the same for all kernels of one pool."""
+
+    sandbox: str = "auto"  # auto | bubblewrap | none
+    python: str = ""  # the server's own
+    network: bool = False
+    memory_bytes: int = 2 * 1024**3
+    processes: int = 256
+    readonly: Mapping[str, Path] = field(default_factory=dict)  # path inside -> folder or file of ours
+    env: Mapping[str, str] = field(default_factory=dict)
+    argv: Sequence[str] = ()  # after the interpreter; empty: our boot module
+    start_timeout_s: float = 30.0
+
+    @property
+    def rung(self) -> Rung:
+        return sandbox.available(self.sandbox)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One start: a profile and the folders of this kernel."""
+
+    profile: Profile
+    work: Path
+    run: Path  # private folder of connection file and sockets; its path is short
+
+    @property
+    def interpreter(self) -> Interpreter:
+        return sandbox.interpreter(self.profile.python)
+
+    def argv(self) -> list[str]:
+        """The command line as the kernel sees it."""
+        rung = self.profile.rung
+        folder = sandbox.INSIDE if rung is Rung.BUBBLEWRAP else str(INSIDE)
+        rest = self.profile.argv or (f"{folder}/boot.py", "-f", "{connection_file}")
+        return [sandbox.python_inside(self.interpreter, rung), *rest]
+
+    def environment(self) -> dict[str, str]:
+        """The kernel's whole environment."""
+        rung = self.profile.rung
+        own = {
+            "KERNEL_WORK": sandbox.WORK if rung is Rung.BUBBLEWRAP else str(self.work),
+            "KERNEL_MEMORY_BYTES": str(self.profile.memory_bytes),
+            "KERNEL_PROCESSES": str(self.profile.processes),
+            "KERNEL_SANDBOX": rung.value,
+        }
+        if rung is Rung.NONE:
+            own["KERNEL_PARENT_PID"] = str(os.getpid())
+        return sandbox.environment(rung, self.interpreter, {**self.profile.env, **own})
+
+
+class Manager(AsyncKernelManager):
+    """jupyter_client's manager for a kernel that no kernelspec on disk describes."""
+
+    launch: Launch
+
+    @classmethod
+    def of(cls, launch: Launch, context: Any) -> Manager:
+        """A manager for one start; `context` is the process's zmq context."""
+        manager = cls(
+            context=context,
+            transport="ipc",
+            ip=str(launch.run / "c"),
+            connection_file=str(launch.run / "connection.json"),
+        )
+        manager.session.key = secrets.token_hex(32).encode()
+        manager.launch = launch
+        manager._kernel_spec = KernelSpec(
+            argv=launch.argv(),
+            display_name="Python",
+            language="python",
+            interrupt_mode="message",
+            metadata={"kernel_provisioner": {"provisioner_name": NAME, "config": {}}},
+        )
+        return manager
+
+
+class Provisioner(LocalProvisioner):
+    """Starts a kernel in its sandbox and ends it with everything that it started."""
+
+    errors: ErrorTail | None = None
+    _info: int | None = None
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        launch: Launch = self.parent.launch
+        kwargs["env"] = launch.environment()
+        kwargs = await super().pre_launch(**kwargs)
+        kwargs["env"] = launch.environment()  # without what jupyter_client added
+        kwargs["cwd"] = str(launch.work)
+        if launch.profile.rung is Rung.BUBBLEWRAP:
+            kwargs["cmd"] = await asyncio.to_thread(
+                sandbox.command,
+                kwargs["cmd"],
+                work=launch.work,
+                run=launch.run,
+                python=launch.interpreter,
+                inside=INSIDE,
+                readonly=launch.profile.readonly,
+                network=launch.profile.network,
+            )
+        return kwargs
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        """Start the process from a thread that lives as long as the server: kernels die with it."""
+        reading, writing = os.pipe()
+        try:
+            self.process = await asyncio.get_running_loop().run_in_executor(
+                launcher(), _popen, cmd, kwargs["env"], kwargs["cwd"], writing
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        self.errors = ErrorTail(reading)
+        self.pid = self.pgid = self.process.pid
+        return self.connection_info
+
+    async def wait(self) -> int | None:
+        """Wait for the end of the process, without polling where the system can say it; its return code."""
+        process = self.process
+        if process is None:
+            return None
+        if hasattr(os, "pidfd_open"):
+            await _ended(process.pid)
+        while process.poll() is None:
+            await asyncio.sleep(0.05)
+        return process.returncode
+
+    async def send_signal(self, signum: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signum)
+
+    async def terminate(self, restart: bool = False) -> None:
+        """Ask the kernel's own process to end: SIGTERM."""
+        pid = self.kernel_pid()
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGTERM)
+
+    async def kill(self, restart: bool = False) -> None:
+        """SIGKILL to the sandbox and all in it. Without a sandbox: to every descendant that can be found."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        if self.parent.launch.profile.rung is Rung.NONE:
+            for pid in await asyncio.to_thread(limits.tree, self.process.pid):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+        await self.send_signal(signal.SIGKILL)
+
+    async def cleanup(self, restart: bool = False) -> None:
+        if self.errors:
+            self.errors.close()
+
+    def kernel_pid(self) -> int | None:
+        """The kernel's own process, as the host numbers it: below bwrap and its init. None if it is not there (yet)."""
+        if self.process is None or self.process.poll() is not None:
+            return None
+        if self.parent.launch.profile.rung is Rung.NONE:
+            return self.process.pid
+        pids = limits.tree(self.process.pid, most=4)
+        return pids[2] if len(pids) > 2 else None
+
+    def root_pid(self) -> int | None:
+        """The process whose tree is the kernel and all that it started."""
+        return self.process.pid if self.process is not None and self.process.poll() is None else None
+
+
+class ErrorTail:
+    """The last of what a kernel wrote on its real stdout and stderr, read without letting it hurry us."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor: int | None = descriptor
+        self._loop = asyncio.get_running_loop()
+        self._kept = bytearray()
+        self._pause: asyncio.TimerHandle | None = None
+        self._loop.add_reader(descriptor, self._read)
+
+    @property
+    def text(self) -> str:
+        """At most TAIL_BYTES, decoded with replacement."""
+        if self._descriptor is not None and not self._pause:
+            self._read()
+        return self._kept.decode("utf-8", "replace").strip()
+
+    def close(self) -> None:
+        """Stop reading. The text stays."""
+        descriptor, self._descriptor = self._descriptor, None
+        if self._pause:
+            self._pause.cancel()
+        if descriptor is not None:
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+
+    def _read(self) -> None:
+        assert self._descriptor is not None
+        try:
+            data = os.read(self._descriptor, 65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self._kept = (self._kept + data)[-TAIL_BYTES:]
+        if len(data) > 4096:  # a flood: take it slowly, the writer waits
+            self._loop.remove_reader(self._descriptor)
+            self._pause = self._loop.call_later(0.05, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        if self._descriptor is not None:
+            self._loop.add_reader(self._descriptor, self._read)
+
+
+def register() -> None:
+    """Make jupyter_client know our provisioner (it looks for installed packages only). Harmless when repeated."""
+    factory = KernelProvisionerFactory.instance()
+    factory.provisioners[NAME] = EntryPoint(
+        name=NAME, value=f"{__name__}:Provisioner", group=KernelProvisionerFactory.GROUP_NAME
+    )
+
+
+def run_folder() -> Path:
+    """A new private folder with a short path: a socket's path has at most 107 bytes."""
+    base = Path("/tmp") if os.path.isdir("/tmp") else Path(tempfile.gettempdir())
+    folder = Path(tempfile.mkdtemp(prefix="rb-", dir=base))
+    (folder / "k").mkdir(mode=0o700)
+    return folder / "k"
+
+
+def remove_run_folder(run: Path) -> None:
+    """Delete what `run_folder` made, whatever the kernel left in it."""
+    shutil.rmtree(run.parent, ignore_errors=True)
+
+
+_launcher: ThreadPoolExecutor | None = None
+
+
+def launcher() -> ThreadPoolExecutor:
+    """The one thread that starts kernels: bubblewrap ends its child when the *thread* that started it ends."""
+    global _launcher
+    if _launcher is None:
+        _launcher = ThreadPoolExecutor(1, thread_name_prefix="kernel-launcher", initializer=_be_modest)
+    return _launcher
+
+
+def _be_modest() -> None:
+    """Lower this thread's claim on the processor; kernels inherit it, so that they never starve the server."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _popen(cmd: list[str], env: dict[str, str], cwd: str, writing: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        cmd,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+        stderr=writing,
+        start_new_session=True,
+        close_fds=True,
+    )
+
+
+async def _ended(pid: int) -> None:
+    """Return when the process has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+    loop.add_reader(descriptor, lambda: ended.done() or ended.set_result(None))
+    try:
+        await ended
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

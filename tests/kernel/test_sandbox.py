@@ -1,0 +1,247 @@
+"""Tests of kernels_app/sandbox.py: what code behind bubblewrap can and cannot reach."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernels_app import sandbox
+from kernels_app.provisioner import INSIDE, remove_run_folder, run_folder
+from kernels_app.sandbox import Rung
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class Inside:
+    """Runs Python behind the sandbox and returns what it prints as JSON."""
+
+    def __init__(self, work: Path, run: Path, **options: Any) -> None:
+        self.work, self.run_folder, self.options = work, run, options
+
+    def command(self, code: str) -> list[str]:
+        python = sandbox.interpreter()
+        argv = [sandbox.python_inside(python, Rung.BUBBLEWRAP), "-c", f"import json, os\n{code}"]
+        return sandbox.command(
+            argv, work=self.work, run=self.run_folder, python=python, inside=INSIDE, **self.options
+        )
+
+    def run(self, code: str) -> Any:
+        environ = sandbox.environment(Rung.BUBBLEWRAP, sandbox.interpreter(), {"EXTRA": "given"})
+        done = subprocess.run(
+            self.command(code), env=environ, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def can_read(self, path: Path | str) -> bool:
+        return self.run(
+            f"try: open({str(path)!r}, 'rb').read(1) if not os.path.isdir({str(path)!r}) else os.listdir({str(path)!r})\n"
+            "except OSError: print('false')\n"
+            "else: print('true')"
+        )
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Iterator[Inside]:
+    work = tmp_path / "notebooks" / "mine"
+    work.mkdir(parents=True)
+    run = run_folder()
+    yield Inside(work, run)
+    remove_run_folder(run)
+
+
+def test_bubblewrap_works_on_this_machine_and_is_chosen():
+    assert sandbox.verdict("auto").rung is Rung.BUBBLEWRAP, sandbox.verdict("auto").why
+    assert "bubblewrap sandbox" in sandbox.describe("auto")
+
+
+def test_no_sandbox_is_said_plainly():
+    assert sandbox.available("none") is Rung.NONE
+    assert "all that the server can" in sandbox.describe("none")
+
+
+@pytest.mark.parametrize(
+    ("platform", "which", "words"),
+    [("darwin", "/x/bwrap", "Linux only"), ("linux", None, "not installed"), ("linux", "/bin/false", "does not work")],
+)
+def test_a_machine_without_bubblewrap_has_no_sandbox_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, platform: str, which: str | None, words: str
+):
+    sandbox.verdict.cache_clear()
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: which)
+    if which == "/bin/false":
+        monkeypatch.setattr(sandbox, "command", lambda argv, **options: [which])
+    try:
+        assert sandbox.available() is Rung.NONE
+        assert words in sandbox.describe()
+    finally:
+        sandbox.verdict.cache_clear()
+
+
+def test_the_servers_files_cannot_be_read(inside: Inside, tmp_path: Path):
+    other = tmp_path / "notebooks" / "other"
+    other.mkdir()
+    (other / "secret.csv").write_text("theirs")
+    database = tmp_path / "db.sqlite3"
+    database.write_text("rows")
+    hidden = [
+        other,
+        other / "secret.csv",
+        database,
+        PROJECT / "manage.py",
+        PROJECT / "notebook_project" / "settings.py",
+        PROJECT / "kernels_app" / "sandbox.py",
+        PROJECT / ".git",
+        Path.home() / ".bashrc",
+        Path.home() / ".ssh",
+        "/etc/shadow",
+        "/etc/hostname",
+        "/var/log",
+    ]
+    assert [str(path) for path in hidden if inside.can_read(path)] == []
+
+
+def test_the_servers_processes_and_their_environment_cannot_be_seen(inside: Inside):
+    seen = inside.run("print(json.dumps([open(f'/proc/{p}/cmdline').read() for p in os.listdir('/proc') if p.isdigit()]))")
+    assert {command.split("\0")[0].split("/")[-1] for command in seen} <= {"bwrap", "python", "python3"}
+    assert len(seen) <= 3
+    if os.getpid() > 10:
+        assert not inside.can_read(f"/proc/{os.getpid()}/environ")
+
+
+def test_the_environment_is_an_allow_list(inside: Inside, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SECRET_KEY", "canary")
+    monkeypatch.setenv("DATABASE_URL", "canary")
+    seen = inside.run("print(json.dumps(dict(os.environ)))")
+    assert "canary" not in str(seen) and seen["EXTRA"] == "given"
+    assert set(seen) <= {
+        "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "USER", "PWD", "EXTRA", "PYTHONNOUSERSITE",
+    }  # fmt: skip
+
+
+def test_the_work_folder_is_the_hosts_and_the_only_one(inside: Inside):
+    (inside.work / "data.csv").write_text("a,b")
+    seen = inside.run("open('made.txt', 'w').write('by the kernel'); print(json.dumps([os.getcwd(), sorted(os.listdir())]))")
+    assert seen == ["/work", ["data.csv", "made.txt"]]
+    assert (inside.work / "made.txt").read_text() == "by the kernel"
+
+
+def test_the_system_and_our_code_are_read_only(inside: Inside):
+    code = (
+        "failed = []\n"
+        "for path in ('/x', '/dev/x', '/usr/x', '/etc/x', '/opt/venv/x', '/opt/rillbook/inside/x', '/run/x', os.__file__):\n"
+        "    try: open(path, 'a').close()\n"
+        "    except OSError: failed.append(path)\n"
+        "print(json.dumps(len(failed)))"
+    )
+    assert inside.run(code) == 8
+
+
+def test_there_is_no_network_unless_it_is_opened(inside: Inside):
+    code = (
+        "import socket\n"
+        "print(json.dumps([name for _, name in socket.if_nameindex()]))"
+    )
+    assert inside.run(code) == ["lo"]
+    inside.options["network"] = True
+    host = sorted(name for name in os.listdir("/sys/class/net") if not name.startswith("bonding"))
+    assert set(host) <= set(inside.run(code))
+
+
+def test_a_server_on_the_hosts_loopback_cannot_be_reached(inside: Inside):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code = (
+            "import socket\n"
+            f"try: socket.create_connection(('127.0.0.1', {port}), 2); print('true')\n"
+            "except OSError: print('false')"
+        )
+        assert inside.run(code) is False
+
+
+def test_new_user_namespaces_and_capabilities_are_refused(inside: Inside):
+    code = (
+        "import ctypes\n"
+        "caps = [line.split()[1] for line in open('/proc/self/status') if line.startswith('Cap')]\n"
+        "print(json.dumps([ctypes.CDLL(None).unshare(0x10000000), caps]))"
+    )
+    refused, caps = inside.run(code)
+    assert refused == -1 and all(int(cap, 16) == 0 for cap in caps)
+
+
+@pytest.mark.parametrize("folder", ["/tmp", "/dev/shm", "/home/kernel"])
+def test_folders_in_memory_are_bounded(inside: Inside, folder: str):
+    inside.options["tmp_bytes"] = 32 * 1024 * 1024
+    most = {"/tmp": 32, "/dev/shm": 256, "/home/kernel": 64}[folder]
+    code = f"found = os.statvfs({folder!r}); print(found.f_blocks * found.f_frsize // 1024 // 1024)"
+    assert inside.run(code) <= most
+
+
+def test_what_is_bound_read_only_can_be_read_and_not_written(inside: Inside, tmp_path: Path):
+    sample = tmp_path / "sample"
+    sample.mkdir()
+    (sample / "sample.db").write_text("rows")
+    inside.options["readonly"] = {"/data/sample": sample}
+    code = (
+        "text = open('/data/sample/sample.db').read()\n"
+        "try: open('/data/sample/sample.db', 'a'); text = 'writable'\n"
+        "except OSError: pass\n"
+        "print(json.dumps(text))"
+    )
+    assert inside.run(code) == "rows"
+
+
+def test_the_libraries_of_the_servers_environment_are_there(inside: Inside):
+    code = "import sys, numpy, ipykernel; print(json.dumps([sys.prefix, numpy.__file__.startswith('/opt/venv')]))"
+    assert inside.run(code) == ["/opt/venv", True]
+
+
+def test_a_user_has_a_name_and_a_home(inside: Inside):
+    code = "import getpass, pwd; print(json.dumps([getpass.getuser(), pwd.getpwuid(os.getuid()).pw_dir]))"
+    assert inside.run(code) == ["kernel", "/home/kernel"]
+
+
+def test_the_kernel_dies_with_the_server(inside: Inside):
+    words = inside.command("import time; print('up', flush=True); sum(range(10**12))")
+    code = (
+        "import subprocess, sys, json, os\n"
+        "kernel = subprocess.Popen(json.loads(sys.argv[1]), stdout=subprocess.PIPE)\n"
+        "kernel.stdout.readline(); print(kernel.pid, flush=True); sys.stdin.read()"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(words)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=sandbox.environment(Rung.BUBBLEWRAP, sandbox.interpreter()),
+    )
+    kernel = int(server.stdout.readline())
+    descriptor = os.pidfd_open(kernel)
+    server.kill()
+    server.communicate()
+    import select
+
+    ended, _, _ = select.select([descriptor], [], [], 5)
+    os.close(descriptor)
+    assert ended
+
+
+@pytest.mark.parametrize("path", [str(Path.home()), "/home", "/home/someone", "/", "/opt"])
+def test_a_home_is_never_bound_whole(path: str):
+    with pytest.raises(ValueError, match="more than an interpreter"):
+        sandbox._refuse_homes(path)
+
+
+def test_another_interpreter_is_asked_for_its_folders():
+    found = sandbox.interpreter(os.path.realpath(sys.executable))
+    assert not found.is_venv
+    assert any(os.path.realpath(sys.executable).startswith(path) for path in (*found.paths, "/usr"))
