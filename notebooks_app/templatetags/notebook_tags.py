@@ -6,9 +6,12 @@ Display only; the words are in cell_words.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from django import template
+from django.forms import BoundField
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -75,6 +78,27 @@ def blank_cell() -> dict[str, Any]:
 def outputs(cell: Mapping[str, Any]) -> SafeString:
     """A cell's saved outputs as HTML that needs no JavaScript."""
     return rendering.outputs_html(str(cell["id"]), cell.get("outputs") or ())
+
+
+@register.simple_tag
+def input(field: BoundField) -> SafeString:  # noqa: A001 - the tag is called so
+    """A form's field in our look, tied to its errors for screen readers."""
+    attrs = {"class": "input"}
+    if field.errors:
+        attrs |= {"aria-invalid": "true", "aria-describedby": f"{field.auto_id}_error"}
+    return field.as_widget(attrs=attrs)
+
+
+@register.simple_tag
+def list_state(notebook: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """State, icon and words of a notebook in the list: what needs somebody first; None where nothing is known."""
+    return cell_words.counts_view(notebook.get("state_counts") or {})
+
+
+@register.filter
+def ago(when: datetime) -> str:
+    """How long ago, as short as one says it: now, 5 min ago, 3 h ago, yesterday, 4 days ago, 12 Feb 2026."""
+    return cell_words.ago_words(when, timezone.now())
 
 
 @register.filter
