@@ -8,7 +8,8 @@ import { utf8Bytes } from "./positions.js";
 const RECONNECT_MS = 400;
 const RECONNECT_MAX_MS = 15_000;
 const REPLY_MS = 20_000;
-const SILENCE_MS = 35_000;
+/** The server's heart beats every 5 s. */
+const SILENCE_MS = 20_000;
 const ACK_BYTES = 64 * 1024;
 const ACK_MS = 1_000;
 /** Close codes after which trying again cannot help: signed out, no longer allowed, gone. */

@@ -62,6 +62,7 @@ export class NotebookStore extends EventTarget {
     else if (frame.type === "catch_up") this.#catchUp(frame);
     else if (frame.type === "snapshot") this.#reset(frame);
     else if (frame.type === "heartbeat" && frame.seq > this.seq) this.#emit("gap");
+    else if (frame.type === "resync") this.#emit("gap");
   }
 
   /** Takes cells fetched by `cells`: far ones that came near, or whose text was in doubt. @param {Cell[]} cells */
@@ -100,17 +101,23 @@ export class NotebookStore extends EventTarget {
     for (const event of frame.events) this.#apply(event);
     this.seq = Math.max(this.seq, frame.seq);
     for (const cell of frame.cells ?? []) this.#refresh(cell);
-    if (frame.notebook) this.#setNotebook(frame.notebook);
-    if (frame.kernel) this.#setKernel(frame.kernel);
+    if (frame.states) this.#setStates(frame.states);
+    this.#setHead(frame);
     this.#emit("caught-up");
+  }
+
+  /** @param {any} frame */
+  #setHead({ notebook, kernel, people }) {
+    if (notebook) this.#setNotebook(notebook);
+    if (kernel) this.#setKernel(kernel);
+    if (people) this.#setPeople(people);
   }
 
   /** @param {any} frame */
   #reset(frame) {
     this.seq = frame.seq;
     this.#replaceCells(frame.cells);
-    this.#setNotebook(frame.notebook);
-    this.#setKernel(frame.kernel);
+    this.#setHead(frame);
     this.#emit("reset");
     this.#emit("caught-up");
   }
@@ -139,6 +146,7 @@ export class NotebookStore extends EventTarget {
     "notebook.renamed": ({ name }) => this.#setNotebook({ name }),
     "notebook.updated": ({ fields }) => this.#setNotebook(fields),
     "cells.state": ({ states }) => this.#setStates(states),
+    "cell.refreshed": ({ cell }) => this.#refresh(cell),
     "cell.analysed": (event) => this.#analysed(event),
     "output.ops": (event) => this.#cells.has(event.cell) && this.#emit("ops", event),
     "output.saved": (event) => this.#emit("saved", event),
@@ -231,7 +239,8 @@ export class NotebookStore extends EventTarget {
     const before = cell.source;
     const event = { type: "cell.edited", cell: cell.id, version, source, changes: null, author: null };
     if (version >= cell.version) Object.assign(cell, rest, { source, version });
-    else Object.assign(cell, { state: rest.state, outputs: rest.outputs });
+    else cell.state = rest.state;
+    if (fresh.outputs) cell.outputs = fresh.outputs;
     if (newText && source !== before) this.#emit("edited", { cell: cell.id, event, before });
     this.#emit("updated", { cell: cell.id, before: cell, event: null });
     this.#emit("state", { cells: [cell.id], before: new Map() });

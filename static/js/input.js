@@ -1,0 +1,49 @@
+/** The prompt of `input()`: a line under the cell's output, for the person who is there to answer. */
+
+import { h } from "./dom.js";
+
+/**
+ * @param {import("./store.js").NotebookStore} store
+ * @param {import("./cells.js").CellList} list
+ * @param {import("./socket.js").NotebookSocket} socket
+ * @param {boolean} mayAnswer
+ */
+export function listenForInput(store, list, socket, mayAnswer) {
+  store.addEventListener("input", (event) => {
+    const { cell, attempt, prompt, password } = /** @type {CustomEvent} */ (event).detail;
+    const view = list.view(cell);
+    if (!view || !mayAnswer) return;
+    close(attempt);
+    const form = promptForm(prompt, password, attempt, socket);
+    view.output.after(form);
+    form.querySelector("input")?.focus({ preventScroll: true });
+  });
+  store.addEventListener("state", (event) => {
+    for (const id of /** @type {CustomEvent} */ (event).detail.cells) {
+      const cell = store.cell(id);
+      if (cell?.state.status === "idle" && cell.state.attempt) close(cell.state.attempt);
+    }
+  });
+}
+
+/** @param {string} prompt @param {boolean} password @param {string} attempt @param {import("./socket.js").NotebookSocket} socket */
+function promptForm(prompt, password, attempt, socket) {
+  const field = /** @type {HTMLInputElement} */ (h("input", { class: "input", type: password ? "password" : "text", autocomplete: "off", "aria-label": prompt || "Input" }));
+  const form = h(
+    "form",
+    { class: "control input-prompt", "data-ui-input": attempt },
+    h("span", { class: "control-label" }, prompt || "Input"),
+    field,
+    h("button", { class: "button is-small is-primary", type: "submit" }, "Send"),
+  );
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    await socket.request("input_reply", { attempt, value: field.value }).then(() => close(attempt)).catch(() => field.focus());
+  });
+  return form;
+}
+
+/** @param {string} attempt */
+function close(attempt) {
+  document.querySelector(`[data-ui-input="${CSS.escape(attempt)}"]`)?.remove();
+}

@@ -1,0 +1,149 @@
+/**
+ * Running: sends unsent text first and names the versions wanted; stop, restart; what leaving a changed cell does; the
+ * question before a long cascade. What runs and in which order is the server's decision.
+ */
+
+import { downstream } from "./dependencies.js";
+import { notice } from "./notices.js";
+import { CommandError } from "./socket.js";
+import { toast } from "./toasts.js";
+import { counted, durationWords, shownState } from "./words.js";
+
+/** A cascade that took longer than this last time is announced before it starts. */
+const LONG_MS = 30_000;
+
+export class Runs {
+  #store;
+  #socket;
+  #editing;
+  /** Versions that leaving a cell has asked for, so that leaving twice asks once. @type {Map<string, number>} */
+  #askedByLeaving = new Map();
+
+  /**
+   * @param {import("./store.js").NotebookStore} store
+   * @param {import("./socket.js").NotebookSocket} socket
+   * @param {import("./editing.js").Editing} editing
+   */
+  constructor(store, socket, editing) {
+    this.#store = store;
+    this.#socket = socket;
+    this.#editing = editing;
+  }
+
+  /** Runs cells (text cells among them are passed over). @param {string[]} ids @param {{asked?: boolean}} [options] */
+  async run(ids, { asked = true } = {}) {
+    const cells = ids.filter((id) => this.#store.cell(id)?.type !== "markdown");
+    if (!cells.length) return;
+    if (!(await this.#isAgreed(cells, asked))) return;
+    await this.#try(async () => {
+      const versions = [];
+      for (const cell of cells) versions.push({ cell, version: await this.#editing.flush(cell) });
+      await this.#socket.request("run", { cells: versions });
+    });
+  }
+
+  runAll() {
+    return this.#afterText(() => this.#socket.request("run_all"));
+  }
+
+  runStale() {
+    return this.#afterText(() => this.#socket.request("run_stale"));
+  }
+
+  stop() {
+    return this.#try(() => this.#socket.request("stop"));
+  }
+
+  /** @param {string} cell */
+  takeOut(cell) {
+    return this.#try(() => this.#socket.request("take_out", { cell }));
+  }
+
+  /** @param {{runAll?: boolean}} [options] */
+  restart({ runAll = false } = {}) {
+    return this.#afterText(() => this.#socket.request("restart", { run_all: runAll }));
+  }
+
+  /** Restarts a kernel that died and runs up to a cell. @param {string} cell */
+  async resume(cell) {
+    const upTo = this.#store.order.slice(0, this.#store.number(cell));
+    await this.#try(() => this.#socket.request("restart", { run_all: false }));
+    await this.run(upTo.filter((id) => shownState(/** @type {any} */ (this.#store.cell(id))) !== "disabled"));
+  }
+
+  /** Stale cells, which Run stale would run. @returns {string[]} */
+  get stale() {
+    return this.#store.cells.filter((cell) => shownState(cell) === "stale").map((cell) => cell.id);
+  }
+
+  /**
+   * In auto mode, leaving a cell whose text changed since it ran runs it: only one that ran before, and not one with
+   * an error of its own.
+   * @param {string} id
+   */
+  async leave(id) {
+    const cell = this.#store.cell(id);
+    if (!cell || this.#store.notebook.run_mode !== "auto" || cell.type === "markdown" || cell.disabled) return;
+    const wasEdited = this.#editing.isUnsaved(id) || cell.state.stale_because?.kind === "edited";
+    const ranBefore = cell.state.freshness !== "new" && cell.state.attempt !== null;
+    if (!wasEdited || !ranBefore || this.#socket.state !== "online") return;
+    const version = await this.#editing.flush(id).catch(() => null);
+    if (version === null || this.#askedByLeaving.get(id) === version) return;
+    this.#askedByLeaving.set(id, version);
+    if (await this.#isSound(id)) await this.run([id], { asked: false });
+  }
+
+  /** Waits for the server's analysis of the new text. @param {string} id */
+  async #isSound(id) {
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    const cell = this.#store.cell(id);
+    return cell !== undefined && !cell.state.errors.length && cell.state.status === "idle";
+  }
+
+  /** @param {() => Promise<any>} act */
+  #afterText(act) {
+    return this.#try(async () => {
+      for (const { id } of this.#store.cells) if (this.#editing.isUnsaved(id)) await this.#editing.flush(id);
+      await act();
+    });
+  }
+
+  /** @param {() => Promise<any>} act */
+  async #try(act) {
+    try {
+      await act();
+    } catch (error) {
+      const offline = error instanceof CommandError && error.code === "offline";
+      toast(offline ? "Offline: running needs the connection." : /** @type {Error} */ (error).message);
+    }
+  }
+
+  /** Says first what a cascade costs that took long last time. @param {string[]} cells @param {boolean} asked */
+  async #isAgreed(cells, asked) {
+    if (!asked || this.#store.notebook.run_mode !== "auto") return true;
+    const all = downstream(this.#store.cells, cells);
+    const last = all.map((id) => this.#store.cell(id)?.state.duration_ms ?? 0);
+    const total = last.reduce((sum, ms) => sum + ms, 0);
+    const own = cells.reduce((sum, id) => sum + (this.#store.cell(id)?.state.duration_ms ?? 0), 0);
+    if (total - own < LONG_MS) return true;
+    const slowest = all[last.indexOf(Math.max(...last))];
+    return askCascade(all.length, total, this.#store.number(slowest), Math.max(...last));
+  }
+}
+
+/** @param {number} count @param {number} totalMs @param {number} slowest @param {number} slowestMs @returns {Promise<boolean>} */
+function askCascade(count, totalMs, slowest, slowestMs) {
+  return new Promise((resolve) => {
+    notice({
+      id: "cascade",
+      css: "is-neutral",
+      icon: "clock",
+      title: `This runs ${counted(count, "cell")}, about ${durationWords(totalMs)}`,
+      text: `Cell ${slowest} alone took ${durationWords(slowestMs)} last time.`,
+      actions: [
+        { label: count === 1 ? "Run it" : `Run all ${count}`, isPrimary: true, act: () => resolve(true) },
+        { label: "Cancel", act: () => resolve(false) },
+      ],
+    });
+  });
+}

@@ -1,0 +1,241 @@
+/**
+ * Changes to the order and kind of cells: insert, delete, move, duplicate, split, merge, cut and paste, type. Each is
+ * one command of the socket; the page changes when the event comes back. Undo takes back the last one made here.
+ */
+
+import { CommandError } from "./socket.js";
+import { toast } from "./toasts.js";
+import { counted } from "./words.js";
+
+/** @typedef {import("./types.js").CellType} CellType */
+/** @typedef {{type: CellType, source: string, result_name: string, connection: string | null}} Copy */
+
+const EVENT_MS = 5_000;
+const CLIPBOARD = "rillbook:cells";
+
+export class Structure {
+  #store;
+  #socket;
+  #editing;
+  #editors;
+  #selection;
+  /** Operations that can be taken back, latest last; each entry is one thing the person did. @type {string[][]} */
+  #undo = [];
+  /** @type {string[][]} */ #redo = [];
+
+  /**
+   * @param {{store: import("./store.js").NotebookStore, socket: import("./socket.js").NotebookSocket,
+   *   editing: import("./editing.js").Editing, editors: import("./editors.js").Editors,
+   *   selection: import("./selection.js").Selection}} parts
+   */
+  constructor({ store, socket, editing, editors, selection }) {
+    this.#store = store;
+    this.#socket = socket;
+    this.#editing = editing;
+    this.#editors = editors;
+    this.#selection = selection;
+  }
+
+  /**
+   * Puts a new cell after another one; null is the first place.
+   * @param {string | null} after
+   * @param {CellType} type
+   * @param {{source?: string, edit?: boolean, copy?: Partial<Copy>}} [options]
+   */
+  async insert(after, type, { source = "", edit = true, copy = {} } = {}) {
+    const cell = crypto.randomUUID();
+    const operations = await this.#do([["insert", { cell, after, cell_type: type, source, ...rest(copy) }]]);
+    if (!operations || !(await this.#arrives(cell))) return null;
+    if (edit) this.#selection.edit(cell, "end");
+    else this.#selection.select(cell);
+    return cell;
+  }
+
+  /** Deletes cells without asking, and offers to take it back. @param {string[]} cells */
+  async remove(cells) {
+    if (!cells.length) return;
+    const number = this.#store.number(cells[0]);
+    const operations = await this.#do([["delete", { cells }]]);
+    if (!operations) return;
+    const what = cells.length === 1 ? `Cell ${number} deleted` : `${counted(cells.length, "cell")} deleted`;
+    toast(what, { label: "Undo", key: "Z", act: () => this.undo() });
+  }
+
+  /** Moves cells one place up or down. @param {string[]} cells @param {-1 | 1} step */
+  move(cells, step) {
+    const { order } = this.#store;
+    const first = order.indexOf(cells[0]);
+    const last = order.indexOf(cells[cells.length - 1]);
+    if (step < 0 && first <= 0) return;
+    if (step > 0 && (last < 0 || last >= order.length - 1)) return;
+    return this.moveAfter(cells, step < 0 ? (order[first - 2] ?? null) : order[last + 1]);
+  }
+
+  /** @param {string[]} cells @param {string | null} after */
+  async moveAfter(cells, after) {
+    if (after && cells.includes(after)) return;
+    if (await this.#do([["move", { cells, after }]])) this.#selection.select(cells[0]);
+  }
+
+  /** @param {string[]} cells @param {CellType} type */
+  changeType(cells, type) {
+    return this.update(cells.filter((id) => this.#store.cell(id)?.type !== type), { type });
+  }
+
+  /** Sets fields of cells. Unsent text goes first, so that the version is the right one. @param {string[]} cells @param {object} fields */
+  async update(cells, fields) {
+    const steps = [];
+    for (const cell of cells) {
+      const version = await this.#editing.flush(cell).catch((error) => toast(error.message));
+      if (typeof version !== "number") return;
+      steps.push(/** @type {[string, object]} */ (["update", { cell, version, fields }]));
+    }
+    await this.#do(steps);
+  }
+
+  /** Puts copies right after the cells. @param {string[]} cells */
+  duplicate(cells) {
+    return this.#insertCopies(cells.map((id) => this.#copyOf(id)), cells[cells.length - 1] ?? null);
+  }
+
+  /** Cuts the active cell in two at the caret. @param {string} id */
+  async split(id) {
+    const editor = this.#editors.get(id);
+    const cell = this.#store.cell(id);
+    if (!editor || !cell) return;
+    const [before, after] = editor.parts;
+    const head = before.replace(/\n$/, "");
+    if (await this.insert(id, cell.type, { source: after, edit: false, copy: { connection: cell.connection } })) {
+      this.#editing.setText(id, head);
+      this.#selection.edit(this.#store.order[this.#store.number(id)], "start");
+    }
+  }
+
+  /** Joins cells into the first of them. One cell is joined with the next. @param {string[]} cells */
+  async merge(cells) {
+    const ids = cells.length > 1 ? cells : this.#store.order.slice(this.#store.number(cells[0]) - 1, this.#store.number(cells[0]) + 1);
+    if (ids.length < 2) return;
+    const joint = this.#store.cell(ids[0])?.type === "markdown" ? "\n\n" : "\n";
+    const text = ids.map((id) => this.#editing.text(id)).join(joint);
+    if (await this.#do([["delete", { cells: ids.slice(1) }]])) {
+      this.#editing.setText(ids[0], text);
+      this.#selection.select(ids[0]);
+    }
+  }
+
+  /** Copies cells, also for other notebooks and, as text, for other programs. @param {string[]} cells */
+  async copy(cells) {
+    const copies = cells.map((id) => this.#copyOf(id));
+    localStorage.setItem(CLIPBOARD, JSON.stringify(copies));
+    await navigator.clipboard?.writeText(copies.map(({ source }) => source).join("\n\n")).catch(() => {});
+  }
+
+  /** @param {string[]} cells */
+  async cut(cells) {
+    await this.copy(cells);
+    await this.remove(cells);
+  }
+
+  /** @param {string | null} after */
+  paste(after) {
+    const copies = JSON.parse(localStorage.getItem(CLIPBOARD) ?? "[]");
+    if (!copies.length) toast("Nothing to paste: copy a cell first.");
+    else return this.#insertCopies(copies, after);
+  }
+
+  undo() {
+    return this.#takeBack(this.#undo, this.#redo, "Nothing to undo.");
+  }
+
+  redo() {
+    return this.#takeBack(this.#redo, this.#undo, "Nothing to redo.");
+  }
+
+  /** @param {Copy[]} copies @param {string | null} after */
+  async #insertCopies(copies, after) {
+    const steps = [];
+    let last = after;
+    for (const copy of copies) {
+      const cell = crypto.randomUUID();
+      steps.push(/** @type {[string, object]} */ (["insert", { cell, after: last, cell_type: copy.type, source: copy.source, ...rest(copy) }]));
+      last = cell;
+    }
+    if ((await this.#do(steps)) && last && (await this.#arrives(last))) this.#selection.select(last);
+  }
+
+  /** @param {string} id @returns {Copy} */
+  #copyOf(id) {
+    const cell = /** @type {import("./types.js").Cell} */ (this.#store.cell(id));
+    return { type: cell.type, source: this.#editing.text(id), result_name: "", connection: cell.connection };
+  }
+
+  /**
+   * Sends steps as one thing that undo takes back.
+   * @param {[string, object][]} steps
+   * @returns {Promise<string[] | null>} the operations, or null when a step was refused (said in a toast)
+   */
+  async #do(steps) {
+    const done = [];
+    try {
+      for (const [type, fields] of steps) {
+        const operation = crypto.randomUUID();
+        await this.#socket.request(type, { ...fields, operation_id: operation });
+        done.push(operation);
+      }
+    } catch (error) {
+      this.#say(error);
+    }
+    if (done.length) {
+      this.#undo.push(done);
+      this.#redo.length = 0;
+    }
+    return done.length === steps.length && done.length > 0 ? done : null;
+  }
+
+  /** @param {string[][]} from @param {string[][]} to @param {string} nothing */
+  async #takeBack(from, to, nothing) {
+    const operations = from.pop();
+    if (!operations) {
+      toast(nothing);
+      return;
+    }
+    const done = [];
+    try {
+      for (const operation of operations.reverse()) {
+        const id = crypto.randomUUID();
+        await this.#socket.request("undo", { operation_id: operation, new_operation_id: id });
+        done.push(id);
+      }
+    } catch (error) {
+      this.#say(error);
+    }
+    if (done.length) to.push(done);
+  }
+
+  /** Waits for a cell's own event: the reply may be earlier. @param {string} id */
+  #arrives(id) {
+    if (this.#store.cell(id)) return true;
+    return new Promise((resolve) => {
+      const done = (/** @type {boolean} */ arrived) => {
+        clearTimeout(timer);
+        this.#store.removeEventListener("inserted", check);
+        resolve(arrived);
+      };
+      const check = () => this.#store.cell(id) && done(true);
+      const timer = setTimeout(() => done(false), EVENT_MS);
+      this.#store.addEventListener("inserted", check);
+    });
+  }
+
+  /** @param {unknown} error */
+  #say(error) {
+    if (!(error instanceof CommandError)) throw error;
+    const offline = "Offline: cells can be added, moved and deleted again when the connection is back.";
+    toast(error.code === "offline" ? offline : error.message);
+  }
+}
+
+/** @param {Partial<Copy>} copy */
+function rest({ result_name = "", connection = null }) {
+  return { ...(result_name && { result_name }), ...(connection && { connection }) };
+}
