@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
+import json
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
 from typing import Any
 
 import zmq
 import zmq.asyncio
-from jupyter_client.session import Session
+from jupyter_client.session import DELIM, Session
 from zmq.utils.monitor import parse_monitor_message
 
 Message = dict[str, Any]
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 IOPUB_HIGH_WATER = 4  # messages; more would let an unread flood grow the server
-DIGESTS_KEPT = 1024
 _KINDS = {"shell": zmq.DEALER, "control": zmq.DEALER, "stdin": zmq.DEALER, "iopub": zmq.SUB}
 _WATCHED = ("shell", "iopub")
 
@@ -47,7 +48,6 @@ class Channels:
         self._sockets: dict[str, zmq.asyncio.Socket] = {}
         self._waiting: dict[str, asyncio.Future[Message]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        session.digest_history_size = DIGESTS_KEPT
 
     def open(self) -> None:
         """Connect; the kernel need not be there yet."""
@@ -136,19 +136,24 @@ class Channels:
             future.set_result(message["content"])
 
     def _decode(self, parts: list[bytes]) -> Message | None:
-        """A message with header, parent and content as dictionaries, or None."""
+        """A message with header, parent and content as dictionaries, or None.
+
+        As `Session.deserialize`, which is four times slower: it looks for dates and keeps a history of signatures
+        against replay. Frames carry numbers, and a reply is taken once.
+        """
         try:
-            _, rest = self._session.feed_identities(parts)
-            message: Message = self._session.deserialize(rest)
-        except (ValueError, TypeError, KeyError, IndexError, RecursionError, AttributeError):
+            start = parts.index(DELIM) + 1
+            signature, *signed = parts[start : start + 5]
+            if len(signed) != 4 or not hmac.compare_digest(signature, self._session.sign(signed)):
+                return None
+            header, parent, content = (json.loads(signed[index]) for index in (0, 1, 3))
+        except (ValueError, RecursionError):
             return None
-        if not all(isinstance(message.get(key), dict) for key in ("header", "parent_header", "content")):
+        if not all(isinstance(part, dict) for part in (header, parent, content)):
             return None
-        if not isinstance(message["header"].get("msg_type"), str):
+        if not isinstance(header.get("msg_type"), str) or not isinstance(parent.get("msg_id", ""), str):
             return None
-        if not isinstance(message["parent_header"].get("msg_id", ""), str):
-            return None
-        return message
+        return {"header": header, "parent_header": parent, "content": content}
 
 
 @lru_cache(maxsize=1)

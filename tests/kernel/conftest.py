@@ -32,10 +32,11 @@ class Watched:
         self.entries += entries
         self.heard.set()
 
-    async def run(self, *sources: str, timeout_s: float = 20.0) -> dict[str, Any]:
+    async def run(self, *sources: str, prefix: str = "a", timeout_s: float = 20.0) -> dict[str, Any]:
         """Run cells a0, a1, … and return the plan's reply."""
+        items = [item(f"{prefix}{number}", source) for number, source in enumerate(sources)]
         async with asyncio.timeout(timeout_s):
-            return await self.kernel.run_plan("p", [item(f"a{n}", text) for n, text in enumerate(sources)])
+            return await self.kernel.run_plan("p", items)
 
     async def wait_for(self, kind: str, timeout_s: float = 10.0) -> dict[str, Any]:
         """The first entry of a kind, once it came."""

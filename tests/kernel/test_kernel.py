@@ -1,0 +1,197 @@
+"""Tests of kernels_app/kernel.py with the real kernel (inside/boot.py), on both rungs where it matters."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from kernels_app.kernel import CallFailed, KernelDied
+from kernels_app.provisioner import Profile
+from kernels_app.spool import copy_spooled
+from notebooks_app.outputs import OutputLog
+from tests.kernel.conftest import StartRogue, Watched, item
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def real(start_kernel: StartRogue) -> Watched:
+    return await start_kernel(Profile())
+
+
+def outputs(watched: Watched, attempt: str = "a0") -> list[dict[str, Any]]:
+    log = OutputLog(attempt)
+    log.feed([entry for entry in watched.entries if entry["attempt"] == attempt])
+    return log.outputs()
+
+
+async def test_cells_run_in_order_on_either_rung(start_kernel: StartRogue, rung: str):
+    watched = await start_kernel(Profile(sandbox=rung))
+    reply = await watched.run("x = 20\nprint('first')", "x + 22")
+    assert [entry["outcome"] for entry in reply["finished"]] == ["ok", "ok"]
+    assert outputs(watched, "a0")[0]["text"] == "first\n"
+    assert outputs(watched, "a1")[0]["data"] == {"text/plain": "42"}
+
+
+async def test_a_progress_bar_is_one_line_in_the_end(real: Watched):
+    await real.run("from tqdm import tqdm\nfor _ in tqdm(range(20_000), mininterval=0): pass")
+    (output,) = outputs(real)
+    assert output["name"] == "stderr" and output["text"].count("\n") == 1
+    assert "20000/20000" in output["text"]
+
+
+async def test_a_large_figure_comes_by_the_spool(real: Watched):
+    await real.run("from IPython.display import HTML\nHTML('<p>' + 'x' * 500_000 + '</p>')")
+    (display,) = [entry for entry in real.entries if entry["t"] == "display"]
+    parts: list[bytes] = []
+    copied = copy_spooled(real.kernel.work, display["spool"]["text/html"]["file"], 10**6, parts.append)
+    assert copied.size_bytes == 500_007 and b"".join(parts).startswith(b"<p>xxx")
+    assert os.listdir(real.kernel.work / ".spool") == []
+
+
+async def test_a_failing_cell_is_an_output_and_what_needs_it_is_skipped(real: Watched):
+    items = [item("a0", "1/0"), item("a1", "print('no')", needs=["a0"]), item("a2", "print('yes')")]
+    reply = await real.kernel.run_plan("p", items)
+    assert [entry["outcome"] for entry in reply["finished"]] == ["error", "skipped", "ok"]
+    assert outputs(real, "a0")[0]["ename"] == "ZeroDivisionError"
+
+
+async def test_input_reaches_the_person_and_comes_back(real: Watched):
+    asked: list[tuple[str, str, bool]] = []
+    real.kernel.on_input = lambda *question: asked.append(question) or real.kernel.input_reply("blue 😀")
+    await real.run("print(input('colour? ') + '!')")
+    assert asked == [("a0", "colour? ", False)]
+    assert outputs(real)[0]["text"] == "blue 😀!\n"
+
+
+async def test_a_sleeping_cell_is_interrupted_and_the_kernel_lives(real: Watched):
+    running = asyncio.ensure_future(real.run("kept = 1", "import time\ntime.sleep(60)", "print('never')"))
+    await real.wait_for("finished")
+    assert await real.kernel.interrupt() is True
+    reply = await running
+    assert [entry["outcome"] for entry in reply["finished"]] == ["ok", "interrupted"] and reply["left"] == ["a2"]
+    await real.run("print(kept)", prefix="later")
+    assert real.text() == "1\n"
+
+
+async def test_a_loop_in_c_costs_the_kernel_and_says_so(real: Watched):
+    running = asyncio.ensure_future(real.run("sum(range(10**12))"))
+    await asyncio.sleep(0.3)  # it holds the interpreter lock: nothing is heard of it
+    assert await real.kernel.interrupt(times=2, every_s=0.3) is False
+    with pytest.raises(KernelDied, match="did not react to 2 interrupts"):
+        await running
+
+
+async def test_a_cell_that_ends_the_process_is_a_death_in_plain_words(real: Watched):
+    with pytest.raises(KernelDied, match=r"ended itself \(exit code 3\)"):
+        await real.run("import os\nos._exit(3)")
+
+
+async def test_a_cell_may_take_no_more_memory_than_its_limit(start_kernel: StartRogue):
+    watched = await start_kernel(Profile(memory_bytes=1024**3))
+    reply = await watched.run("block = bytearray(3 * 1024**3)")
+    assert reply["finished"][0]["outcome"] == "error"
+    assert outputs(watched)[0]["ename"] == "MemoryError"
+    assert (await watched.run("1 + 1"))["finished"][0]["outcome"] == "ok"
+
+
+async def test_completion_and_inspection_answer_while_a_cell_runs(real: Watched):
+    await real.run("value_of_mine = 3", prefix="first")
+    running = asyncio.ensure_future(real.run("import time\nwhile True: time.sleep(0.01)"))
+    await real.wait_for("finished")
+    matches = (await real.kernel.complete("value_of", 8, timeout_s=20))["matches"]
+    found = await real.kernel.inspect("value_of_mine", 13, timeout_s=20)
+    assert matches == ["value_of_mine"] and "int" in found["data"]["text/plain"]
+    assert not running.done()
+    await real.kernel.interrupt()
+    await running
+
+
+async def test_calls_answer_while_a_cell_runs_and_fail_in_their_own_words(real: Watched):
+    running = asyncio.ensure_future(real.run("shown = 5\nimport time\nwhile True: time.sleep(0.01)"))
+    await real.wait_for("started")
+    assert (await real.kernel.call("ping"))["status"] == "ok"
+    with pytest.raises(CallFailed):
+        await real.kernel.call("no such call")
+    await real.kernel.interrupt()
+    await running
+    assert "shown" in [variable["name"] for variable in (await real.kernel.call("variables"))["variables"]]
+
+
+async def test_a_running_plan_is_amended(real: Watched):
+    running = asyncio.ensure_future(real.run("import time\ntime.sleep(0.5)", "print('old')", "print('dropped')"))
+    await real.wait_for("started")
+    late = await real.kernel.amend(
+        "p", drop=["a2", "a0"], replace=[item("a1", "print('new')")], append=[item("a3", "print('added')")]
+    )
+    reply = await running
+    assert late == ["a0"]
+    assert [entry["attempt"] for entry in reply["finished"]] == ["a0", "a1", "a3"]
+    assert real.text() == "new\nadded\n"
+
+
+async def test_a_flood_of_prints_leaves_the_server_small_and_loses_nothing(real: Watched):
+    seen = [0, 0]
+
+    def count(entries: list[dict[str, Any]]) -> None:
+        for entry in entries:
+            if entry["t"] == "stream":
+                seen[0] += entry["text"].count("\n")
+                seen[1] = max(seen[1], len(entry["text"]))
+
+    real.kernel.on_entries = count
+    before = _resident()
+    await real.run("for n in range(100_000): print('line', n, 'x' * 100)")
+    assert seen[0] == 100_000 and seen[1] <= 65_536
+    assert _resident() - before < 50_000_000
+
+
+async def test_a_stopped_reader_stops_the_kernel_and_nothing_is_lost(real: Watched):
+    opened = asyncio.Event()
+    real.kernel.gate = lambda: None if opened.is_set() else opened.wait()
+    running = asyncio.ensure_future(real.run("for n in range(50_000): print(n, 'x' * 100)"))
+    await asyncio.sleep(1.0)
+    assert not running.done() and await real.kernel.memory_bytes() < 300_000_000
+    opened.set()
+    await running
+    assert [int(line.split()[0]) for line in real.text().splitlines()] == list(range(50_000))
+
+
+async def test_a_kernel_cannot_see_the_server(real: Watched, monkeypatch: pytest.MonkeyPatch):
+    source = (
+        "import os, pathlib\n"
+        f"hidden = [{str(Path(__file__).resolve())!r}, '/etc/shadow', {str(Path.home() / '.bashrc')!r}]\n"
+        "print([path for path in hidden if pathlib.Path(path).exists()], sorted(os.environ), os.getcwd())"
+    )
+    await real.run(source)
+    seen = real.text()
+    assert seen.startswith("[] ") and seen.rstrip().endswith("/work")
+    assert "SECRET" not in seen and "DJANGO" not in seen and "KERNEL_" not in seen
+
+
+async def test_kernels_give_way_to_the_server(real: Watched):
+    pid = real.kernel._provisioner.kernel_pid()
+    assert os.getpriority(os.PRIO_PROCESS, pid) >= 10
+    assert os.sched_getscheduler(pid) == os.SCHED_BATCH
+    assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) >= 800
+
+
+async def test_one_plus_one_takes_a_few_milliseconds(real: Watched):
+    await real.run("1+1")
+    took = []
+    for number in range(50):
+        began = time.perf_counter()
+        await real.kernel.run_plan("p", [item(f"b{number}", "1+1")])
+        took.append(time.perf_counter() - began)
+    assert statistics.median(took) < 0.02, f"{statistics.median(took) * 1000:.1f} ms"
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
