@@ -167,6 +167,15 @@ def unattribute(token: Token[Attempt | None]) -> None:
     _current.reset(token)
 
 
+@masked
+def collect() -> None:
+    """Move all attempts' waiting text into the open frame."""
+    with _lock:
+        waiting = {*_live, *_resting}
+    for attempt in waiting:
+        attempt.pump()
+
+
 def _collect() -> bool:
     """Move waiting text into the frame. An attempt rests only after two rounds: a writer may be half-way."""
     global _resting

@@ -22,6 +22,7 @@ CELL_FILE_PREFIX = "cell-"
 _masked: set[CodeType] = set()
 _user: set[CodeType] = set()
 _noted = False
+_count = 0
 _awaiting: asyncio.Task[Any] | None = None
 _on_interrupt: Callable[[], None] | None = None
 
@@ -60,6 +61,11 @@ def install(on_interrupt: Callable[[], None]) -> None:
     os.register_at_fork(after_in_child=_restore)
 
 
+def count() -> int:
+    """How many interrupts have arrived; tells code whether one was swallowed meanwhile."""
+    return _count
+
+
 def noted() -> bool:
     """Whether an interrupt arrived while it could not raise, and was not delivered since."""
     return _noted
@@ -95,7 +101,8 @@ def send_to_self() -> None:
 
 
 def _handle(_signum: int, frame: FrameType | None) -> None:
-    global _noted
+    global _noted, _count
+    _count += 1
     if _on_interrupt is not None:
         _on_interrupt()
     reach = _reach(frame)

@@ -101,6 +101,7 @@ class PlanRunner:
         finally:
             self.active = None
             interrupt.forget()
+            attempts.collect()
             writer.flush()
         return {"status": "ok", "plan": plan.id, "finished": finished, "left": plan.left()}
 

@@ -9,7 +9,7 @@ from typing import Any
 from ipykernel.zmqshell import ZMQInteractiveShell
 from traitlets import Type
 
-from . import attempts, completion, display, errors
+from . import attempts, completion, display, errors, interrupt
 
 
 class Shell(ZMQInteractiveShell):
@@ -48,6 +48,21 @@ class Shell(ZMQInteractiveShell):
 
     def showsyntaxerror(self, *args: Any, **kwargs: Any) -> None:
         self.showtraceback()
+
+    def system(self, cmd: str) -> None:
+        """`!command`: as IPython does it, but an interrupt ends the cell and not the command alone."""
+        before = interrupt.count()
+        super().system_piped(cmd)
+        if interrupt.count() != before:
+            raise KeyboardInterrupt
+
+    def getoutput(self, *args: Any, **kwargs: Any) -> Any:
+        """`x = !command`, with the same rule."""
+        before = interrupt.count()
+        output = super().getoutput(*args, **kwargs)
+        if interrupt.count() != before:
+            raise KeyboardInterrupt
+        return output
 
     def ask_exit(self) -> None:
         refuse_exit()

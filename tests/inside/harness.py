@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import zmq
 from jupyter_client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
@@ -74,12 +75,15 @@ class KernelUnderTest:
         self.process = subprocess.Popen(
             [sys.executable, str(BOOT), "-f", str(self.file)], cwd=self.work, env=env, stderr=self.log, stdout=self.log
         )
-        self.client = BlockingKernelClient(connection_file=str(self.file))
+        context = zmq.Context()
+        context.rcvhwm = 4  # as the server's: what is not read waits in the kernel
+        self.client = BlockingKernelClient(connection_file=str(self.file), context=context)
         self.client.load_connection_file()
         self.client.start_channels()
         self.entries: list[dict[str, Any]] = []
         self.frame_numbers: list[int] = []
         self.messages = 0
+        self.idle: set[str | None] = set()
         self._ready()
         self.started_s = time.perf_counter() - started
 
@@ -128,7 +132,8 @@ class KernelUnderTest:
             self.frame_numbers.append(message["content"]["frame"])
             self.entries += message["content"]["entries"]
         elif message["msg_type"] == "status":
-            self.idle = message["content"]["execution_state"], message["parent_header"].get("msg_id")
+            if message["content"]["execution_state"] == "idle":
+                self.idle.add(message["parent_header"].get("msg_id"))
 
     def wait_for(self, holds: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
         deadline = time.monotonic() + timeout_s
@@ -150,7 +155,7 @@ class KernelUnderTest:
                 got = self.client.get_shell_msg()
                 if got["parent_header"].get("msg_id") == message:
                     reply.append(got["content"])
-            return bool(reply) and getattr(self, "idle", None) == ("idle", message)
+            return bool(reply) and message in self.idle
 
         self.wait_for(over, "the plan's reply", timeout_s)
         entries, self.entries = self.entries, []
