@@ -81,7 +81,7 @@ function openRunModes(page, button) {
 /** @param {Page} page @param {string} id @param {HTMLElement} button */
 function openConnections(page, id, button) {
   const now = page.store.cell(id)?.connection ?? null;
-  const known = /** @type {{id: string, name: string}[]} */ (page.data.settings?.connections ?? []);
+  const known = page.data.connections ?? [];
   const choose = (/** @type {string | null} */ connection) => () => page.structure.update([id], { connection });
   openMenu(button, "Connection", [
     { label: "Dataframes (DuckDB)", icon: "variables", isChecked: now === null, act: choose(null) },

@@ -57,6 +57,7 @@ export class CellView {
     element.classList.toggle("is-code-hidden", cell.code_hidden);
     setText(part("type", element), TYPE_WORDS[cell.type]);
     for (const name of ["connection", "result"]) part(name, element)?.toggleAttribute("hidden", cell.type !== "sql");
+    setText(part("connection-name", element), this.#store.connectionName(cell.connection));
     setText(part("result-name", element), cell.result_name || "result");
     this.#drawHideButton();
   }

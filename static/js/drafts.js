@@ -3,6 +3,8 @@
  * that closing the tab, a crash or a long time offline loses nothing. What becomes of a draft is decided in editing.js.
  */
 
+import { newId } from "./ids.js";
+
 const PREFIX = "rillbook:draft:";
 /** A draft of a tab that cannot be asked whether it lives counts as left behind after this long. */
 const ABANDONED_MS = 60_000;
@@ -18,7 +20,7 @@ export class Drafts {
   #storage;
 
   /** @param {string} notebook @param {Storage} [storage] @param {string} [tab] */
-  constructor(notebook, storage = localStorage, tab = crypto.randomUUID()) {
+  constructor(notebook, storage = localStorage, tab = newId()) {
     this.#notebook = notebook;
     this.#storage = storage;
     this.#tab = tab;

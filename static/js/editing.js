@@ -4,6 +4,7 @@
  */
 
 import { CellEdits, difference } from "./edits.js";
+import { newId } from "./ids.js";
 
 /** Typing within this time travels as one edit. */
 const SEND_MS = 100;
@@ -169,7 +170,7 @@ export class Editing extends EventTarget {
     clearTimeout(this.#sendTimers.get(id));
     this.#sendTimers.delete(id);
     if (this.#sending.has(id) || this.#refused.has(id) || this.#socket.state !== "online") return;
-    const edit = this.#cells.get(id)?.next(() => crypto.randomUUID());
+    const edit = this.#cells.get(id)?.next(newId);
     if (!edit) return;
     this.#sending.add(id);
     try {

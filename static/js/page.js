@@ -5,6 +5,7 @@
 
 import { allActions, perform } from "./actions.js";
 import { openHelp } from "./help.js";
+import { newId } from "./ids.js";
 import { lettersAreOn, setLetters } from "./keys.js";
 import { openMenu } from "./menu.js";
 import { openPalette } from "./palette.js";
@@ -202,12 +203,12 @@ export class Page {
 
   /** @param {string} type @param {object} fields */
   async #ask(type, fields) {
-    await this.socket.request(type, { ...fields, operation_id: crypto.randomUUID() }).catch((error) => toast(error.message));
+    await this.socket.request(type, { ...fields, operation_id: newId() }).catch((error) => toast(error.message));
   }
 }
 
 /** @param {import("./types.js").PageData} data @param {"view" | "run" | "edit"} what */
 export function mayDo(data, what) {
-  const role = data.notebook.role ?? data.user?.role ?? data.settings?.role ?? "owner";
+  const role = data.user?.role ?? "viewer";
   return ROLES.indexOf(role) >= { view: 0, run: 1, edit: 2 }[what];
 }

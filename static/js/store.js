@@ -9,6 +9,9 @@ import { applyChanges } from "./changes.js";
 /** @typedef {import("./types.js").Cell} Cell */
 /** @typedef {import("./types.js").NotebookEvent} NotebookEvent */
 
+/** What changes numbers or who defines a name. */
+const CHANGES_INDEX = new Set(["inserted", "removed", "moved", "reset", "analysed", "updated"]);
+
 /**
  * Events: `gap` (say hello again) · `reset` (everything may have changed) · `inserted`, `removed`, `moved`
  * {cells} · `edited` {cell, event} · `unknown-text` {cell} (fetch it) · `updated` {cell} · `state` {cells} ·
@@ -24,6 +27,9 @@ export class NotebookStore extends EventTarget {
   order = [];
   /** @type {Map<string, Cell>} */
   #cells = new Map();
+  /** @type {Map<string, string>} */ #connections;
+  /** Made when first asked for after a change. @type {{numbers: Map<string, number>, definers: Map<string, string>} | null} */
+  #index = null;
   /** Runs under way. @type {Map<string, NotebookEvent>} */
   runs = new Map();
 
@@ -33,6 +39,7 @@ export class NotebookStore extends EventTarget {
     this.seq = page.seq;
     this.notebook = page.notebook;
     this.kernel = page.kernel;
+    this.#connections = new Map((page.connections ?? []).map(({ id, name }) => [id, name]));
     this.#replaceCells(page.cells);
   }
 
@@ -48,12 +55,29 @@ export class NotebookStore extends EventTarget {
 
   /** Where a cell stands, from 1; 0 when it is gone. @param {string | null | undefined} id */
   number(id) {
-    return id ? this.order.indexOf(id) + 1 : 0;
+    return (id && this.#indexed.numbers.get(id)) || 0;
   }
 
   /** The cell that defines a name; the first one when there are several. @param {string} name */
   definer(name) {
-    return this.cells.find((cell) => cell.definitions.includes(name));
+    return this.#cells.get(this.#indexed.definers.get(name) ?? "");
+  }
+
+  get #indexed() {
+    if (this.#index) return this.#index;
+    const numbers = new Map(this.order.map((id, index) => [id, index + 1]));
+    /** @type {Map<string, string>} */
+    const definers = new Map();
+    for (const cell of this.cells) {
+      for (const name of cell.definitions) if (!definers.has(name)) definers.set(name, cell.id);
+    }
+    this.#index = { numbers, definers };
+    return this.#index;
+  }
+
+  /** @param {string | null} id @returns {string} what a query's connection is called */
+  connectionName(id) {
+    return id ? (this.#connections.get(id) ?? "connection") : "dataframes";
   }
 
   /** Takes one frame of the socket. @param {any} frame */
@@ -184,8 +208,8 @@ export class NotebookStore extends EventTarget {
   /** @param {any} event */
   #removed(event) {
     const gone = event.cells.filter((/** @type {string} */ id) => this.#cells.has(id));
-    for (const id of gone) this.#cells.delete(id);
     const numbers = new Map(gone.map((/** @type {string} */ id) => [id, this.number(id)]));
+    for (const id of gone) this.#cells.delete(id);
     this.order = this.order.filter((id) => !numbers.has(id));
     if (gone.length) this.#emit("removed", { cells: gone, numbers, event });
   }
@@ -275,6 +299,7 @@ export class NotebookStore extends EventTarget {
 
   /** @param {string} type @param {object} [detail] */
   #emit(type, detail = {}) {
+    if (CHANGES_INDEX.has(type)) this.#index = null;
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }

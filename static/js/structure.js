@@ -3,6 +3,7 @@
  * one command of the socket; the page changes when the event comes back. Undo takes back the last one made here.
  */
 
+import { newId } from "./ids.js";
 import { CommandError } from "./socket.js";
 import { toast } from "./toasts.js";
 import { counted } from "./words.js";
@@ -43,7 +44,7 @@ export class Structure {
    * @param {{source?: string, edit?: boolean, copy?: Partial<Copy>}} [options]
    */
   async insert(after, type, { source = "", edit = true, copy = {} } = {}) {
-    const cell = crypto.randomUUID();
+    const cell = newId();
     const operations = await this.#do([["insert", { cell, after, cell_type: type, source, ...rest(copy) }]]);
     if (!operations || !(await this.#arrives(cell))) return null;
     if (edit) this.#selection.edit(cell, "end");
@@ -156,7 +157,7 @@ export class Structure {
     const steps = [];
     let last = after;
     for (const copy of copies) {
-      const cell = crypto.randomUUID();
+      const cell = newId();
       steps.push(/** @type {[string, object]} */ (["insert", { cell, after: last, cell_type: copy.type, source: copy.source, ...rest(copy) }]));
       last = cell;
     }
@@ -178,7 +179,7 @@ export class Structure {
     const done = [];
     try {
       for (const [type, fields] of steps) {
-        const operation = crypto.randomUUID();
+        const operation = newId();
         await this.#socket.request(type, { ...fields, operation_id: operation });
         done.push(operation);
       }
@@ -202,7 +203,7 @@ export class Structure {
     const done = [];
     try {
       for (const operation of operations.reverse()) {
-        const id = crypto.randomUUID();
+        const id = newId();
         await this.#socket.request("undo", { operation_id: operation, new_operation_id: id });
         done.push(id);
       }

@@ -42,11 +42,10 @@
  * @property {string} id
  * @property {string} name
  * @property {"auto" | "lazy"} run_mode
- * @property {string} [role]  viewer, runner, editor or owner
  *
  * @typedef {{state: string, detail: string, cell?: string | null, memory_bytes?: number, limit_bytes?: number}} Kernel
  * @typedef {{id: string, name: string, initials: string, color: number | string, cell: string | null}} Person
- * @typedef {{notebook: Notebook, seq: number, cells: Cell[], kernel: Kernel, user: any, urls: Record<string, any>, settings: Record<string, any>}} PageData
+ * @typedef {{notebook: Notebook, seq: number, cells: Cell[], kernel: Kernel, user: any, connections?: {id: string, name: string}[], urls: Record<string, any>, settings: Record<string, any>}} PageData
  * @typedef {{type: string, [field: string]: any}} NotebookEvent
  */
 export {};

@@ -53,12 +53,11 @@ export async function parseMarkdown(text) {
 export async function typeset(root) {
   const elements = /** @type {HTMLElement[]} */ ([...root.querySelectorAll(".math:not([data-ui-set])")]);
   if (!elements.length) return;
+  for (const element of elements) element.dataset.uiSet = ""; // before waiting: another call may look meanwhile
   loadingMaths ??= loadMaths();
   const katex = await loadingMaths;
   for (const element of elements) {
-    const tex = element.textContent ?? "";
-    element.dataset.uiSet = "";
-    katex.render(tex.trim(), element, {
+    katex.render((element.textContent ?? "").trim(), element, {
       displayMode: element.classList.contains("block"), throwOnError: false, errorColor: "inherit", strict: "ignore", maxSize: 50, maxExpand: 500,
     });
   }
