@@ -92,9 +92,12 @@ def _run_plan(draft: Draft, items: list[PlanItem]) -> None:
 
 
 def _run_sql(draft: Draft, queued: Item) -> None:
-    """The broker has no plan: the query runs from now on."""
+    """The broker has no plan: the query runs from now on, and its old names leave the kernel first."""
     item = _plan_item(draft, queued, {}, _undeclared_names(draft))
     del draft.queue[queued.cell]
+    held = item.unload & (draft.loaded.keys() | draft.leftover)
+    if held:
+        draft.actions.append(Unload(held))
     draft.actions.append(RunSql(item))
     mark_running(draft, item, queued)
 

@@ -326,7 +326,7 @@ class Amend:
 
 @dataclass(frozen=True, slots=True)
 class RunSql:
-    """Run a query in the broker and load its result into the kernel (unload first). Answer with Finished."""
+    """Run a query in the broker, load its result into the kernel, and answer with Finished. It runs from now on."""
 
     item: PlanItem
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from kernels_app import schedule as s
 from kernels_app.scheduler import decide, freshness, load, views
-from notebooks_app.facts import CellError, CellFacts, CellType, ErrorKind, Outcome, source_hash
+from notebooks_app.facts import CellError, CellFacts, CellType, Derived, ErrorKind, Outcome, source_hash
 
 SEED = "00000000-0000-4000-8000-000000000000"
 
@@ -90,6 +90,7 @@ class FakeKernel:
     waiting: list[s.PlanItem] = field(default_factory=list)
     running: s.PlanItem | None = None
     interrupted: bool = False
+    gives_up: bool = False  # whether an interrupt ends the plan, so that the rest is left
     bad: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
     reports: list[s.Event] = field(default_factory=list)
@@ -129,6 +130,8 @@ class FakeKernel:
             self.interrupted = False
             self.bad.add(item.attempt)
             self.reports.append(s.Finished(item.attempt, Outcome.INTERRUPTED))
+            if self.gives_up:
+                self.waiting.clear()
             return
         shown, ok, bound, undeclared = evaluate(self.sources[item.cell, item.version], self.namespace)
         self.shown[item.attempt] = shown
@@ -244,12 +247,12 @@ class FakeNotebook:
         """Let the kernel (or the broker) do one thing; unless it lags, hear of it at once."""
         if self.broker is not None:
             item, self.broker = self.broker, None
-            for name in item.unload:
-                self.kernel.namespace.pop(name, None)
-            shown, ok, bound, _ = evaluate(self.sources[item.cell, item.version], self.kernel.namespace)
+            shown, ok, bound, undeclared = evaluate(
+                self.sources[item.cell, item.version], self.kernel.namespace
+            )
             self.kernel.shown[item.attempt] = shown
             outcome = Outcome.OK if ok else Outcome.ERROR
-            self.kernel.reports.append(s.Finished(item.attempt, outcome, frozenset(bound)))
+            self.kernel.reports.append(s.Finished(item.attempt, outcome, frozenset(bound | undeclared)))
             did = True
         else:
             did = self.kernel.work()
@@ -285,10 +288,13 @@ class FakeNotebook:
         return started
 
     def fresh(self, cell: str | None = None) -> Any:
-        derived = freshness(self.state)
+        derived = self.fresh_all()
         if cell is not None:
             return derived[cell]
         return {other: d.freshness.value for other, d in derived.items()}
+
+    def fresh_all(self) -> dict[str, Derived]:
+        return freshness(self.state)
 
     def shown(self, cell: str) -> Any:
         last = self.state.cells[cell].last
