@@ -91,12 +91,13 @@ export class CellView {
 
   drawNames() {
     const { cell, element } = this;
+    const isText = cell.type === "markdown";
     const used = cell.references.filter((name) => {
       const definer = this.#store.definer(name);
       return definer !== undefined && definer.id !== cell.id;
     });
-    this.#drawNameList(part("definitions", element), cell.definitions, "name");
-    this.#drawNameList(part("references", element), used, "name is-used");
+    this.#drawNameList(part("definitions", element), isText ? [] : cell.definitions, "name");
+    this.#drawNameList(part("references", element), isText ? [] : used, "name is-used");
   }
 
   /** Shows the time of the server's own drawing in this person's zone. */

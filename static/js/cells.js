@@ -166,6 +166,7 @@ export class CellList extends EventTarget {
   /** @param {CellView} view */
   #redrawUpdated(view) {
     view.drawHead();
+    view.drawNames();
     view.drawState();
     this.#emit("redrawn", { view });
   }

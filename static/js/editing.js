@@ -25,6 +25,7 @@ export class Editing extends EventTarget {
   /** @type {Set<string>} */ #sending = new Set();
   /** @type {Map<string, any>} */ #sendTimers = new Map();
   /** @type {Map<string, any>} */ #keepTimers = new Map();
+  /** Cells this person typed in and neither ran nor left since. @type {Set<string>} */ #typed = new Set();
   /** Cells whose edits were refused for good: typing goes on, sending does not. @type {Set<string>} */ #refused = new Set();
 
   /**
@@ -43,6 +44,11 @@ export class Editing extends EventTarget {
     store.addEventListener("reset", () => this.#reset());
     socket.addEventListener("state", () => this.#sendAll());
     globalThis.addEventListener?.("pagehide", () => this.#keepAll());
+  }
+
+  /** Whether this person typed in a cell since this was last asked. @param {string} id */
+  takeTyped(id) {
+    return this.#typed.delete(id);
   }
 
   /** How many cells hold text that the server does not have. */
@@ -70,6 +76,7 @@ export class Editing extends EventTarget {
     const edits = this.#edits(id);
     if (!edits) return;
     edits.type(changes);
+    this.#typed.add(id);
     this.#keepSoon(id);
     this.#sendSoon(id, SEND_MS);
     this.#changed();

@@ -16,7 +16,7 @@ import { normalised } from "./positions.js";
 
 const fromElsewhere = Annotation.define();
 /** @type {Record<string, string>} */
-const PLACEHOLDERS = { python: "Type Python", sql: "Type SQL. {name} binds a value", markdown: "Write text in Markdown" };
+export const PLACEHOLDERS = { python: "Type Python", sql: "Type SQL. {name} binds a value", markdown: "Write text in Markdown" };
 
 /**
  * @typedef {object} EditorOptions

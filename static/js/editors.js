@@ -5,8 +5,8 @@
 
 import { proseOf } from "./cells.js";
 import { h, part } from "./dom.js";
-import { CellEditor } from "./editor.js";
-import { renderMarkdown } from "./outputs/markdown.js";
+import { CellEditor, PLACEHOLDERS } from "./editor.js";
+import { renderMarkdown, typeset } from "./outputs/markdown.js";
 import { TYPE_WORDS } from "./words.js";
 
 /** More live editors than this, and those longest unused go back to sleep. */
@@ -45,6 +45,16 @@ export class Editors extends EventTarget {
     on(list, "removed", ({ view }) => this.#forget(view.id));
     on(list, "redrawn", ({ view }) => this.#typeMayHaveChanged(view));
     on(store, "reset", () => this.#redrawAll());
+  }
+
+  /** What the server could not draw: maths, and what to do with an empty cell. */
+  hydrate() {
+    for (const view of this.#list.views) {
+      if (view.isFar) continue;
+      const prose = part("prose", view.element);
+      if (!view.cell.source.trim()) this.#drawAsleep(view);
+      else if (prose) typeset(prose);
+    }
   }
 
   get isReadOnly() {
@@ -153,9 +163,16 @@ export class Editors extends EventTarget {
   #drawAsleep(view) {
     if (view.isFar) return;
     if (this.#live.has(view.id)) this.#forget(view.id);
-    view.source.replaceChildren(pre(plainLines(this.#editing.text(view.id))));
+    const text = this.#editing.text(view.id);
+    view.source.replaceChildren(pre(text ? plainLines(text) : [this.#emptyLine(view)]));
     if (view.cell.type === "markdown") this.#drawProse(view);
     else this.#showSource(view);
+  }
+
+  /** @param {CellView} view */
+  #emptyLine(view) {
+    const words = this.#readOnly ? "" : PLACEHOLDERS[view.cell.type];
+    return h("span", { class: "line" }, h("span", { class: "is-placeholder" }, words));
   }
 
   #redrawAll() {

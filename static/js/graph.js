@@ -8,6 +8,8 @@ import { WORDS, counted, iconOf, shownState } from "./words.js";
 const NODE = { width: 132, height: 46 };
 const GAP = { x: 22, y: 34 };
 const TITLE_UNITS = 16;
+/** Three nodes side by side: a narrower drawing is not blown up. */
+const LEAST_WIDTH = 3 * NODE.width + 2 * GAP.x;
 
 /** @typedef {{x: number, y: number}} Place */
 
@@ -49,7 +51,7 @@ function drawGraph(store, active) {
  */
 export function placed(layers) {
   const most = Math.max(1, ...layers.map((layer) => layer.length));
-  const width = most * NODE.width + (most - 1) * GAP.x;
+  const width = Math.max(LEAST_WIDTH, most * NODE.width + (most - 1) * GAP.x);
   /** @type {Map<string, Place>} */
   const places = new Map();
   layers.forEach((layer, row) => {

@@ -58,6 +58,7 @@ function start() {
   new Announcer(store, socket);
 
   outputs.hydrate();
+  editors.hydrate();
   for (const view of list.views) view.localiseTimes();
   socket.connect();
   editing.adoptDrafts();

@@ -11,13 +11,13 @@ import { counted, durationWords, shownState } from "./words.js";
 
 /** A cascade that took longer than this last time is announced before it starts. */
 const LONG_MS = 30_000;
+/** The server analyses a text 300 ms after the last key. */
+const ANALYSIS_MS = 500;
 
 export class Runs {
   #store;
   #socket;
   #editing;
-  /** Versions that leaving a cell has asked for, so that leaving twice asks once. @type {Map<string, number>} */
-  #askedByLeaving = new Map();
 
   /**
    * @param {import("./store.js").NotebookStore} store
@@ -37,7 +37,10 @@ export class Runs {
     if (!(await this.#isAgreed(cells, asked))) return;
     await this.#try(async () => {
       const versions = [];
-      for (const cell of cells) versions.push({ cell, version: await this.#editing.flush(cell) });
+      for (const cell of cells) {
+        versions.push({ cell, version: await this.#editing.flush(cell) });
+        this.#editing.takeTyped(cell);
+      }
       await this.#socket.request("run", { cells: versions });
     });
   }
@@ -77,27 +80,29 @@ export class Runs {
   }
 
   /**
-   * In auto mode, leaving a cell whose text changed since it ran runs it: only one that ran before, and not one with
-   * an error of its own.
+   * In auto mode, leaving a cell runs it if this person changed it: only one that ran before, and not one with an error
+   * of its own.
    * @param {string} id
    */
   async leave(id) {
     const cell = this.#store.cell(id);
-    if (!cell || this.#store.notebook.run_mode !== "auto" || cell.type === "markdown" || cell.disabled) return;
-    const wasEdited = this.#editing.isUnsaved(id) || cell.state.stale_because?.kind === "edited";
+    if (!this.#editing.takeTyped(id) || !cell || cell.type === "markdown" || cell.disabled) return;
     const ranBefore = cell.state.freshness !== "new" && cell.state.attempt !== null;
-    if (!wasEdited || !ranBefore || this.#socket.state !== "online") return;
+    if (this.#store.notebook.run_mode !== "auto" || !ranBefore || this.#socket.state !== "online") return;
     const version = await this.#editing.flush(id).catch(() => null);
-    if (version === null || this.#askedByLeaving.get(id) === version) return;
-    this.#askedByLeaving.set(id, version);
-    if (await this.#isSound(id)) await this.run([id], { asked: false });
+    if (version !== null && (await this.#isWorthRunning(id, version))) await this.run([id], { asked: false });
   }
 
-  /** Waits for the server's analysis of the new text. @param {string} id */
-  async #isSound(id) {
-    await new Promise((resolve) => setTimeout(resolve, 400));
+  /**
+   * Whether the new text, once the server has analysed it, is stale and sound. Nobody may have run or changed it since.
+   * @param {string} id
+   * @param {number} version
+   */
+  async #isWorthRunning(id, version) {
+    await new Promise((resolve) => setTimeout(resolve, ANALYSIS_MS));
     const cell = this.#store.cell(id);
-    return cell !== undefined && !cell.state.errors.length && cell.state.status === "idle";
+    if (!cell || cell.version !== version || cell.state.status !== "idle") return false;
+    return !cell.state.errors.length && cell.state.freshness !== "current";
   }
 
   /** @param {() => Promise<any>} act */

@@ -5,7 +5,7 @@
 
 import { newId } from "./ids.js";
 import { CommandError } from "./socket.js";
-import { toast } from "./toasts.js";
+import { clearToast, toast } from "./toasts.js";
 import { counted } from "./words.js";
 
 /** @typedef {import("./types.js").CellType} CellType */
@@ -195,6 +195,7 @@ export class Structure {
 
   /** @param {string[][]} from @param {string[][]} to @param {string} nothing */
   async #takeBack(from, to, nothing) {
+    clearToast();
     const operations = from.pop();
     if (!operations) {
       toast(nothing);

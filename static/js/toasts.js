@@ -31,6 +31,11 @@ export function toast(text, action = null) {
   leaveAfter(element, close);
 }
 
+/** Takes away what is shown: its offer was taken up otherwise. */
+export function clearToast() {
+  part("toasts")?.replaceChildren();
+}
+
 /** @param {HTMLElement} element @param {() => void} close */
 function leaveAfter(element, close) {
   let timer = setTimeout(close, SHOWN_MS);
