@@ -8,7 +8,7 @@ the kernel gets).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from notebooks_app.graph import Graph
 
@@ -55,7 +55,7 @@ class Draft:
         self.ran_here: dict[str, str] = dict(state.ran_here)
         self.leftover, self.doubt = set(state.leftover), set(state.doubt)
         self.runs: dict[str, Outcome] = dict(state.runs)
-        self.barren_plans = state.barren_plans
+        self.barren_plans, self.held = state.barren_plans, state.held
         self.actions: list[Action] = []
         self.interrupts: dict[str, Interrupt] = {}
         self.touched: set[str] = set()
@@ -83,6 +83,7 @@ class Draft:
             doubt=frozenset(self.doubt),
             runs=self.runs,
             barren_plans=self.barren_plans,
+            held=self.held,
         )
 
     def new_id(self) -> str:
@@ -207,7 +208,10 @@ def with_last(facts: CellFacts, last: Attempt | None) -> CellFacts:
 
 
 def is_loaded(
-    cell: str, cells: dict[str, CellFacts], ran_here: dict[str, str], loaded: dict[str, Binding]
+    cell: str,
+    cells: Mapping[str, CellFacts],
+    ran_here: Mapping[str, str],
+    loaded: Mapping[str, Binding],
 ) -> bool:
     """Whether the cell's last attempt succeeded in this kernel, and all it bound is still there."""
     facts = cells.get(cell)

@@ -11,7 +11,6 @@ that has ended.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
 from itertools import takewhile
 
 from kernels_app.draft import Draft, with_last
@@ -44,7 +43,7 @@ def synchronise(draft: Draft) -> None:
         return
     draft.dirty = False
     _unload_orphans(draft)
-    pending = draft.in_order(draft.queue)
+    pending = [] if draft.held else draft.in_order(draft.queue)
     if draft.plan is not None:
         _amend(draft, _kernel_items(draft, pending))
     elif draft.running is None and pending:
@@ -193,7 +192,7 @@ def _is_owned(draft: Draft, name: str, binding: Binding) -> bool:
     return owner.source_hash == binding.source_hash and not draft.graph.definers(name)
 
 
-def _names_in_play(draft: Draft) -> Collection[str]:
+def _names_in_play(draft: Draft) -> set[str]:
     """Names that an attempt binds which runs, waits in the kernel, or may have started before we could drop
     it.
     """

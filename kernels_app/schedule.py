@@ -149,6 +149,7 @@ class State:
     doubt: frozenset[str] = frozenset()
     runs: Mapping[str, Outcome] = EMPTY
     barren_plans: int = 0
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +269,13 @@ class SetMode:
     mode: Mode
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Start nothing more, or go on (the database is out of reach, or back). What runs goes on to its end."""
+
+    on: bool
+
+
 Event = (
     RunCells
     | RunAll
@@ -283,6 +291,7 @@ Event = (
     | KernelReady
     | KernelGone
     | SetMode
+    | Hold
 )
 
 
@@ -326,7 +335,7 @@ class Amend:
 
 @dataclass(frozen=True, slots=True)
 class RunSql:
-    """Run a query in the broker, load its result into the kernel, and answer with Finished. It runs from now on."""
+    """Run a query in the broker and load its result into the kernel; answer with Finished (no Started)."""
 
     item: PlanItem
 

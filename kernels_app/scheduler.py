@@ -6,14 +6,15 @@ given to `load`, so that the same events give the same actions. Talking to kerne
 the runtime's work (runtime.py). The values are in schedule.py, the choice of cells in choosing.py, the
 kernel's plan in planning.py.
 
-    event                        what it does                                   actions
-    RunCells, RunAll, RunStale   queue the cells and what goes with them        RunStarted, Refused, RecordQueued
-    CellsChanged, CellsDeleted   new facts; graph, queue and names follow       RecordDropped, RecordQueued
-    Started                      the kernel took a cell of its plan             RecordRunning
-    Finished                     names are loaded, or dependents blocked        RecordFinished, RecordDropped
+    event                        what it does                               actions
+    RunCells, RunAll, RunStale   queue the cells and what goes with them    RunStarted, Refused, RecordQueued
+    CellsChanged, CellsDeleted   new facts; graph, queue and names follow   RecordDropped, RecordQueued
+    Started                      the kernel took a cell of its plan         RecordRunning
+    Finished                     names are loaded, or dependents blocked    RecordFinished, RecordDropped
     PlanEnded                    what was left goes into the next plan
-    Stop, TakeOut                all, or one cell and its dependents, leave     RecordDropped
-    Restart, KernelGone          nothing is loaded or waits; outputs stay       RecordFinished, RecordDropped
+    Stop, TakeOut                all, or one cell and its dependents, leave RecordDropped
+    Restart, KernelGone          nothing is loaded or waits; outputs stay   RecordFinished, RecordDropped
+    Hold                         the kernel gets nothing more until released
     KernelReady, SetMode         noted
 
 Any of them may be followed by StartKernel, Unload, RunPlan, Amend or RunSql (the kernel is brought in line
@@ -24,7 +25,8 @@ and replies overtake each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from notebooks_app.graph import build
 
@@ -39,6 +41,7 @@ from kernels_app.schedule import (
     CellView,
     Event,
     Finished,
+    Hold,
     Interrupt,
     Item,
     Kernel,
@@ -219,8 +222,8 @@ def _cells_changed(draft: Draft, event: CellsChanged) -> None:
     if restructured:
         _restructure(draft)
     if draft.running is not None:
-        facts = draft.cells.get(draft.running.item.cell)
-        if facts is not None and facts.disabled:
+        running = draft.cells.get(draft.running.item.cell)
+        if running is not None and running.disabled:
             draft.interrupt()
     for cell in draft.in_order(edited):
         _complete(draft, cell)
@@ -440,6 +443,11 @@ def _set_mode(draft: Draft, event: SetMode) -> None:
     draft.mode = Mode(event.mode)
 
 
+def _hold(draft: Draft, event: Hold) -> None:
+    draft.held = event.on
+    draft.dirty = True
+
+
 def _finish_runs(draft: Draft) -> None:
     """Announce the runs of which nothing waits or runs any more."""
     if not draft.runs:
@@ -451,7 +459,7 @@ def _finish_runs(draft: Draft) -> None:
         draft.actions.append(RunFinished(run, draft.runs.pop(run)))
 
 
-_HANDLERS = {
+_HANDLERS: dict[type[Any], Callable[[Draft, Any], None]] = {
     RunCells: _run_cells,
     RunAll: _run_all,
     RunStale: _run_stale,
@@ -466,4 +474,5 @@ _HANDLERS = {
     KernelReady: _kernel_ready,
     KernelGone: _kernel_gone,
     SetMode: _set_mode,
+    Hold: _hold,
 }

@@ -300,6 +300,10 @@ class FakeNotebook:
         last = self.state.cells[cell].last
         return self.kernel.shown.get(last.id) if last else None
 
+    def outcome(self, cell: str) -> Outcome | None:
+        last = self.state.cells[cell].last
+        return last.outcome if last else None
+
     def status(self, cell: str) -> str:
         return views(self.state)[cell].status.value
 

@@ -1,4 +1,4 @@
-"""What freshness follows from a cell's last attempt, its graph and the attempts of the cells it depends on."""
+"""What freshness follows from a cell's last attempt, its graph and the attempts upstream."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ran(facts: CellFacts, outcome: Outcome | None = Outcome.OK, **fields: object
 
 
 def chain(**changes: CellFacts) -> list[CellFacts]:
-    """Three cells, each using the name of the one before; all have run in order, unless replaced by a keyword."""
+    """Three cells, each using the name of the one before; all have run in order, but for `changes`."""
     cells = {
         "A": ran(cell("A", 1, "a"), values=A),
         "B": ran(cell("B", 2, "b", "a"), inputs=A, values=B),

@@ -338,7 +338,7 @@ def test_stop_interrupts_the_running_cell_and_returns_the_queued_ones() -> None:
     assert notebook.queued() == []
     notebook.settle()
     assert notebook.ran() == ["c1"]
-    assert notebook.state.cells["c1"].last.outcome is Outcome.INTERRUPTED
+    assert notebook.outcome("c1") is Outcome.INTERRUPTED
     assert notebook.fresh() == {"c1": "failed", "c2": "blocked", "c3": "blocked"}
     assert notebook.shown("c2") == (2,)
     assert notebook.done(s.RunFinished) == [s.RunFinished("run2", Outcome.INTERRUPTED)]
@@ -362,7 +362,7 @@ def test_a_cell_that_started_too_late_to_be_stopped_is_interrupted_too() -> None
     notebook.hear()
     notebook.settle()
     assert notebook.ran() == ["c1", "c2"]
-    assert notebook.state.cells["c2"].last.outcome is Outcome.INTERRUPTED
+    assert notebook.outcome("c2") is Outcome.INTERRUPTED
 
 
 def test_a_run_after_a_stop_runs_the_interrupted_cell_again() -> None:
@@ -390,7 +390,7 @@ def test_taking_the_running_cell_out_interrupts_it() -> None:
     notebook.run("c1")
     running(notebook, "c1").send(s.TakeOut("c1"))
     notebook.settle()
-    assert notebook.state.cells["c1"].last.outcome is Outcome.INTERRUPTED
+    assert notebook.outcome("c1") is Outcome.INTERRUPTED
     assert notebook.ran() == ["c1"]
 
 
@@ -410,7 +410,7 @@ def test_a_kernel_that_dies_takes_the_running_cell_along_and_returns_the_queue()
     notebook = FakeNotebook(*CHAIN)
     notebook.run("c1")
     running(notebook, "c2").die()
-    assert notebook.state.cells["c2"].last.outcome is Outcome.DIED
+    assert notebook.outcome("c2") is Outcome.DIED
     assert notebook.fresh() == {"c1": "current", "c2": "failed", "c3": "blocked"}
     assert notebook.queued() == []
     assert notebook.done(s.RunFinished) == [s.RunFinished("run1", Outcome.DIED)]
@@ -608,7 +608,7 @@ def test_a_cell_whose_end_got_lost_counts_as_interrupted_when_the_plan_ends() ->
     notebook = FakeNotebook("a = 1", "b = a")
     notebook.run_all()
     running(notebook, "c1").send(s.PlanEnded(notebook.done(s.RunPlan)[0].plan))
-    assert notebook.state.cells["c1"].last.outcome is Outcome.INTERRUPTED
+    assert notebook.outcome("c1") is Outcome.INTERRUPTED
     assert notebook.queued() == []
 
 

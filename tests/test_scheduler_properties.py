@@ -150,6 +150,10 @@ class AnySequence(RuleBasedStateMachine):
     def set_mode(self, mode: s.Mode) -> None:
         self.notebook.send(s.SetMode(mode))
 
+    @rule(on=st.booleans())
+    def hold(self, on: bool) -> None:
+        self.notebook.send(s.Hold(on))
+
     @rule(steps=st.integers(1, 8))
     def work(self, steps: int) -> None:
         self.notebook.kernel.gives_up = self.gives_up
@@ -161,20 +165,22 @@ class AnySequence(RuleBasedStateMachine):
         self.notebook.hear(count)
 
     @rule()
+    def come_to_rest(self) -> None:
+        self.settle()
+
     def settle(self) -> None:
+        self.notebook.send(s.Hold(False))
         self.notebook.settle()
         check_settled(self.notebook)
 
     @rule()
     def a_whole_run_leaves_nothing_stale(self) -> None:
-        self.notebook.settle()
+        self.settle()
         self.notebook.run_all()
         self.notebook.settle()
         check_settled(self.notebook)
-        hidden = any(
-            "bind(" in self.notebook.sources[c, f.version] for c, f in self.notebook.state.cells.items()
-        )
-        if not hidden:
+        cells = self.notebook.state.cells
+        if not any("bind(" in self.notebook.sources[cell, cells[cell].version] for cell in cells):
             derived = [d for d in self.notebook.fresh_all().values() if not d.disabled_by]
             assert not {d.freshness for d in derived} & {Freshness.NEW, Freshness.STALE}
 
@@ -187,8 +193,7 @@ class AnySequence(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "notebook"):
-            self.notebook.settle()
-            check_settled(self.notebook)
+            self.settle()
             check_replay(self.notebook)
 
 
