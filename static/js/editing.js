@@ -56,6 +56,11 @@ export class Editing extends EventTarget {
     return [...this.#cells.values()].filter((edits) => edits.isUnsaved).length;
   }
 
+  /** How many of them wait for a person: a text to choose, or one the server did not take. */
+  get stuck() {
+    return [...this.#cells].filter(([id, edits]) => edits.isUnsaved && (edits.conflict || this.#refused.has(id))).length;
+  }
+
   /** The text of a cell as this person sees it. @param {string} id */
   text(id) {
     return this.#cells.get(id)?.text ?? this.#store.cell(id)?.source ?? "";
@@ -206,6 +211,7 @@ export class Editing extends EventTarget {
     } else {
       this.#refused.add(id);
       this.#emit("refused", { cell: id, message: error.message });
+      this.#changed();
       this.#emit("settled", { cell: id });
     }
   }

@@ -18,7 +18,7 @@ const KERNEL_WORDS = { stopped: "Stopped", starting: "Starting", idle: "Idle", r
 /** @param {import("./page.js").Page} page */
 export function keepTopbar(page) {
   const { store, socket, editing, runs } = page;
-  const saved = () => drawSaved(socket.state, editing.unsaved);
+  const saved = () => drawSaved(socket.state, editing.unsaved, editing.stuck);
   let savingTimer = /** @type {any} */ (null);
   editing.addEventListener("unsaved", () => {
     clearTimeout(savingTimer);
@@ -36,9 +36,9 @@ export function keepTopbar(page) {
   drawRuns();
 }
 
-/** @param {string} state @param {number} unsaved */
-function drawSaved(state, unsaved) {
-  const { words, title, name, isWarning } = savedWords(state, unsaved);
+/** @param {string} state @param {number} unsaved @param {number} stuck */
+function drawSaved(state, unsaved, stuck) {
+  const { words, title, name, isWarning } = savedWords(state, unsaved, stuck);
   const box = part("saved");
   if (!box) return;
   box.classList.toggle("is-warning", isWarning);
@@ -51,9 +51,13 @@ function drawSaved(state, unsaved) {
  * What the bar says about the safety of the text.
  * @param {string} state  of the connection
  * @param {number} unsaved  cells with text that the server lacks
+ * @param {number} stuck  those of them that wait for a person
  */
-export function savedWords(state, unsaved) {
+export function savedWords(state, unsaved, stuck = 0) {
   if (state === "online" && !unsaved) return { words: "Saved, online", title: "Every edit is stored. Connected.", name: "saved", isWarning: false };
+  if (state === "online" && stuck) {
+    return { words: `${counted(stuck, "edit")} not stored`, title: "Kept in this browser: see the notice at the cell.", name: "offline", isWarning: true };
+  }
   if (state === "online") return { words: "Saving", title: "Being stored now.", name: "saved", isWarning: false };
   const kept = unsaved ? `, ${counted(unsaved, "edit")} kept here` : "";
   const title = unsaved ? "Kept in this browser and sent when the connection is back." : "Every edit is stored. Not connected.";

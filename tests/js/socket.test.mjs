@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { NotebookSocket, reconnectDelay } from "../../static/js/socket.js";
+
+/** A socket whose far side is the test. */
+class Line {
+  readyState = 1;
+  sent = [];
+  close() {
+    this.readyState = 3;
+  }
+  send(text) {
+    this.sent.push(JSON.parse(text));
+  }
+  open() {
+    this.onopen();
+  }
+  receive(frame) {
+    this.onmessage({ data: JSON.stringify(frame) });
+  }
+  drop(code = 1006) {
+    this.readyState = 3;
+    this.onclose({ code });
+  }
+}
+
+function make() {
+  const lines = [];
+  const socket = new NotebookSocket("ws://x/", { hello: () => ({ cursor: 7 }), create: () => lines[lines.push(new Line()) - 1] });
+  return { socket, lines };
+}
+
+async function online() {
+  const made = make();
+  made.socket.connect();
+  const [line] = made.lines;
+  line.open();
+  line.receive({ type: "reply", id: line.sent[0].id, ok: true });
+  await tick();
+  return { ...made, line };
+}
+
+const tick = () => new Promise((resolve) => setImmediate(resolve));
+
+test("it says hello with its cursor and is online when that is answered", async () => {
+  const { socket, line } = await online();
+  assert.deepEqual([line.sent[0].type, line.sent[0].cursor, socket.state], ["hello", 7, "online"]);
+  socket.close();
+});
+
+test("a reply settles the request with its id and no other", async () => {
+  const { socket, line } = await online();
+  const first = socket.request("run", { cells: [] });
+  const second = socket.request("stop");
+  const ids = line.sent.slice(1).map(({ id }) => id);
+  line.receive({ type: "reply", id: ids[1], ok: true, seq: 2 });
+  line.receive({ type: "reply", id: ids[0], ok: false, error: { code: "conflict", message: "It changed.", version: 3 } });
+  assert.equal((await second).seq, 2);
+  await assert.rejects(first, (error) => error.code === "conflict" && error.detail.version === 3);
+  socket.close();
+});
+
+test("requests that wait are refused when the line drops, and another is tried", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { socket, lines, line } = await online();
+  const waiting = assert.rejects(socket.request("edit"), (error) => error.code === "offline");
+  line.drop();
+  await waiting;
+  assert.equal(socket.state, "offline");
+  context.mock.timers.tick(1_000);
+  assert.equal(lines.length, 2);
+  socket.close();
+});
+
+test("silence is a lost connection", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { socket } = await online();
+  context.mock.timers.tick(19_000);
+  assert.equal(socket.state, "online");
+  context.mock.timers.tick(2_000);
+  assert.equal(socket.state, "offline");
+  socket.close();
+});
+
+test("bytes received are acknowledged in UTF-8, at once when there are many", async () => {
+  const { socket, line } = await online();
+  const frame = { type: "events", seq: null, events: [], pad: "é".repeat(40_000) };
+  line.receive(frame);
+  const ack = line.sent.at(-1);
+  assert.equal(ack.type, "ack");
+  assert.ok(ack.bytes > 80_000 && ack.bytes < 80_200);
+  socket.close();
+});
+
+test("a socket that was told to leave does not come back", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { socket, lines, line } = await online();
+  line.drop(4403);
+  context.mock.timers.tick(60_000);
+  assert.deepEqual([socket.state, lines.length], ["closed", 1]);
+});
+
+test("waiting doubles up to a limit and is spread", () => {
+  assert.deepEqual([0, 1, 2, 9].map((attempt) => reconnectDelay(attempt, 1)), [400, 800, 1_600, 15_000]);
+  assert.equal(reconnectDelay(2, 0), 800);
+});
