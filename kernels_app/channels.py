@@ -1,8 +1,8 @@
 """The four sockets to one kernel: sending requests, matching replies, reading what it publishes.
 
-ZeroMQ and the Jupyter wire protocol only; what messages mean is kernel.py's. Nothing here trusts a message: one that
-cannot be read is counted and left out, one above MAX_MESSAGE_BYTES breaks its connection, and that is reported. A
-reader that waits at the gate reads nothing more, and so the kernel waits too (risks.md, 16).
+ZeroMQ and the Jupyter wire protocol only; what messages mean is kernel.py's. Nothing here trusts a message:
+one that cannot be read is counted and left out, one above MAX_MESSAGE_BYTES breaks its connection, and that
+is reported. A reader that waits at the gate reads nothing more, and so the kernel waits too (risks.md, 16).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
 from typing import Any
@@ -19,6 +20,8 @@ import zmq
 import zmq.asyncio
 from jupyter_client.session import DELIM, Session
 from zmq.utils.monitor import parse_monitor_message
+
+log = logging.getLogger("rillbook.kernel")
 
 Message = dict[str, Any]
 
@@ -29,7 +32,7 @@ _WATCHED = ("shell", "iopub")
 
 
 class Channels:
-    """Connected sockets to a kernel. Make it on the event loop, `open` it, `close` it when the kernel ends."""
+    """Connected sockets to a kernel, made on the event loop: `open` it, `close` it when the kernel ends."""
 
     def __init__(
         self,
@@ -41,10 +44,17 @@ class Channels:
         on_broken: Callable[[str], None],
         gate: Callable[[], Awaitable[None] | None],
     ) -> None:
+        self.received = 0
         self.unreadable = 0
         self._session = session
         self._info = info
-        self._on_iopub, self._on_stdin, self._on_broken, self._gate = on_iopub, on_stdin, on_broken, gate
+        self._handlers = {
+            "iopub": on_iopub,
+            "stdin": on_stdin,
+            "shell": self._reply,
+            "control": self._reply,
+        }
+        self._on_broken, self._gate = on_broken, gate
         self._sockets: dict[str, zmq.asyncio.Socket] = {}
         self._waiting: dict[str, asyncio.Future[Message]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -85,7 +95,7 @@ class Channels:
     def request(
         self, channel: str, kind: str, content: Message, *, subshell: str | None = None
     ) -> tuple[str, asyncio.Future[Message]]:
-        """Send a request; its id, and a future of the reply's content. The caller bounds the wait and `forget`s."""
+        """Send a request; its id, and a future of the reply's content. Bound the wait, then `forget`."""
         message = self._session.msg(kind, content)
         if subshell:
             message["header"]["subshell_id"] = subshell
@@ -114,15 +124,15 @@ class Channels:
             if channel == "iopub" and (waiting := self._gate()) is not None:
                 await waiting
             parts = await socket.recv_multipart()
+            self.received += 1
             message = self._decode(parts)
             if message is None:
                 self.unreadable += 1
-            elif channel == "iopub":
-                self._on_iopub(message)
-            elif channel == "stdin":
-                self._on_stdin(message)
-            else:
-                self._reply(message)
+                continue
+            try:
+                self._handlers[channel](message)
+            except Exception:  # whoever listens failed: the next message is another matter
+                log.exception("A message on %s was not taken.", channel)
 
     async def _watch(self, channel: str, monitor: zmq.asyncio.Socket) -> None:
         while True:
@@ -138,8 +148,8 @@ class Channels:
     def _decode(self, parts: list[bytes]) -> Message | None:
         """A message with header, parent and content as dictionaries, or None.
 
-        As `Session.deserialize`, which is four times slower: it looks for dates and keeps a history of signatures
-        against replay. Frames carry numbers, and a reply is taken once.
+        As `Session.deserialize`, which is four times slower: it looks for dates and keeps a history of
+        signatures against replay. Frames carry numbers, and a reply is taken once.
         """
         try:
             start = parts.index(DELIM) + 1

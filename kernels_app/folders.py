@@ -1,9 +1,9 @@
 """Work folders: one per notebook, and one per pooled kernel until it is claimed.
 
-A kernel's work folder is bound when it starts, before anybody knows its notebook. A bind (and a working directory)
-follows the folder, not its name, so a claim renames: the kernel's folder becomes the notebook's (risks.md, 24). A crash
-half-way loses no file: what was being moved lies in a folder that names its notebook, and `recover` ends the move.
-Everything here blocks a little: call it in a thread.
+A kernel's work folder is bound when it starts, before anybody knows its notebook. A bind (and a working
+directory) follows the folder, not its name, so a claim renames: the kernel's folder becomes the notebook's
+(risks.md, 24). A crash half-way loses no file: what was being moved lies in a folder that names its
+notebook, and `prepare` ends the move. Everything here blocks a little: call it in a thread.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -25,24 +26,46 @@ _AT_FDCWD = -100
 
 
 class Folders:
-    """The folders below one root: `slots/<random>` and `notebooks/<id>`. One server process owns a root's slots."""
+    """The folders below one root: `notebooks/<id>`, and `slots/<process>/<random>` of each server process.
+
+    A process holds a lock on its slots, so that another one that starts clears up after the dead only.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._slots = root / "slots"
+        self._all_slots = root / "slots"
+        self._slots = self._all_slots / secrets.token_hex(8)
         self._notebooks = root / "notebooks"
+        self._lock: int | None = None
 
     def prepare(self) -> None:
-        """Make the folders, finish claims that a crash interrupted, remove slots of kernels that are gone."""
-        for folder in (self.root, self._slots, self._notebooks):
+        """Make the folders, and clear up after processes that are gone. Harmless when repeated."""
+        for folder in (self.root, self._all_slots, self._notebooks, self._slots):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for slot in self._slots.iterdir():
-            name, _, notebook_id = slot.name.partition(".for.")
+        if self._lock is None:
+            self._lock = _lock(self._slots)
+        for slots in self._all_slots.iterdir():
+            lock = _lock(slots) if slots != self._slots else None
+            if lock is not None:
+                self._recover(slots)
+                os.close(lock)
+
+    def close(self) -> None:
+        """Remove this process's slots; its kernels are gone."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            self._recover(self._slots)
+            os.close(lock)
+
+    def _recover(self, slots: Path) -> None:
+        """Finish the claims that were interrupted, remove the rest."""
+        for slot in slots.iterdir():
+            notebook_id = slot.name.partition(".for.")[2]
             if notebook_id:
                 target = self.notebook(notebook_id)
                 target.mkdir(mode=0o700, exist_ok=True)
                 _move_entries(slot, target)
-            shutil.rmtree(slot, ignore_errors=True)
+        shutil.rmtree(slots, ignore_errors=True)
 
     def new_slot(self) -> Path:
         """An empty folder for a kernel that has no notebook yet."""
@@ -80,6 +103,20 @@ class Folders:
         shutil.rmtree(self.notebook(notebook_id), ignore_errors=True)
 
 
+def _lock(folder: Path) -> int | None:
+    """A descriptor that holds the folder's lock until it is closed; None if another process has it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 def _move_entries(source: Path, target: Path) -> None:
     """Rename every entry of one folder into another, without following links; what is there already stays."""
     for name in os.listdir(source):
@@ -92,9 +129,7 @@ def _exchange(first: Path, second: Path) -> None:
     """Swap the names of two folders: at once on Linux, in three steps elsewhere."""
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "renameat2"):
-        done = libc.renameat2(
-            _AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE
-        )
+        done = libc.renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
         if done == 0:
             return
         code = ctypes.get_errno()

@@ -1,8 +1,8 @@
 """One kernel: start it, run plans in it, ask it things, interrupt it, end it, and say why it died.
 
-Everything is on the event loop and nothing blocks it. Messages are checked (messages.py) but their meaning is the
-runtime's: a kernel does not know cells, only attempts it was given. Which cell is next, what is saved and who is told
-is runtime.py's; where kernels come from is pool.py's.
+Everything is on the event loop and nothing blocks it. Messages are checked (messages.py) but their meaning
+is the runtime's: a kernel does not know cells, only attempts it was given. Which cell is next, what is
+saved and who is told is runtime.py's; where kernels come from is pool.py's.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kernels_app import limits, messages
+from kernels_app import deaths, limits, messages
 from kernels_app.channels import Channels, Message, context
+from kernels_app.deaths import CallFailed, Death, KernelDied, KernelSilent, KernelStartTimeout
 from kernels_app.messages import Entry
 from kernels_app.provisioner import Launch, Manager, Profile, Provisioner, remove_run_folder, run_folder
 
@@ -31,48 +31,10 @@ INTERRUPT_EVERY_S = 2.0
 LOST_REPLY_S = 5.0  # a plan is over (idle) and its reply has not come
 LAST_FRAMES_S = 5.0  # its reply has come and idle has not
 CALL_S = 30.0
-WATCH_S = 1.0
+LAST_WORDS_S = 1.0
+WATCH_S = 0.5
 BROKEN_GRACE_S = 0.5
 ATTEMPTS_KEPT = 50_000
-GIB = 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """Why a kernel is gone: a sentence for the notebook's readers, and the facts behind it."""
-
-    kind: str  # exit | signal | memory | processes | interrupt | protocol | shutdown
-    reason: str
-    code: int | None = None
-    signal: int | None = None
-
-
-class KernelDied(Exception):
-    """The kernel ended while it was asked something."""
-
-    def __init__(self, death: Death) -> None:
-        super().__init__(death.reason)
-        self.death = death
-
-
-class KernelStartTimeout(Exception):
-    """The kernel did not get ready; `stderr` is the end of what it wrote."""
-
-    def __init__(self, message: str, stderr: str) -> None:
-        super().__init__(f"{message}\n{stderr}".strip())
-        self.stderr = stderr
-
-
-class KernelSilent(Exception):
-    """A call had no answer in time; the kernel is alive."""
-
-
-class CallFailed(Exception):
-    """The kernel answered a call with an error of its own."""
-
-    def __init__(self, ename: str, evalue: str) -> None:
-        super().__init__(f"{ename}: {evalue}")
-        self.ename, self.evalue = ename, evalue
 
 
 @dataclass(slots=True)
@@ -86,7 +48,7 @@ class _Plan:
 
 
 class Kernel:
-    """A live kernel. Made by `Kernel.start`; set `on_entries`, `on_input` and `gate` before the first plan."""
+    """A live kernel, made by `Kernel.start`; set `on_entries`, `on_input`, `gate` before the first plan."""
 
     def __init__(self, manager: Manager, launch: Launch) -> None:
         self.launch = launch
@@ -111,7 +73,7 @@ class Kernel:
         self._oom_kills = 0
         self._channels: Channels | None = None
 
-    # --- Life --------------------------------------------------------------------------------------------------
+    # --- Life ---------------------------------------------------------------------------------------------
 
     @classmethod
     async def start(cls, profile: Profile, work: Path) -> Kernel:
@@ -145,7 +107,7 @@ class Kernel:
         return not self.died.done()
 
     async def shutdown(self) -> None:
-        """End the kernel by the ladder: ask, terminate, kill; then clean up. Returns when nothing of it is left."""
+        """End the kernel by the ladder: ask, terminate, kill, clean up. Nothing of it is left afterwards."""
         self._decide(Death("shutdown", "The kernel was stopped."))
         if self.is_alive and self._channels:
             self._channels.request("control", "shutdown_request", {"restart": False})
@@ -172,7 +134,7 @@ class Kernel:
         self._keep(self._see_death(), "kernel-death")
         self._channels = Channels(
             self._manager.session,
-            self._manager.get_connection_info(),
+            dict(self._manager.get_connection_info()),
             on_iopub=self._take_iopub,
             on_stdin=self._take_stdin,
             on_broken=self._take_broken,
@@ -181,7 +143,7 @@ class Kernel:
         self._channels.open()
 
     async def _get_ready(self) -> None:
-        """Ready: an answer on shell *and* one message on IOPub, or the first output would be lost for good."""
+        """Ready: an answer on shell *and* one message on IOPub, or the first output would be lost."""
         patience_s = self.launch.profile.start_timeout_s
         while not self._published.is_set():
             await self._ask("shell", "kernel_info_request", {}, timeout_s=patience_s)
@@ -196,12 +158,24 @@ class Kernel:
 
     async def _see_death(self) -> None:
         code = await self._provisioner.wait()
-        death = self._why or self._explain(code)
+        await self._take_last_words()
+        death = self._why or deaths.explain(
+            code, self.launch.profile.memory_bytes, oom=self._was_out_of_memory()
+        )
         if not self.died.done():
             self.died.set_result(death)
         if self._plan:
             self._plan.ended.set()
         self._keep(self._clean_up(), "kernel-clean-up")
+
+    async def _take_last_words(self) -> None:
+        """The process is gone; what it had sent may still be on its way."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                before = -1
+                while self._channels and self._channels.received != before:
+                    before = self._channels.received
+                    await asyncio.sleep(0.02)
 
     async def _clean_up(self) -> None:
         """Close sockets, tasks and pipes, delete the private folder. Harmless when repeated."""
@@ -218,13 +192,13 @@ class Kernel:
         if not self.died.done():
             self.died.set_result(self._why or Death("exit", "The kernel did not start."))
 
-    # --- Plans -------------------------------------------------------------------------------------------------
+    # --- Plans --------------------------------------------------------------------------------------------
 
     async def run_plan(self, plan_id: str, items: Sequence[Message], *, allow_stdin: bool = True) -> Message:
-        """Run cells in order; the reply of docs/architecture.md, section 5, once all their output was handed on.
+        """Run cells in order; the reply (architecture.md, section 5) once all their output was handed on.
 
-        Its `status` is "ok", or "lost" if the kernel never replied: then `finished` is what was reported and `left`
-        the rest. Raises KernelDied.
+        Its `status` is "ok", or "lost" if the kernel never replied: then `finished` is what was reported
+        and `left` the rest. Raises KernelDied.
         """
         assert self._plan is None, "one plan at a time"
         plan = self._plan = _Plan(plan_id, [item["attempt"] for item in items])
@@ -247,7 +221,7 @@ class Kernel:
         replace: Sequence[Message] = (),
         append: Sequence[Message] = (),
     ) -> list[str]:
-        """Change the running plan; the attempts for which it was too late. Raises KernelDied, KernelSilent."""
+        """Change the running plan; the attempts it was too late for. Raises KernelDied, KernelSilent."""
         added = [item["attempt"] for item in (*replace, *append)]
         self._expect(added)
         if self._plan and self._plan.id == plan_id:
@@ -256,9 +230,7 @@ class Kernel:
         answer = await self._ask("control", "rill_amend_request", content, timeout_s=CALL_S)
         return messages.clean_ids(answer.get("too_late"))
 
-    async def interrupt(
-        self, *, times: int = INTERRUPT_TIMES, every_s: float = INTERRUPT_EVERY_S
-    ) -> bool:
+    async def interrupt(self, *, times: int = INTERRUPT_TIMES, every_s: float = INTERRUPT_EVERY_S) -> bool:
         """Interrupt the running plan until it ends: `times` messages, then the kernel is killed.
 
         Whether the kernel lives. Nothing runs: nothing happens. Raises nothing.
@@ -275,7 +247,10 @@ class Kernel:
                 return self.is_alive
         seconds = f"{times * every_s:g}"
         await self.kill(
-            Death("interrupt", f"The cell did not react to {times} interrupts in {seconds} s, so its kernel was ended.")
+            Death(
+                "interrupt",
+                f"The cell did not react to {times} interrupts in {seconds} s, so its kernel was ended.",
+            )
         )
         return False
 
@@ -314,7 +289,9 @@ class Kernel:
         """The reply with only what is well-formed and about this plan's attempts."""
         mine = set(plan.attempts)
         finished = {entry["attempt"]: entry for entry in messages.clean_finished(content.get("finished"))}
-        finished = {attempt: entry for attempt, entry in (plan.finished | finished).items() if attempt in mine}
+        finished = {
+            attempt: entry for attempt, entry in (plan.finished | finished).items() if attempt in mine
+        }
         left = [attempt for attempt in messages.clean_ids(content.get("left")) if attempt in mine]
         status = "ok" if content.get("status") == "ok" else "error"
         return {"status": status, "plan": plan.id, "finished": list(finished.values()), "left": left}
@@ -323,7 +300,7 @@ class Kernel:
         left = [attempt for attempt in plan.attempts if attempt not in plan.finished]
         return {"status": "lost", "plan": plan.id, "finished": list(plan.finished.values()), "left": left}
 
-    # --- Questions ---------------------------------------------------------------------------------------------
+    # --- Questions ----------------------------------------------------------------------------------------
 
     async def call(self, name: str, *, timeout_s: float = CALL_S, **arguments: Any) -> Message:
         """A call of our extension, also while a cell runs. Raises CallFailed, KernelDied, KernelSilent."""
@@ -372,7 +349,7 @@ class Kernel:
             raise KernelSilent(f"The kernel did not answer {kind} within {timeout_s:g} s.")
         return reply.result()
 
-    # --- What the kernel says ----------------------------------------------------------------------------------
+    # --- What the kernel says -----------------------------------------------------------------------------
 
     def _take_iopub(self, message: Message) -> None:
         self._published.set()
@@ -437,10 +414,12 @@ class Kernel:
         """A connection broke: the kernel is ending, or something that no kernel should send came over it."""
         if await self._ends_within(BROKEN_GRACE_S):
             return
-        reason = f"The kernel broke its connection ({channel}), as a message above 32 MiB does, so it was ended."
+        reason = (
+            f"The kernel broke its connection ({channel}), as a message above 32 MiB does, so it was ended."
+        )
         await self.kill(Death("protocol", reason))
 
-    # --- Limits and reasons ------------------------------------------------------------------------------------
+    # --- Limits and reasons -------------------------------------------------------------------------------
 
     async def _watch_limits(self) -> None:
         profile = self.launch.profile
@@ -457,41 +436,16 @@ class Kernel:
             elif used.memory_bytes > profile.memory_bytes:
                 exact = await asyncio.to_thread(limits.proportional_bytes, root)
                 if exact > profile.memory_bytes:
-                    await self.kill(Death("memory", self._out_of_memory()))
+                    await self.kill(deaths.out_of_memory(profile.memory_bytes))
 
-    def _explain(self, code: int | None) -> Death:
-        """The death by its return code: ours negative for a signal, bubblewrap's 128 + signal."""
-        if code is None or code == 0:
-            return Death("exit", "The kernel ended itself.", code)
-        number = -code if code < 0 else code - 128
-        if code < 0 or 0 < number < 65:
-            return self._explain_signal(number)
-        return Death("exit", f"The kernel ended itself (exit code {code}).", code)
-
-    def _explain_signal(self, number: int) -> Death:
-        if number == signal.SIGKILL and limits.oom_kills() > self._oom_kills:
-            return Death("memory", self._out_of_memory(), signal=number)
-        try:
-            name = signal.Signals(number).name
-        except ValueError:
-            name = str(number)
-        texts = {
-            signal.SIGSEGV: "The kernel crashed in native code (segmentation fault).",
-            signal.SIGABRT: "The kernel crashed in native code (abort).",
-            signal.SIGBUS: "The kernel crashed in native code (bus error).",
-            signal.SIGKILL: "The kernel was killed (SIGKILL).",
-        }
-        return Death("signal", texts.get(number, f"The kernel was ended by a signal ({name})."), signal=number)
-
-    def _out_of_memory(self) -> str:
-        limit = self.launch.profile.memory_bytes / GIB
-        return f"The kernel ran out of memory: it may use {limit:.3g} GiB."
+    def _was_out_of_memory(self) -> bool:
+        return limits.oom_kills() > self._oom_kills
 
     def _decide(self, death: Death) -> None:
         if self._why is None and not self.died.done():
             self._why = death
 
-    # --- Small helpers -----------------------------------------------------------------------------------------
+    # --- Small helpers ------------------------------------------------------------------------------------
 
     @property
     def _provisioner(self) -> Provisioner:

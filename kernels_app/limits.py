@@ -1,8 +1,8 @@
-"""What a kernel uses, seen from outside: memory and processes of its whole tree, and who was killed for memory.
+"""What a kernel uses, seen from outside: memory and processes of its whole tree, and kills for memory.
 
-Reads /proc only (psutil where there is none), writes nothing but a kernel's OOM score. Limits that the kernel sets on
-itself are inside/boot.py's; killing one that is over its limit is kernel.py's. Everything here blocks a little: call it
-in a thread.
+Reads /proc only (psutil where there is none), writes nothing but a kernel's OOM score. Limits that the
+kernel sets on itself are inside/boot.py's; killing one that is over its limit is kernel.py's. Everything
+here blocks a little: call it in a thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What a kernel says, checked: pure.
 
-User code shares the process with our extension and holds the signing key, so it can forge any message. Nothing here
-raises for what came over the wire: an entry of the wrong shape is left out and counted. Whether an attempt is one
-that runs, and what an output becomes, is the runtime's and notebooks_app/outputs.py's business.
+User code shares the process with our extension and holds the signing key, so it can forge any message.
+Nothing here raises for what came over the wire: an entry of the wrong shape is left out and counted.
+Whether an attempt is one that runs, and what an output becomes, is the runtime's and
+notebooks_app/outputs.py's business.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class _Wrong(Exception):
 
 
 def clean_entries(value: Any) -> tuple[list[Entry], int]:
-    """The entries of a frame (docs/architecture.md, section 5) that are well-formed, and how many were left out.
+    """The entries of a frame (docs/architecture.md, section 5) that are well-formed, and how many are not.
 
     Each entry has exactly the fields of its kind; fields that the protocol does not know are gone.
     """

@@ -1,8 +1,8 @@
 """Kernels started before anybody asks, so that a notebook's first run waits for nothing.
 
-A pool holds kernels of one profile, connected and ready, each in an empty folder of its own that becomes the
-notebook's at the claim (folders.py). It refills in the background, one start at a time and not while a claimed
-kernel has its first moments. What a kernel is: kernel.py.
+A pool holds kernels of one profile, connected and ready, each in an empty folder of its own that becomes
+the notebook's at the claim (folders.py). It refills in the background, one start at a time and not while a
+claimed kernel has its first moments. What a kernel is: kernel.py.
 """
 
 from __future__ import annotations
@@ -87,9 +87,10 @@ class KernelPool:
                 await self._filler
         waiting, claimed = set(self._ready), self._all - set(self._ready)
         self._ready.clear()
-        await asyncio.gather(*(kernel.kill() for kernel in waiting), *(kernel.shutdown() for kernel in claimed))
-        for kernel in waiting:
-            await asyncio.to_thread(self.folders.remove_slot, kernel.work)
+        await asyncio.gather(
+            *(kernel.kill() for kernel in waiting), *(kernel.shutdown() for kernel in claimed)
+        )
+        await asyncio.to_thread(self.folders.close)
 
     async def _prepare(self) -> None:
         """Once: folders, provisioner, and the sandbox tried out."""
@@ -99,6 +100,7 @@ class KernelPool:
 
     async def _prepare_once(self) -> None:
         provisioner.register()
+        await asyncio.to_thread(provisioner.remove_stale_run_folders)
         await asyncio.to_thread(self.folders.prepare)
         await asyncio.to_thread(sandbox.available, self.profile.sandbox)
         await asyncio.to_thread(sandbox.interpreter, self.profile.python)

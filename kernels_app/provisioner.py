@@ -1,15 +1,14 @@
 """Starts and ends the process of one kernel, behind the best walls the machine has.
 
-A provisioner of jupyter_client, registered without an installed package, so that Kubernetes and others plug in at the
-same place. Transport is IPC in a private folder; the environment is an allow-list; the walls are sandbox.py's. What is
-said to a kernel is kernel.py's.
+A provisioner of jupyter_client, registered without an installed package, so that Kubernetes and others plug
+in at the same place. Transport is IPC in a private folder; the environment is an allow-list; the walls are
+sandbox.py's. What is said to a kernel is kernel.py's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import os
 import secrets
 import shutil
@@ -17,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -122,7 +122,7 @@ class Provisioner(LocalProvisioner):
     _info: int | None = None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        launch: Launch = self.parent.launch
+        launch = self._launch
         kwargs["env"] = launch.environment()
         kwargs = await super().pre_launch(**kwargs)
         kwargs["env"] = launch.environment()  # without what jupyter_client added
@@ -144,7 +144,7 @@ class Provisioner(LocalProvisioner):
         """Start the process from a thread that lives as long as the server: kernels die with it."""
         reading, writing = os.pipe()
         try:
-            self.process = await asyncio.get_running_loop().run_in_executor(
+            process = await asyncio.get_running_loop().run_in_executor(
                 launcher(), _popen, cmd, kwargs["env"], kwargs["cwd"], writing
             )
         except BaseException:
@@ -152,9 +152,14 @@ class Provisioner(LocalProvisioner):
             raise
         finally:
             os.close(writing)
+        self.process, self.pid, self.pgid = process, process.pid, process.pid
         self.errors = ErrorTail(reading)
-        self.pid = self.pgid = self.process.pid
         return self.connection_info
+
+    @property
+    def _launch(self) -> Launch:
+        assert isinstance(self.parent, Manager)
+        return self.parent.launch
 
     async def wait(self) -> int | None:
         """Wait for the end of the process, without polling where the system can say it; its return code."""
@@ -183,7 +188,7 @@ class Provisioner(LocalProvisioner):
         """SIGKILL to the sandbox and all in it. Without a sandbox: to every descendant that can be found."""
         if self.process is None or self.process.poll() is not None:
             return
-        if self.parent.launch.profile.rung is Rung.NONE:
+        if self._launch.profile.rung is Rung.NONE:
             for pid in await asyncio.to_thread(limits.tree, self.process.pid):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
@@ -194,10 +199,10 @@ class Provisioner(LocalProvisioner):
             self.errors.close()
 
     def kernel_pid(self) -> int | None:
-        """The kernel's own process, as the host numbers it: below bwrap and its init. None if it is not there (yet)."""
+        """The kernel's own process as the host numbers it: below bwrap and its init. None if not there."""
         if self.process is None or self.process.poll() is not None:
             return None
-        if self.parent.launch.profile.rung is Rung.NONE:
+        if self._launch.profile.rung is Rung.NONE:
             return self.process.pid
         pids = limits.tree(self.process.pid, most=4)
         return pids[2] if len(pids) > 2 else None
@@ -257,7 +262,7 @@ class ErrorTail:
 
 
 def register() -> None:
-    """Make jupyter_client know our provisioner (it looks for installed packages only). Harmless when repeated."""
+    """Make jupyter_client know our provisioner: it looks for installed packages only. May be repeated."""
     factory = KernelProvisionerFactory.instance()
     factory.provisioners[NAME] = EntryPoint(
         name=NAME, value=f"{__name__}:Provisioner", group=KernelProvisionerFactory.GROUP_NAME
@@ -266,8 +271,8 @@ def register() -> None:
 
 def run_folder() -> Path:
     """A new private folder with a short path: a socket's path has at most 107 bytes."""
-    base = Path("/tmp") if os.path.isdir("/tmp") else Path(tempfile.gettempdir())
-    folder = Path(tempfile.mkdtemp(prefix="rb-", dir=base))
+    base = _run_base()
+    folder = Path(tempfile.mkdtemp(prefix=f"rb-{os.getpid()}-", dir=base))
     (folder / "k").mkdir(mode=0o700)
     return folder / "k"
 
@@ -277,11 +282,34 @@ def remove_run_folder(run: Path) -> None:
     shutil.rmtree(run.parent, ignore_errors=True)
 
 
+def remove_stale_run_folders() -> None:
+    """Delete the run folders of this user's server processes that were killed."""
+    for folder in _run_base().glob("rb-*-*"):
+        pid = folder.name.split("-")[1]
+        with contextlib.suppress(OSError):
+            if pid.isdigit() and folder.lstat().st_uid == os.getuid() and not _exists(int(pid)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_base() -> Path:
+    return Path("/tmp") if os.path.isdir("/tmp") else Path(tempfile.gettempdir())
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 _launcher: ThreadPoolExecutor | None = None
 
 
 def launcher() -> ThreadPoolExecutor:
-    """The one thread that starts kernels: bubblewrap ends its child when the *thread* that started it ends."""
+    """The one thread that starts kernels: bubblewrap ends its child when the *thread* that made it ends."""
     global _launcher
     if _launcher is None:
         _launcher = ThreadPoolExecutor(1, thread_name_prefix="kernel-launcher", initializer=_be_modest)
@@ -289,7 +317,7 @@ def launcher() -> ThreadPoolExecutor:
 
 
 def _be_modest() -> None:
-    """Lower this thread's claim on the processor; kernels inherit it, so that they never starve the server."""
+    """Lower this thread's claim on the processor; kernels inherit it, and so never starve the server."""
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError):
@@ -311,6 +339,11 @@ def _popen(cmd: list[str], env: dict[str, str], cwd: str, writing: int) -> subpr
     )
 
 
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 async def _ended(pid: int) -> None:
     """Return when the process has ended."""
     try:
@@ -319,7 +352,7 @@ async def _ended(pid: int) -> None:
         return
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
-    loop.add_reader(descriptor, lambda: ended.done() or ended.set_result(None))
+    loop.add_reader(descriptor, _resolve, ended)
     try:
         await ended
     finally:

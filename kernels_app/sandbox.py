@@ -1,12 +1,13 @@
 """The walls around a kernel: which the machine offers, and the command line that puts a kernel behind them.
 
-The ladder is bubblewrap (own view of files, processes and network), then an own uid with Landlock (not built yet, so
-never chosen), then none. Starting the process is provisioner.py's work, folders are pool.py's, limits on memory and
-processes are set inside by inside/boot.py and watched by limits.py.
+The ladder is bubblewrap (own view of files, processes and network), then an own uid with Landlock (not
+built yet, so never chosen), then none. Starting the process is provisioner.py's work, folders are
+pool.py's, limits on memory and processes are set inside by inside/boot.py and watched by limits.py.
 
-What a kernel behind bubblewrap sees: /usr, a little of /etc, its interpreter, our code for it, its work folder at
-/work, the folder of its own sockets, and what the caller binds read-only. No other file of the server, no other
-process, no network. A virtual environment is bound at /opt/venv wherever it lives; no home is ever bound whole.
+What a kernel behind bubblewrap sees: /usr, a little of /etc, its interpreter, our code for it, its work
+folder at /work, the folder of its own sockets, and what the caller binds read-only. No other file of the
+server, no other process, no network. A virtual environment is bound at /opt/venv wherever it lives; no home
+is ever bound whole.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Interpreter:
 
 
 def available(wanted: str = "auto") -> Rung:
-    """The best rung that works here and is allowed by `wanted` (auto | bubblewrap | none). Tried once, then kept."""
+    """The best rung that works and that `wanted` (auto | bubblewrap | none) allows. Tried once, then kept."""
     return verdict(wanted).rung
 
 
@@ -92,7 +93,7 @@ def describe(wanted: str = "auto") -> str:
     if found.rung is Rung.BUBBLEWRAP:
         return "Kernels run in a bubblewrap sandbox: own files, own processes, no network unless opened."
     if wanted == "none":
-        return "Kernels run without a sandbox, as set by KERNEL_SANDBOX=none: code can do all that the server can."
+        return "Kernels run without a sandbox (KERNEL_SANDBOX=none): code can do all that the server can."
     return f"Kernels run without a sandbox: code can do all that the server can. {found.why}"
 
 
@@ -113,9 +114,14 @@ def verdict(wanted: str = "auto") -> Verdict:
 
 @lru_cache(maxsize=8)
 def interpreter(python: str = "") -> Interpreter:
-    """What is needed to run this Python ("" is the server's own). Raises ValueError if it cannot be bound safely."""
+    """What this Python ("": the server's) needs to run. Raises ValueError if it cannot be bound safely."""
     if not python or Path(python) == Path(sys.executable):
-        facts = {"executable": sys.executable, "prefix": sys.prefix, "base": sys.base_prefix, "std": os.__file__}
+        facts = {
+            "executable": sys.executable,
+            "prefix": sys.prefix,
+            "base": sys.base_prefix,
+            "std": os.__file__,
+        }
     else:
         code = (
             "import json,os,sys;print(json.dumps({'executable':sys.executable,'prefix':sys.prefix,"
@@ -171,14 +177,22 @@ def command(
 ) -> list[str]:
     """The bubblewrap command line that runs `argv` (paths as inside).
 
-    `work` becomes /work, `run` (the private folder of sockets and connection file) keeps its path, `readonly` maps
-    paths inside to folders or files of ours. Writes a synthetic /etc below `run`'s parent.
+    `work` becomes /work, `run` (the private folder of sockets and connection file) keeps its path,
+    `readonly` maps paths inside to folders or files of ours. Writes a synthetic /etc below `run`'s parent.
     """
     words = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"]
     words += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "kernel"]
     words += ["--share-net"] if network else []
     words += ["--proc", "/proc", "--dev", "/dev", *_tmpfs("/dev/shm", SHM_BYTES)]
-    words += [*_tmpfs("/tmp", tmp_bytes), *_tmpfs(HOME, HOME_BYTES), "--dir", "/run", "--symlink", "/tmp", "/var/tmp"]
+    words += [
+        *_tmpfs("/tmp", tmp_bytes),
+        *_tmpfs(HOME, HOME_BYTES),
+        "--dir",
+        "/run",
+        "--symlink",
+        "/tmp",
+        "/var/tmp",
+    ]
     words += _system() + _etc(run.parent / "etc", network)
     for path in python.paths:
         words += ["--ro-bind", path, path]
@@ -238,7 +252,9 @@ def _refuse_homes(path: str) -> None:
     if _is_system(str(found)) or _is_system(path):
         return
     if found in homes or len(found.parts) < 3 or found.parent == Path("/home"):
-        raise ValueError(f"The interpreter's folder {path} holds more than an interpreter; kernels are not given it.")
+        raise ValueError(
+            f"The interpreter's folder {path} holds more than an interpreter; kernels are not given it."
+        )
 
 
 def _try_bubblewrap() -> str:

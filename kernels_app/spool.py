@@ -1,8 +1,8 @@
 """Reading files that a kernel left for the server, believing nothing about them.
 
-A kernel writes an item that is too large for a message into `.spool` of its work folder and names the file. User code
-can put anything there: links, pipes, devices, files that grow, names that point elsewhere (risks.md, 27). Where the
-bytes go, and their rows, are the runtime's work.
+A kernel writes an item that is too large for a message into `.spool` of its work folder and names the file.
+User code can put anything there: links, pipes, devices, files that grow, names that point elsewhere
+(risks.md, 27). Where the bytes go, and their rows, are the runtime's work.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def open_spooled(work: Path, name: str, cap_bytes: int) -> Iterator[BinaryIO]:
 
 
 def copy_spooled(work: Path, name: str, cap_bytes: int, sink: Callable[[bytes], object]) -> Copied:
-    """Copy a spooled file into `sink`, chunk by chunk, hashing what is really copied. Blocks: call it in a thread.
+    """Copy a spooled file into `sink` in chunks, hashing what is really copied. Blocks: call it in a thread.
 
-    Raises SpoolError as `open_spooled`, and when the file grows past the cap meanwhile (what went into the sink is
-    then void).
+    Raises SpoolError as `open_spooled`, and when the file grows past the cap meanwhile (what went into the
+    sink is then void).
     """
     digest = hashlib.sha256()
     size = 0

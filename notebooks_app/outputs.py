@@ -1,12 +1,13 @@
-"""What an attempt has shown: from the kernel's entries to operations for browsers and compact outputs to save.
+"""What an attempt has shown: from the kernel's entries to operations for browsers, and outputs to save.
 
-Pure. `OutputLog` holds the outputs of one attempt. Entries are those of docs/architecture.md, section 5, operations
-those of section 3. How text becomes what a terminal would show is terminal.py's; files, rows and sockets are the
-runtime's. Entries come from user code and are not believed: memory is bounded whatever comes.
+Pure. `OutputLog` holds the outputs of one attempt. Entries are those of docs/architecture.md, section 5,
+operations those of section 3. How text becomes what a terminal would show is terminal.py's; files, rows and
+sockets are the runtime's. Entries come from user code and are not believed: memory is bounded whatever
+comes.
 
-Rules. Neighbouring text of one stream is one item. NUL and lone surrogates become U+FFFD. NaN and infinities in JSON
-values become null, since JSON has none; values nested deeper than MAX_DEPTH become null. Limits count characters;
-`omitted_bytes` counts UTF-8. Offsets count UTF-16 units.
+Rules. Neighbouring text of one stream is one item. NUL and lone surrogates become U+FFFD. NaN and
+infinities in JSON values become null, since JSON has none; values nested deeper than MAX_DEPTH become null.
+Limits count characters; `omitted_bytes` counts UTF-8. Offsets count UTF-16 units.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from notebooks_app.terminal import Screen
 
 Json = dict[str, Any]
-LargeSink = Callable[[str, bytes], Json | None]  # (MIME type, bytes) -> {"url", "size_bytes"}, or None: not kept
+LargeSink = Callable[
+    [str, bytes], Json | None
+]  # (MIME type, bytes) -> {"url", "size_bytes"}, or None: not kept
 TextSink = Callable[[int, str], None]  # (item, next part of its whole text), from the text's start
 
 MAX_ITEMS = 1_000
@@ -39,7 +43,7 @@ _BOUNDED_NOTE = "More output was left out: this run has shown all that is kept o
 
 
 class _Stream:
-    """The text of one stream item: committed head, omitted middle, committed tail, and the screen's window."""
+    """The text of one stream item: committed head, omitted middle, committed tail, the screen's window."""
 
     def __init__(self, name: str, head_limit: int, tail_limit: int) -> None:
         self.name = name
@@ -51,7 +55,9 @@ class _Stream:
         self.tail_length = 0
         self.omitted_bytes = 0
         self.omitted_lines = 0
-        self.waiting: list[str] | None = []  # committed text the sink has not got: it gets it if the text is cut
+        self.waiting: (
+            list[str] | None
+        ) = []  # committed text the sink has not got: it gets it if the text is cut
         self.shown_from = 0  # UTF-16 units before `shown`
         self.shown = ""  # end of the text as the last operation left it
         self.files: Json = {}
@@ -129,10 +135,11 @@ class _Item:
 class OutputLog:
     """The outputs of one attempt, fed with the kernel's entries.
 
-    `on_large(mime, bytes)` is given an item over `inline_limit` and returns where it will be found, or None if it is
-    not kept. `on_text(item, part)` is given, in order and from the start, the whole text of every stream item that is
-    too long to show in full; `on_clear()` says that all given so far is void. Without them the rest is dropped and
-    the output says so. An entry's `files` (MIME type to URL and size) are the runtime's own: it strips a kernel's.
+    `on_large(mime, bytes)` is given an item over `inline_limit` and returns where it will be found, or None
+    if it is not kept. `on_text(item, part)` is given, in order and from the start, the whole text of every
+    stream item that is too long to show in full; `on_clear()` says that all given so far is void. Without
+    them the rest is dropped and the output says so. An entry's `files` (MIME type to URL and size) are the
+    runtime's own: it strips a kernel's.
     """
 
     def __init__(
@@ -147,7 +154,9 @@ class OutputLog:
         on_clear: Callable[[], None] | None = None,
     ) -> None:
         self.attempt = attempt
-        self.unclaimed: deque[Json] = deque(maxlen=100)  # updates of displays that are not here, for other logs
+        self.unclaimed: deque[Json] = deque(
+            maxlen=100
+        )  # updates of displays that are not here, for other logs
         self.mark = 0
         self._limits = (inline_limit, text_head, text_tail)
         self._on_large, self._on_text, self._on_clear = on_large, on_text, on_clear
@@ -162,7 +171,7 @@ class OutputLog:
         self._unsent: list[str] = []  # committed text of the dirty stream since its last operation
 
     def feed(self, entries: Iterable[Mapping[str, Any]]) -> list[Json]:
-        """Take entries (of this attempt); return the operations for browsers. Other kinds of entry change nothing."""
+        """Take entries of this attempt; return the operations for browsers. Other kinds change nothing."""
         for entry in entries:
             handler = self._handlers.get(_text(entry.get("t")))
             if handler:
@@ -182,7 +191,7 @@ class OutputLog:
         return [item.as_json(index) for index, item in enumerate(self._items)]
 
     def dirty_since(self, mark: int) -> tuple[list[Json], bool]:
-        """The outputs changed after `mark` (a former value of `self.mark`), and whether earlier ones were cleared."""
+        """The outputs changed after `mark` (a former `self.mark`), and whether earlier ones were cleared."""
         changed = [
             item.as_json(index) for index, item in enumerate(self._items) if self._changed[index] > mark
         ]
@@ -221,7 +230,7 @@ class OutputLog:
         self._touch(item)
         return [{"op": "item", "item": item, "output": target.as_json(item)}]
 
-    # --- entries -----------------------------------------------------------------------------------------------
+    # --- entries ------------------------------------------------------------------------------------------
 
     def _stream(self, entry: Mapping[str, Any]) -> None:
         name = "stderr" if entry.get("name") == "stderr" else "stdout"
@@ -282,7 +291,7 @@ class OutputLog:
         "error": _error,
     }
 
-    # --- items -------------------------------------------------------------------------------------------------
+    # --- items --------------------------------------------------------------------------------------------
 
     def _write(self, name: str, text: str) -> None:
         if not text:
@@ -298,7 +307,7 @@ class OutputLog:
             self._dirty = last
         before = last.length
         index = len(self._items) - 1
-        hand_on = (lambda part: self._on_text(index, part)) if self._on_text else None
+        hand_on = partial(self._on_text, index) if self._on_text else None
         committed = last.screen.write(text)
         if committed:
             self._unsent.append(last.commit(committed, hand_on))
@@ -370,7 +379,7 @@ class OutputLog:
             self._add(note)
         return False
 
-    # --- MIME bundles ------------------------------------------------------------------------------------------
+    # --- MIME bundles -------------------------------------------------------------------------------------
 
     def _bundle(self, entry: Mapping[str, Any]) -> tuple[Json, int]:
         """data, metadata and files of a display, cleaned and bounded, and its inline size in characters."""
@@ -387,7 +396,9 @@ class OutputLog:
             elif file := self._spill(mime, value):
                 files[mime] = file
             else:
-                data.setdefault("text/plain", f"{mime} of {length:,} characters is not shown: it is too large.")
+                data.setdefault(
+                    "text/plain", f"{mime} of {length:,} characters is not shown: it is too large."
+                )
         files |= {
             mime: dict(file)
             for mime, file in list(_mapping(entry.get("files")).items())[:MAX_MIME_TYPES]
@@ -410,7 +421,7 @@ class OutputLog:
 
 
 def apply(outputs: list[Json], ops: Iterable[Mapping[str, Any]]) -> list[Json]:
-    """The outputs after operations, as every browser does it: the meaning of docs/architecture.md, section 3."""
+    """The outputs after operations, as every browser does it: docs/architecture.md, section 3."""
     outputs = list(outputs)
     for op in ops:
         if op["op"] == "clear":
@@ -420,7 +431,9 @@ def apply(outputs: list[Json], ops: Iterable[Mapping[str, Any]]) -> list[Json]:
         if op["op"] == "item":
             outputs[index : index + 1] = [dict(op["output"])]
         elif op["op"] == "text":
-            old = outputs[index] if index < len(outputs) and outputs[index]["kind"] == "stream" else _empty(op)
+            old = (
+                outputs[index] if index < len(outputs) and outputs[index]["kind"] == "stream" else _empty(op)
+            )
             text = utf16_prefix(old["text"], op["from"]) + op["text"]
             outputs[index : index + 1] = [{**old, "index": index, "text": text}]
         elif op["op"] == "cut" and index < len(outputs):
@@ -437,7 +450,8 @@ def clean_text(text: str) -> str:
 def clean_json(value: Any) -> tuple[Any, int]:
     """A JSON value that every parser and database takes, and about how many characters it is.
 
-    NaN and infinities become null, and so does what is nested deeper than MAX_DEPTH or comes after MAX_NODES values.
+    NaN and infinities become null, and so does what is nested deeper than MAX_DEPTH or comes after
+    MAX_NODES values.
     """
     left = MAX_NODES
     size = 0

@@ -1,12 +1,13 @@
 """What a terminal would show of a stream of text.
 
-Pure. Carriage returns, backspaces, CRLF, erasing and cursor moves are resolved, colours (SGR) are kept, so that a
-progress bar of a million steps is one line. Only the last HEIGHT rows can still change, as in a window that scrolls;
-text above them is *committed*. A row ends at a newline or, without one, after WIDTH columns, and a carriage return goes
-to its start. What comes out depends on the text alone, never on how it was cut into chunks. Columns are code points.
+Pure. Carriage returns, backspaces, CRLF, erasing and cursor moves are resolved, colours (SGR) are kept, so
+that a progress bar of a million steps is one line. Only the last HEIGHT rows can still change, as in a
+window that scrolls; text above them is *committed*. A row ends at a newline or, without one, after WIDTH
+columns, and a carriage return goes to its start. What comes out depends on the text alone, never on how it
+was cut into chunks. Columns are code points.
 
-Other escape sequences (titles, hyperlinks, modes) are left out. Limits on long text and the operations that tell
-browsers of it are in outputs.py.
+Other escape sequences (titles, hyperlinks, modes) are left out. Limits on long text and the operations that
+tell browsers of it are in outputs.py.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Cell = tuple[str, str]  # (colours in force, one character)
 
 
 class _Row:
-    """One row: its text as it came (`as_it_came`); once overwritten, cells, or text all in the colours of its start."""
+    """One row: its text as it came; once overwritten, cells, or text all in the colours of its start."""
 
     __slots__ = ("as_it_came", "cells", "columns", "end", "ended", "start", "text")
 
@@ -63,7 +64,7 @@ class _Row:
         self.end, self.as_it_came = self.start, False
 
     def render(self, after: str | None) -> str:
-        """The row's text with its newline; `after` are the colours the next row expects (None: no next row)."""
+        """The row's text with its newline; `after`: the colours the next row expects (None: no next row)."""
         newline = "\n" if self.ended else ""
         if self.as_it_came:
             return self.text + newline
@@ -82,7 +83,7 @@ class _Row:
 
 
 class Screen:
-    """A terminal's last rows. `write` takes text and gives what scrolled out of reach; `window` is the rest."""
+    """A terminal's last rows: `write` takes text and gives what scrolled out of reach, `window` the rest."""
 
     def __init__(self) -> None:
         self._rows = [_Row("")]
@@ -285,7 +286,7 @@ def _change(before: str, after: str) -> str:
 
 @lru_cache(maxsize=4096)
 def apply_sgr(colours: str, params: str) -> str:
-    """The colours in force after a colour sequence, as canonical parameters ("" is the default). ECMA-48, 8.3.117."""
+    """The colours after a colour sequence, as canonical parameters ("": the default). ECMA-48, 8.3.117."""
     if params and params[0] in "<=>?":  # private: not a colour
         return colours
     slots = dict(_slots(colours))

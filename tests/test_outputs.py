@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notebooks_app.outputs import MAX_ITEMS, OutputLog, apply, clean_json, clean_text, utf16_length, utf16_prefix
+from notebooks_app.outputs import (
+    MAX_ITEMS,
+    OutputLog,
+    apply,
+    clean_json,
+    clean_text,
+    utf16_length,
+    utf16_prefix,
+)
 from notebooks_app.terminal import HEIGHT, WIDTH, Screen
 
 ATTEMPT = "a"
@@ -43,17 +51,43 @@ def shown(*parts: str) -> str:
 pieces = st.one_of(
     st.text(alphabet="ab 😀é\n\r\b\t", max_size=12),
     st.sampled_from(
-        ["\r", "\r\n", "\n", "\b", "\x1b[31m", "\x1b[0m", "\x1b[1;32m", "\x1b[A", "\x1b[2A", "\x1b[K", "\x1b[2K"]
+        [
+            "\r",
+            "\r\n",
+            "\n",
+            "\b",
+            "\x1b[31m",
+            "\x1b[0m",
+            "\x1b[1;32m",
+            "\x1b[A",
+            "\x1b[2A",
+            "\x1b[K",
+            "\x1b[2K",
+        ]
     ),
-    st.sampled_from(["\x1b[m", "\x1b[38;5;9m", "\x1b[J", "\x1b[3C", "\x1b]0;t\x07", "\x1b[", "\x1b", "\x00", "\ud800"]),
-    st.builds(lambda line, count: line * count, st.sampled_from(["x\n", "é\n", "long " * 9 + "\n"]), st.integers(1, 80)),
+    st.sampled_from(
+        ["\x1b[m", "\x1b[38;5;9m", "\x1b[J", "\x1b[3C", "\x1b]0;t\x07", "\x1b[", "\x1b", "\x00", "\ud800"]
+    ),
+    st.builds(
+        lambda line, count: line * count,
+        st.sampled_from(["x\n", "é\n", "long " * 9 + "\n"]),
+        st.integers(1, 80),
+    ),
 )
 entries = st.one_of(
     st.builds(text, pieces, st.sampled_from(["stdout", "stderr"])),
-    st.builds(display, st.dictionaries(st.sampled_from(["text/plain", "text/html"]), st.text(max_size=9), max_size=2)),
+    st.builds(
+        display,
+        st.dictionaries(st.sampled_from(["text/plain", "text/html"]), st.text(max_size=9), max_size=2),
+    ),
     st.builds(display, st.just({"text/plain": "shown"}), st.sampled_from(["one", "two"])),
     st.builds(
-        lambda name, value: {"t": "update", "display_id": name, "data": {"text/plain": value}, "metadata": {}},
+        lambda name, value: {
+            "t": "update",
+            "display_id": name,
+            "data": {"text/plain": value},
+            "metadata": {},
+        },
         st.sampled_from(["one", "two", "three"]),
         st.text(max_size=5),
     ),
@@ -64,8 +98,13 @@ entries = st.one_of(
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(st.lists(entries, max_size=6), max_size=8), st.sampled_from([(10, 10), (100, 60), (65536, 65536)]))
-def test_operations_applied_by_a_browser_give_exactly_the_outputs(feeds: list[list[Any]], limits: tuple[int, int]):
+@given(
+    st.lists(st.lists(entries, max_size=6), max_size=8),
+    st.sampled_from([(10, 10), (100, 60), (65536, 65536)]),
+)
+def test_operations_applied_by_a_browser_give_exactly_the_outputs(
+    feeds: list[list[Any]], limits: tuple[int, int]
+):
     log = OutputLog(ATTEMPT, text_head=limits[0], text_tail=limits[1])
     browser: list[Any] = []
     for feed in feeds:
@@ -218,7 +257,11 @@ def test_an_update_replaces_every_item_with_its_display_id():
     log.feed([display({"text/plain": "1"}, "bar"), text("between"), display({"text/plain": "1"}, "bar")])
     ops = log.feed([{"t": "update", "display_id": "bar", "data": {"text/plain": "2"}, "metadata": {}}])
     assert [op["item"] for op in ops] == [0, 2]
-    assert [output.get("data") for output in log.outputs()] == [{"text/plain": "2"}, None, {"text/plain": "2"}]
+    assert [output.get("data") for output in log.outputs()] == [
+        {"text/plain": "2"},
+        None,
+        {"text/plain": "2"},
+    ]
 
 
 def test_an_update_of_another_cells_display_is_left_to_the_runtime():

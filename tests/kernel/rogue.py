@@ -1,8 +1,9 @@
 """A kernel that does what a test tells it: the far side of the wire, for what a good kernel never does.
 
-It speaks just enough of the Jupyter protocol and of docs/architecture.md, section 5. A cell's source is Python that is
-executed with `frame(*entries)` (a well-numbered frame), `publish(kind, content)` and `raw(*parts)` at hand; a plan
-whose cell sets `no_reply` or `no_idle` leaves those out. ROGUE_START makes it misbehave from the start.
+It speaks just enough of the Jupyter protocol and of docs/architecture.md, section 5. A cell's source is
+Python that is executed with `frame(*entries)` (a well-numbered frame), `publish(kind, content)` and
+`raw(*parts)` at hand; a plan whose cell sets `no_reply` or `no_idle` leaves those out. ROGUE_START makes it
+misbehave from the start.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def raw(*parts: bytes) -> None:
 
 def frame(*entries: dict[str, Any], number: int | None = None) -> None:
     global frames
-    publish("rill_frame", {"plan": "p", "frame": frames if number is None else number, "entries": list(entries)})
+    publish(
+        "rill_frame", {"plan": "p", "frame": frames if number is None else number, "entries": list(entries)}
+    )
     if number is None:
         frames += 1
 
@@ -94,7 +97,9 @@ def answer_control() -> None:
             os.kill(os.getpid(), signal.SIGINT)
         if kind == "shutdown_request" and not os.environ.get("ROGUE_STAYS"):
             os._exit(0)
-        content = {"status": "error"} if kind == "create_subshell_request" else {"status": "ok", "too_late": ["x"]}
+        content = (
+            {"status": "error"} if kind == "create_subshell_request" else {"status": "ok", "too_late": ["x"]}
+        )
         session.send(control, kind.replace("_request", "_reply"), content, parent=message, ident=identity)
 
 

@@ -19,6 +19,11 @@ def folders(tmp_path: Path) -> Folders:
     return made
 
 
+def leftovers(folders: Folders) -> list[Path]:
+    """Slots that are still there, of whatever process."""
+    return list((folders.root / "slots").glob("*/*"))
+
+
 def test_the_first_claim_makes_the_slot_the_notebooks_folder(folders: Folders):
     slot = folders.new_slot()
     inode = slot.stat().st_ino
@@ -40,10 +45,12 @@ def test_a_later_claim_brings_the_notebooks_files_into_the_bound_folder(folders:
     assert work == first and work.stat().st_ino == inode
     assert (work / "data.csv").read_text() == "kept" and (work / "sub" / "deep.txt").read_text() == "kept too"
     assert os.readlink(work / "link") == "/etc/passwd" and not (work / ".spool" / "old").exists()
-    assert list((folders.root / "slots").iterdir()) == []
+    assert leftovers(folders) == []
 
 
-def test_a_claim_that_a_crash_interrupted_is_finished_at_the_next_start(folders: Folders, monkeypatch: pytest.MonkeyPatch):
+def test_a_claim_that_a_crash_interrupted_is_finished_at_the_next_start(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+):
     first = folders.claim(folders.new_slot(), NOTEBOOK)
     (first / "a.txt").write_text("a")
     (first / "b.txt").write_text("b")
@@ -59,15 +66,25 @@ def test_a_claim_that_a_crash_interrupted_is_finished_at_the_next_start(folders:
     with pytest.raises(KeyboardInterrupt):
         folders.claim(folders.new_slot(), NOTEBOOK)
     monkeypatch.undo()
+    folders._lock = os.close(folders._lock)  # the process is gone
     Folders(folders.root).prepare()
     assert sorted(os.listdir(first)) == ["a.txt", "b.txt"]
-    assert list((folders.root / "slots").iterdir()) == []
+    assert leftovers(folders) == []
 
 
 def test_slots_of_kernels_that_are_gone_are_removed_at_the_start(folders: Folders):
     (folders.new_slot() / "x").write_text("x")
-    folders.prepare()
-    assert list((folders.root / "slots").iterdir()) == []
+    folders._lock = os.close(folders._lock)  # the process is gone
+    Folders(folders.root).prepare()
+    assert leftovers(folders) == []
+
+
+def test_slots_of_a_process_that_lives_are_left_alone(folders: Folders):
+    slot = folders.new_slot()
+    Folders(folders.root).prepare()
+    assert slot.exists()
+    folders.close()
+    assert not slot.exists()
 
 
 @pytest.mark.parametrize("bad", ["", "..", "a/b", ".hidden", "x" * 65, "a\x00b", "nb.for.other"])
@@ -76,7 +93,9 @@ def test_an_id_that_is_not_flat_is_refused(folders: Folders, bad: str):
         folders.notebook(bad)
 
 
-def test_swapping_without_the_systems_help_gives_the_same_folders(folders: Folders, monkeypatch: pytest.MonkeyPatch):
+def test_swapping_without_the_systems_help_gives_the_same_folders(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+):
     first = folders.claim(folders.new_slot(), NOTEBOOK)
     (first / "a.txt").write_text("a")
     monkeypatch.setattr("kernels_app.folders.ctypes.CDLL", lambda *args, **options: object())
@@ -84,4 +103,4 @@ def test_swapping_without_the_systems_help_gives_the_same_folders(folders: Folde
     inode = slot.stat().st_ino
     work = folders.claim(slot, NOTEBOOK)
     assert work.stat().st_ino == inode and (work / "a.txt").read_text() == "a"
-    assert list((folders.root / "slots").iterdir()) == []
+    assert leftovers(folders) == []

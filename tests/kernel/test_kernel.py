@@ -76,7 +76,9 @@ async def test_a_sleeping_cell_is_interrupted_and_the_kernel_lives(real: Watched
     await real.wait_for("finished")
     assert await real.kernel.interrupt() is True
     reply = await running
-    assert [entry["outcome"] for entry in reply["finished"]] == ["ok", "interrupted"] and reply["left"] == ["a2"]
+    assert [entry["outcome"] for entry in reply["finished"]] == ["ok", "interrupted"] and reply["left"] == [
+        "a2"
+    ]
     await real.run("print(kept)", prefix="later")
     assert real.text() == "1\n"
 
@@ -92,6 +94,12 @@ async def test_a_loop_in_c_costs_the_kernel_and_says_so(real: Watched):
 async def test_a_cell_that_ends_the_process_is_a_death_in_plain_words(real: Watched):
     with pytest.raises(KernelDied, match=r"ended itself \(exit code 3\)"):
         await real.run("import os\nos._exit(3)")
+
+
+async def test_what_a_cell_printed_before_its_process_died_is_not_lost(real: Watched):
+    with pytest.raises(KernelDied):
+        await real.run("import os, sys, time\nprint('last words')\ntime.sleep(0.1)\nos._exit(3)")
+    assert real.text() == "last words\n"
 
 
 async def test_a_cell_may_take_no_more_memory_than_its_limit(start_kernel: StartRogue):
@@ -126,7 +134,9 @@ async def test_calls_answer_while_a_cell_runs_and_fail_in_their_own_words(real: 
 
 
 async def test_a_running_plan_is_amended(real: Watched):
-    running = asyncio.ensure_future(real.run("import time\ntime.sleep(0.5)", "print('old')", "print('dropped')"))
+    running = asyncio.ensure_future(
+        real.run("import time\ntime.sleep(0.5)", "print('old')", "print('dropped')")
+    )
     await real.wait_for("started")
     late = await real.kernel.amend(
         "p", drop=["a2", "a0"], replace=[item("a1", "print('new')")], append=[item("a3", "print('added')")]

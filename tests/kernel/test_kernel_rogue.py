@@ -51,7 +51,9 @@ async def test_a_slow_start_is_waited_for(start_kernel: StartRogue):
         ("os.abort()", "signal", "abort"),
     ],
 )
-async def test_a_death_while_running_is_told_in_plain_words(rogue: Watched, source: str, kind: str, words: str):
+async def test_a_death_while_running_is_told_in_plain_words(
+    rogue: Watched, source: str, kind: str, words: str
+):
     with pytest.raises(KernelDied) as caught:
         await rogue.run(source)
     assert caught.value.death.kind == kind and words in caught.value.death.reason
@@ -103,7 +105,8 @@ async def test_a_missing_frame_is_shown_in_the_running_cell(rogue: Watched):
     source = (
         "frame({'t': 'started', 'attempt': attempt, 'cell': 'c', 'version': 1})\n"
         "frames += 1\n"
-        "globals_frame = frame({'t': 'stream', 'attempt': attempt, 'name': 'stdout', 'text': 'after'}, number=2)\n"
+        "after = {'t': 'stream', 'attempt': attempt, 'name': 'stdout', 'text': 'after'}\n"
+        "frame(after, number=2)\n"
     )
     await rogue.run(source)
     notice = await rogue.wait_for("notice")
@@ -140,7 +143,9 @@ async def test_a_forged_message_is_left_out_and_the_kernel_goes_on(rogue: Watche
     assert rogue.entries == []
     assert rogue.kernel.dropped + rogue.kernel._channels.unreadable > 0
     number = "frames = max(frames, 1); globals().update(frames=frames)\n"
-    await rogue.run(number + "frame({'t': 'stream', 'attempt': attempt, 'name': 'stdout', 'text': 'fine'}, number=50)")
+    await rogue.run(
+        number + "frame({'t': 'stream', 'attempt': attempt, 'name': 'stdout', 'text': 'fine'}, number=50)"
+    )
     assert rogue.text() == "fine"
 
 
@@ -186,6 +191,28 @@ async def test_a_flood_is_taken_in_without_holding_up_the_event_loop(rogue: Watc
     assert longest < 0.5
 
 
+async def test_frames_sent_just_before_a_death_are_handed_on(rogue: Watched):
+    source = (
+        "for n in range(50):\n"
+        "    frame({'t': 'stream', 'attempt': attempt, 'name': 'stdout', 'text': 'z' * 60_000}, number=n)\n"
+        "time.sleep(0.2); os._exit(1)"
+    )
+    with pytest.raises(KernelDied):
+        await rogue.run(source)
+    assert len(rogue.text()) == 50 * 60_000
+
+
+async def test_a_listener_that_fails_does_not_end_the_reading(rogue: Watched):
+    def fail(entries: list[object]) -> None:
+        raise RuntimeError("not today")
+
+    hear, rogue.kernel.on_entries = rogue.kernel.on_entries, fail
+    await rogue.run("frame({'t': 'notice', 'attempt': attempt, 'text': 'x'})")
+    rogue.kernel.on_entries = hear
+    await rogue.run("frame({'t': 'notice', 'attempt': attempt, 'text': 'y'}, number=1)")
+    assert [entry["text"] for entry in rogue.entries] == ["y"]
+
+
 async def test_a_call_without_an_answer_ends_in_time(rogue: Watched):
     running = asyncio.ensure_future(rogue.run(SAY_ON + "time.sleep(1)"))
     await rogue.wait_for("notice")
@@ -203,7 +230,8 @@ async def test_input_is_asked_with_its_attempt_and_answered(rogue: Watched):
     rogue.kernel.on_input = lambda *question: asked.append(question) or rogue.kernel.input_reply("blue")
     source = (
         "parent = {'header': {**message['header'], 'msg_id': attempt}}\n"
-        "session.send(stdin, 'input_request', {'prompt': 'colour?', 'password': False}, parent=parent, ident=identity)\n"
+        "question = {'prompt': 'colour?', 'password': False}\n"
+        "session.send(stdin, 'input_request', question, parent=parent, ident=identity)\n"
         "_, got = session.recv(stdin, mode=0)\n"
         "frame({'t': 'stream', 'attempt': attempt, 'name': 'stdout', 'text': got['content']['value']})\n"
     )

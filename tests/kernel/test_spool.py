@@ -36,7 +36,9 @@ def test_a_spooled_file_is_copied_hashed_and_deleted(work: Path):
     assert not (work / ".spool" / "abc123").exists()
 
 
-@pytest.mark.parametrize("name", ["", "..", "../outside", "/etc/passwd", "a/b", ".hidden", "x" * 200, "a\x00b", "a\n"])
+@pytest.mark.parametrize(
+    "name", ["", "..", "../outside", "/etc/passwd", "a/b", ".hidden", "x" * 200, "a\x00b", "a\n"]
+)
 def test_a_name_that_is_not_flat_is_refused(work: Path, name: str):
     (work / "outside").write_text("not the spool's")
     with pytest.raises(SpoolError, match="not a plain name"):

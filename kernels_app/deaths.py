@@ -1,0 +1,79 @@
+"""Why a kernel is gone or silent: the exceptions of kernel.py, and a process's end in plain words. Pure."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+GIB = 1024**3
+
+_SIGNALS: dict[int, str] = {
+    signal.SIGSEGV: "The kernel crashed in native code (segmentation fault).",
+    signal.SIGABRT: "The kernel crashed in native code (abort).",
+    signal.SIGBUS: "The kernel crashed in native code (bus error).",
+    signal.SIGKILL: "The kernel was killed (SIGKILL).",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Why a kernel is gone: a sentence for the notebook's readers, and the facts behind it."""
+
+    kind: str  # exit | signal | memory | processes | interrupt | protocol | shutdown
+    reason: str
+    code: int | None = None
+    signal: int | None = None
+
+
+class KernelDied(Exception):
+    """The kernel ended while it was asked something."""
+
+    def __init__(self, death: Death) -> None:
+        super().__init__(death.reason)
+        self.death = death
+
+
+class KernelStartTimeout(Exception):
+    """The kernel did not get ready; `stderr` is the end of what it wrote."""
+
+    def __init__(self, message: str, stderr: str) -> None:
+        super().__init__(f"{message}\n{stderr}".strip())
+        self.stderr = stderr
+
+
+class KernelSilent(Exception):
+    """A call had no answer in time; the kernel is alive."""
+
+
+class CallFailed(Exception):
+    """The kernel answered a call with an error of its own."""
+
+    def __init__(self, ename: str, evalue: str) -> None:
+        super().__init__(f"{ename}: {evalue}")
+        self.ename, self.evalue = ename, evalue
+
+
+def explain(code: int | None, memory_bytes: int, *, oom: bool) -> Death:
+    """A death by its return code: negative for a signal of ours, 128 + signal from bubblewrap.
+
+    `oom` says that the system has killed processes for memory meanwhile; `memory_bytes` is the kernel's limit.
+    """
+    if code is None or code == 0:
+        return Death("exit", "The kernel ended itself.", code)
+    number = -code if code < 0 else code - 128
+    if not 0 < number < 65:
+        return Death("exit", f"The kernel ended itself (exit code {code}).", code)
+    if number == signal.SIGKILL and oom:
+        return out_of_memory(memory_bytes)
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = str(number)
+    reason = _SIGNALS.get(number, f"The kernel was ended by a signal ({name}).")
+    return Death("signal", reason, signal=number)
+
+
+def out_of_memory(memory_bytes: int) -> Death:
+    """A kernel that took more than its limit, or that the system chose when memory ran out."""
+    limit = f"{memory_bytes / GIB:.3g} GiB"
+    return Death("memory", f"The kernel ran out of memory: it may use {limit}.", signal=signal.SIGKILL)
