@@ -1,0 +1,1 @@
+"""What every new user gets to try: the Demo notebook and the data it reads."""
