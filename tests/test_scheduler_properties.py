@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from notebooks_app.graph import build
 
 from kernels_app import schedule as s
@@ -29,7 +29,6 @@ LINES = st.one_of(
     st.builds(" = {}".format, EXPRESSIONS).map(lambda line: line.removeprefix(" = ")),
 )
 SOURCES = st.lists(LINES, max_size=2).map("\n".join)
-HIDDEN_SOURCES = st.one_of(SOURCES, SOURCES, SOURCES, NAMES.map("bind({})".format), st.just("a = ("))
 
 
 def whole_run(notebook: FakeNotebook) -> dict[str, Any]:
@@ -65,136 +64,170 @@ def check_settled(notebook: FakeNotebook) -> None:
         assert name in state.cells[binding.cell].definitions or not binding.declared
 
 
-class AnySequence(RuleBasedStateMachine):
-    """People edit, run and stop while a kernel works that is ahead of what has been heard of it."""
+CELLS = 6
+OWN = "abcdef"
+TEMPLATES = {
+    "{own} = 3": 3,
+    "{own} = {x} + 1": 8,
+    "{own} = {x} + {y}": 6,
+    "{own} = 5\n{y} + 1": 2,
+    "{own} = 7\n{x}2 = {own} + 1": 2,
+    "{own} = {x}2": 2,
+    "{x} + {y}": 2,
+    "{own} = 1\n{own} = {x} / 0": 2,
+    "{x} = 9": 2,
+    "": 1,
+    "bind({x})": 1,
+    "{own} = 2\nbind({x})": 1,
+    "{own} = (": 1,
+}
+OPERATIONS = {
+    "work": 10,
+    "hear": 10,
+    "edit": 8,
+    "run": 6,
+    "run_all": 2,
+    "run_stale": 2,
+    "settle": 2,
+    "stop": 2,
+    "delete": 2,
+    "insert": 3,
+    "move": 2,
+    "disable": 1,
+    "enable": 2,
+    "only": 1,
+    "take_out": 2,
+    "restart": 1,
+    "die": 1,
+    "hold": 1,
+    "release": 1,
+    "auto": 1,
+    "lazy": 1,
+    "query": 1,
+}
 
-    cells = Bundle("cells")
 
-    @initialize(
-        target=cells,
-        sources=st.lists(SOURCES, min_size=1, max_size=5),
-        mode=st.sampled_from(["auto", "lazy"]),
-        gives_up=st.booleans(),
-    )
-    def open(self, sources: list[str], mode: str, gives_up: bool) -> Any:
-        self.notebook = FakeNotebook(*sources, mode=mode, lag=True)
+def weighted(choices: dict[str, int]) -> st.SearchStrategy[str]:
+    return st.sampled_from([choice for choice, weight in choices.items() for _ in range(weight)])
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that happens; which of the numbers matter depends on the kind."""
+
+    kind: str
+    cell: int
+    other: int
+    template: str
+    count: int
+
+    def source(self) -> str:
+        own, x, y = OWN[self.cell], OWN[self.other], OWN[(self.cell + self.count) % CELLS]
+        return self.template.format(own=own, x=x, y=y)
+
+
+def operations(kinds: dict[str, int] = OPERATIONS) -> st.SearchStrategy[Operation]:
+    place = st.integers(0, CELLS - 1)
+    return st.builds(Operation, weighted(kinds), place, place, weighted(TEMPLATES), st.integers(1, 6))
+
+
+class Player:
+    """Does operations to a notebook; what makes no sense at the moment is left out."""
+
+    def __init__(self, mode: str, opening: list[Operation], *, gives_up: bool) -> None:
+        self.notebook = FakeNotebook(mode=mode, lag=True)
         self.gives_up = gives_up
-        self.places = len(sources) * 10
-        return multiple(*self.notebook.state.cells)
+        for cell, operation in enumerate(opening):
+            self.insert(replace(operation, cell=cell))
 
-    def here(self, cell: str) -> bool:
-        return cell in self.notebook.state.cells
+    def play(self, operation: Operation) -> None:
+        notebook, cell = self.notebook, f"k{operation.cell}"
+        is_here = cell in notebook.state.cells
+        match operation.kind:
+            case "work":
+                notebook.kernel.gives_up = self.gives_up
+                for _ in range(operation.count):
+                    notebook.work()
+            case "hear":
+                notebook.hear(operation.count)
+            case "run":
+                notebook.run(cell, f"k{operation.other}")
+            case "only":
+                notebook.run(cell, only=True)
+            case "run_all" | "run_stale":
+                getattr(notebook, operation.kind)()
+            case "settle":
+                self.settle()
+            case "edit" if is_here:
+                notebook.edit(cell, operation.source())
+            case "insert" if not is_here:
+                self.insert(operation)
+            case "move" if is_here:
+                notebook.change(cell, position=self.free_place(operation.other))
+            case "disable" | "enable" if is_here:
+                notebook.change(cell, disabled=operation.kind == "disable")
+            case "query" if is_here and not notebook.state.cells[cell].on_connection:
+                notebook.change(cell, type=CellType.SQL, on_connection=True)
+            case "die":
+                notebook.die()
+            case kind if event := EVENTS.get(kind):
+                notebook.send(event(cell))
 
-    @rule(cell=cells, source=HIDDEN_SOURCES)
-    def edit(self, cell: str, source: str) -> None:
-        if self.here(cell):
-            self.notebook.edit(cell, source)
+    def insert(self, operation: Operation) -> None:
+        self.notebook.insert(f"k{operation.cell}", operation.source(), self.free_place(operation.other))
 
-    @rule(target=cells, source=HIDDEN_SOURCES, before=cells, query=st.booleans())
-    def insert(self, source: str, before: str, query: bool) -> str:
-        self.places += 10
-        cell, fields = f"n{self.places}", {}
-        if query:
-            fields = {"type": CellType.SQL, "on_connection": True}
-        self.notebook.insert(cell, source, self.free_place(before), **fields)
-        return cell
-
-    def free_place(self, before: str) -> int:
+    def free_place(self, wanted: int) -> int:
         taken = {facts.position for facts in self.notebook.state.cells.values()}
-        wanted = self.notebook.state.cells[before].position if self.here(before) else 1
-        return next(place for place in range(wanted - 1, -10_000, -1) if place not in taken)
-
-    @rule(cell=cells)
-    def delete(self, cell: str) -> None:
-        self.notebook.send(s.CellsDeleted((cell,)))
-
-    @rule(cell=cells, before=cells)
-    def move(self, cell: str, before: str) -> None:
-        if self.here(cell):
-            self.notebook.change(cell, position=self.free_place(before))
-
-    @rule(cell=cells, disabled=st.booleans())
-    def disable(self, cell: str, disabled: bool) -> None:
-        if self.here(cell):
-            self.notebook.change(cell, disabled=disabled)
-
-    @rule(cells=st.lists(cells, min_size=1, max_size=3), only=st.booleans())
-    def run(self, cells: list[str], only: bool) -> None:
-        self.notebook.run(*cells, only=only)
-
-    @rule()
-    def run_all(self) -> None:
-        self.notebook.run_all()
-
-    @rule()
-    def run_stale(self) -> None:
-        self.notebook.run_stale()
-
-    @rule()
-    def stop(self) -> None:
-        self.notebook.send(s.Stop())
-
-    @rule(cell=cells)
-    def take_out(self, cell: str) -> None:
-        self.notebook.send(s.TakeOut(cell))
-
-    @rule()
-    def restart(self) -> None:
-        self.notebook.send(s.Restart())
-
-    @rule()
-    def die(self) -> None:
-        self.notebook.die()
-
-    @rule(mode=st.sampled_from(list(s.Mode)))
-    def set_mode(self, mode: s.Mode) -> None:
-        self.notebook.send(s.SetMode(mode))
-
-    @rule(on=st.booleans())
-    def hold(self, on: bool) -> None:
-        self.notebook.send(s.Hold(on))
-
-    @rule(steps=st.integers(1, 8))
-    def work(self, steps: int) -> None:
-        self.notebook.kernel.gives_up = self.gives_up
-        for _ in range(steps):
-            self.notebook.work()
-
-    @rule(count=st.integers(1, 5))
-    def hear(self, count: int) -> None:
-        self.notebook.hear(count)
-
-    @rule()
-    def come_to_rest(self) -> None:
-        self.settle()
+        return next(place for place in range(wanted * 100, wanted * 100 + 100) if place not in taken)
 
     def settle(self) -> None:
         self.notebook.send(s.Hold(False))
         self.notebook.settle()
         check_settled(self.notebook)
 
-    @rule()
-    def a_whole_run_leaves_nothing_stale(self) -> None:
-        self.settle()
-        self.notebook.run_all()
-        self.notebook.settle()
-        check_settled(self.notebook)
-        cells = self.notebook.state.cells
-        if not any("bind(" in self.notebook.sources[cell, cells[cell].version] for cell in cells):
-            derived = [d for d in self.notebook.fresh_all().values() if not d.disabled_by]
-            assert not {d.freshness for d in derived} & {Freshness.NEW, Freshness.STALE}
 
-    @invariant()
-    def every_queued_cell_can_run(self) -> None:
-        if hasattr(self, "notebook"):
-            state = self.notebook.state
-            assert not state.queue.keys() & state.barred.keys()
-            assert state.queue.keys() <= state.cells.keys()
+EVENTS: dict[str, Callable[[str], s.Event]] = {
+    "stop": lambda cell: s.Stop(),
+    "delete": lambda cell: s.CellsDeleted((cell,)),
+    "take_out": s.TakeOut,
+    "restart": lambda cell: s.Restart(),
+    "hold": lambda cell: s.Hold(True),
+    "release": lambda cell: s.Hold(False),
+    "auto": lambda cell: s.SetMode(s.Mode.AUTO),
+    "lazy": lambda cell: s.SetMode(s.Mode.LAZY),
+}
 
-    def teardown(self) -> None:
-        if hasattr(self, "notebook"):
-            self.settle()
-            check_replay(self.notebook)
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    mode=st.sampled_from(["auto", "lazy"]),
+    gives_up=st.booleans(),
+    opening=st.lists(operations({"insert": 1}), min_size=3, max_size=CELLS),
+    played=st.lists(operations(), min_size=20, max_size=60),
+)
+def test_every_current_cell_shows_what_a_fresh_whole_run_would_show(
+    mode: str, gives_up: bool, opening: list[Operation], played: list[Operation]
+) -> None:
+    player = Player(mode, opening, gives_up=gives_up)
+    for operation in played:
+        player.play(operation)
+        state = player.notebook.state
+        assert not state.queue.keys() & state.barred.keys()
+        assert state.queue.keys() <= state.cells.keys()
+    player.settle()
+    check_replay(player.notebook)
+    check_whole_run(player.notebook)
+
+
+def check_whole_run(notebook: FakeNotebook) -> None:
+    """Running everything leaves nothing new or stale (but for cells that bind names behind analysis)."""
+    notebook.run_all()
+    notebook.settle()
+    check_settled(notebook)
+    cells = notebook.state.cells
+    if not any("bind(" in notebook.sources[cell, cells[cell].version] for cell in cells):
+        derived = [one for one in notebook.fresh_all().values() if not one.disabled_by]
+        assert not {one.freshness for one in derived} & {Freshness.NEW, Freshness.STALE}
 
 
 def check_replay(notebook: FakeNotebook) -> None:
@@ -204,15 +237,6 @@ def check_replay(notebook: FakeNotebook) -> None:
         actions += more
     assert replace(state, graph=notebook.state.graph) == notebook.state
     assert actions == notebook.actions
-
-
-TestAnySequence = AnySequence.TestCase
-TestAnySequence.settings = settings(
-    max_examples=150,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
 
 
 @pytest.mark.parametrize("mode", ["auto", "lazy"])
