@@ -1,7 +1,8 @@
-"""Starts the kernel's sockets, streams and shell, with only what a notebook needs (boot.py prepares the process).
+"""Starts the kernel's sockets, streams and shell, with only what a notebook needs (boot.py prepares the
+process).
 
-Left out of ipykernel's own start: profiles and their files, history, startup scripts, the debugger, the connection
-file's rewriting, and its pipe for output of forked processes (descriptors are captured instead).
+Left out of ipykernel's own start: profiles and their files, history, startup scripts, the debugger, the
+connection file's rewriting, and its pipe for output of forked processes (descriptors are captured instead).
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import sys
 from typing import Any
 
 import zmq
-from IPython.core.profiledir import ProfileDir
 from ipykernel.iostream import IOPubThread
 from ipykernel.kernelapp import IPKernelApp
+from IPython.core.profiledir import ProfileDir
 from traitlets import Type
 from traitlets.config import Config
 
@@ -62,7 +63,9 @@ class App(IPKernelApp):
         """interrupt.py installs the one handler."""
 
     def init_iopub(self, context: Any) -> None:
-        """XPUB that waits for a slow reader instead of dropping (research/risks.md, 16), with a short queue."""
+        """XPUB that waits for a slow reader instead of dropping (research/risks.md, 16), with a short
+        queue.
+        """
         self.iopub_socket = context.socket(zmq.XPUB)
         self.iopub_socket.linger = 1000
         self.iopub_socket.sndhwm = SEND_QUEUE_FRAMES

@@ -1,8 +1,9 @@
 """Which attempt output belongs to, and each attempt's text on its way into frames.
 
-The current attempt is a context variable; threads and executor tasks inherit it (before Python 3.14 they would not).
-Text goes through one C TextIOWrapper per attempt and stream, whose sink is a deque's `append`: no Python runs between
-taking the text and queueing it, so that no thread can come between (research/risks.md, 15).
+The current attempt is a context variable; threads and executor tasks inherit it (before Python 3.14 they
+would not). Text goes through one C TextIOWrapper per attempt and stream, whose sink is a deque's `append`:
+no Python runs between taking the text and queueing it, so that no thread can come between
+(research/risks.md, 15).
 """
 
 from __future__ import annotations
@@ -38,9 +39,18 @@ class Attempt:
     text_limit_bytes = DEFAULT_TEXT_LIMIT_BYTES
 
     __slots__ = (
-        "active", "cell", "chunks", "count", "displays", "failed", "id", "left_bytes", "number", "write", "_chunks",
+        "active",
+        "cell",
+        "chunks",
+        "displays",
+        "failed",
+        "id",
+        "left_bytes",
+        "number",
+        "write",
+        "_chunks",
         "_wrappers",
-    )  # fmt: skip
+    )
 
     def __init__(self, id: str | None, cell: str = "", number: int = 0) -> None:
         self.id = id
@@ -62,7 +72,9 @@ class Attempt:
         with _lock:
             if name not in self._wrappers:
                 chunks = self._chunks[name] = deque()
-                self._wrappers[name] = io.TextIOWrapper(_Sink(chunks.append), "utf-8", "surrogatepass", newline="")
+                self._wrappers[name] = io.TextIOWrapper(
+                    _Sink(chunks.append), "utf-8", "surrogatepass", newline=""
+                )
             self.chunks = self._chunks[name]
             self.write = self._wrappers[name].write if self.left_bytes > 0 else len
             self.active = name
@@ -159,7 +171,9 @@ def leave(token: Token[Attempt | None]) -> None:
 
 
 def attribute(attempt: Attempt) -> Token[Attempt | None]:
-    """Attribute this context's output to `attempt` without saying that its cell runs; undone by `unattribute`."""
+    """Attribute this context's output to `attempt` without saying that its cell runs; undone by
+    `unattribute`.
+    """
     return _current.set(attempt)
 
 

@@ -1,7 +1,7 @@
 """The kernel's first file: `python .../inside/boot.py -f <connection file>`.
 
-Prepares the process (limits, environment, sys.path), loads this folder as the package `rillbook_inside`, and starts
-app.py. In the sandbox this folder alone is there, read-only.
+Prepares the process (limits, environment, sys.path), loads this folder as the package `rillbook_inside`,
+and starts app.py. In the sandbox this folder alone is there, read-only.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ def main() -> None:
     os.environ.setdefault("PLOTLY_RENDERER", "plotly_mimetype")
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     sys.modules.setdefault("debugpy", None)  # type: ignore[arg-type]  # 60 ms at every start, for a debugger nobody has
-    from rillbook_inside import app, attempts  # type: ignore[import-not-found]
+    from rillbook_inside import app, attempts, completion  # type: ignore[import-not-found]
 
     sys.modules.pop("debugpy", None)
     if cap := settings.get("RILLBOOK_OUTPUT_CAP_BYTES"):
         attempts.Attempt.text_limit_bytes = int(cap)
+    sandboxed = settings.get("KERNEL_SANDBOX") == "bubblewrap"
+    completion.set_cache(settings.get("KERNEL_CACHE") or ("/tmp/.jedi" if sandboxed else None))
     app.main(sys.argv[1:])
 
 

@@ -1,7 +1,7 @@
 """`rill_call_request`: the small questions the server asks while cells run or rest.
 
-Each call is a function of the request's content; its result is the reply's content. They run on the control thread or
-a subshell, beside the cells, so they only look, or change what no running cell is reading.
+Each call is a function of the request's content; its result is the reply's content. They run on the control
+thread or a subshell, beside the cells, so they only look, or change what no running cell is reading.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ class Calls:
         """The content of the reply. A call that fails is an error in it, never an exception here."""
         call = self._by_name.get(str(content.get("call")))
         if call is None:
-            return {"status": "error", "ename": "UnknownCall", "evalue": f"There is no call {content.get('call')!r}."}
+            return {
+                "status": "error",
+                "ename": "UnknownCall",
+                "evalue": f"There is no call {content.get('call')!r}.",
+            }
         try:
             return {"status": "ok", **call(content)}
         except Exception as error:
@@ -50,7 +54,9 @@ class Calls:
         return {}
 
     def _values(self, content: Content) -> Content:
-        """The values of SQL parameters, encoded as parameters.py says; an error names the parameter it is about."""
+        """The values of SQL parameters, encoded as parameters.py says; an error names the parameter it is
+        about.
+        """
         from .parameters import encode
 
         values: Content = {}
@@ -82,7 +88,9 @@ class Calls:
     def _table(self, content: Content) -> Content:
         from . import tables
 
-        options = {key: content[key] for key in ("offset", "limit", "sort", "search") if content.get(key) is not None}
+        options = {
+            key: content[key] for key in ("offset", "limit", "sort", "search") if content.get(key) is not None
+        }
         return {"table": tables.page(content["handle"], **options)}
 
     def _forget(self, content: Content) -> Content:

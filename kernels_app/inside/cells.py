@@ -1,11 +1,11 @@
 """Runs one cell: compile, execute, show its result, sweep its private names, say how it ended.
 
-One path for plain Python and for magics: IPython's input transformer turns magics into calls, and the result is
-compiled and executed here, without `Out`, `_` or history. Which cell is next is plan.py's; SQL is duck.py's.
+One path for plain Python and for magics: IPython's input transformer turns magics into calls, and the
+result is compiled and executed here, without `Out`, `_` or history. Which cell is next is plan.py's; SQL is
+duck.py's.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -54,9 +54,13 @@ class CellRunner:
             attempts.leave(token)
         names, undeclared = self._namespace.after(item["cell"], item.get("definitions", []), before)
         return {
-            "t": "finished", "attempt": attempt.id, "outcome": outcome, "names": names, "undeclared": undeclared,
+            "t": "finished",
+            "attempt": attempt.id,
+            "outcome": outcome,
+            "names": names,
+            "undeclared": undeclared,
             "duration_ms": round((time.perf_counter() - started) * 1000),
-        }  # fmt: skip
+        }
 
     async def _execute(self, item: Item) -> BaseException | None:
         """Run the cell's code; the exception that ended it, or None. Nothing escapes."""
@@ -71,7 +75,12 @@ class CellRunner:
 
     async def _python(self, item: Item) -> None:
         filename = code_name(item)
-        body, last = self._compile(item, filename)
+        try:
+            body, last = self._compile(item, filename)
+        except SyntaxError as error:
+            raise error.with_traceback(
+                None
+            ) from None  # its place is in the error; the compiler's frames say nothing
         names = self._shell.user_ns
         if body is not None:
             await _evaluate(body, names)
@@ -140,7 +149,9 @@ class CellRunner:
 
 
 def code_name(item: Item) -> str:
-    """The file name of a cell's code: of cell and version, so that two cells with one text are not confused."""
+    """The file name of a cell's code: of cell and version, so that two cells with one text are not
+    confused.
+    """
     return f"{interrupt.CELL_FILE_PREFIX}{item['cell'].replace('-', '')[:8]}-v{item['version']}.py"
 
 

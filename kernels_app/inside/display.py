@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ipykernel.zmqshell import ZMQDisplayPublisher
 from IPython.core.displayhook import DisplayHook
 from IPython.core.formatters import DisplayFormatter
-from ipykernel.zmqshell import ZMQDisplayPublisher
 
 from . import attempts, frames, interrupt
 
@@ -60,7 +60,9 @@ class Publisher(ZMQDisplayPublisher):
 
 
 class ResultHook(DisplayHook):
-    """`sys.displayhook` for code that IPython itself runs (a cell magic's body). Keeps nothing: no `_`, no `Out`."""
+    """`sys.displayhook` for code that IPython itself runs (a cell magic's body). Keeps nothing: no `_`, no
+    `Out`.
+    """
 
     topic = None
     session: Any = None

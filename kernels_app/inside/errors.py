@@ -1,7 +1,8 @@
-"""Errors of user code as entries: ename, evalue and a traceback with ANSI colours, cells' own frames first in rank.
+"""Errors of user code as entries: ename, evalue and a traceback with ANSI colours, cells' own frames first in
+rank.
 
-Frames of cells show their lines with a caret below the failing part; frames of libraries take two lines; frames of
-this package are left out. Renamed private names are shown as their author wrote them.
+Frames of cells show their lines with a caret below the failing part; frames of libraries take two lines;
+frames of this package are left out. Renamed private names are shown as their author wrote them.
 """
 
 from __future__ import annotations
@@ -89,9 +90,15 @@ def _chain(error: BaseException) -> list[tuple[BaseException, str]]:
     link: BaseException = error
     while len(links) < 10:
         if link.__cause__ is not None:
-            before, joint = link.__cause__, "The above exception was the direct cause of the following exception:"
+            before, joint = (
+                link.__cause__,
+                "The above exception was the direct cause of the following exception:",
+            )
         elif link.__context__ is not None and not link.__suppress_context__:
-            before, joint = link.__context__, "During handling of the above exception, another exception occurred:"
+            before, joint = (
+                link.__context__,
+                "During handling of the above exception, another exception occurred:",
+            )
         else:
             break
         if id(before) in seen:
@@ -122,8 +129,14 @@ def _tail(error: BaseException) -> list[str]:
         text = "".join(described.format_exception_only()).rstrip("\n")
         message, notes = text, []
         name, _, rest = text.partition(":")
-        message = rest.lstrip(" ") if rest and name.rpartition(".")[2] == type(error).__name__ else _text(error)
-        notes = list(getattr(error, "__notes__", ())) if message == _text(error) and _text(error) not in text else []
+        message = (
+            rest.lstrip(" ") if rest and name.rpartition(".")[2] == type(error).__name__ else _text(error)
+        )
+        notes = (
+            list(getattr(error, "__notes__", ()))
+            if message == _text(error) and _text(error) not in text
+            else []
+        )
     line = f"{RED}{type(error).__name__}{RESET}"
     message = _cut(message, EVALUE_CHARACTERS)
     return [*parts, f"{line}: {message}" if message else line, *(str(note) for note in notes)]
@@ -134,7 +147,9 @@ def _hint(described: traceback.TracebackException, error: BaseException) -> None
     compute = getattr(traceback, "_compute_suggestion_error", None)
     if compute is None or not isinstance(error, NameError | AttributeError | ImportError):
         return
-    wrong = getattr(error, "name_from", None) if isinstance(error, ImportError) else getattr(error, "name", None)
+    wrong = (
+        getattr(error, "name_from", None) if isinstance(error, ImportError) else getattr(error, "name", None)
+    )
     try:
         suggestion = compute(error, error.__traceback__, wrong) if wrong else None
     except Exception:
@@ -172,9 +187,17 @@ def _visible(start: TracebackType | None) -> Iterator[tuple[FrameType, int, tupl
     link = start
     while link is not None:
         filename = link.tb_frame.f_code.co_filename
-        hidden = filename.startswith(_HERE) or filename in _RUNTIME or "__tracebackhide__" in link.tb_frame.f_locals
+        hidden = (
+            filename.startswith(_HERE)
+            or filename in _RUNTIME
+            or "__tracebackhide__" in link.tb_frame.f_locals
+        )
         if not hidden:
-            yield link.tb_frame, link.tb_lineno or 0, _columns(link.tb_frame.f_code, link.tb_lasti, link.tb_lineno)
+            yield (
+                link.tb_frame,
+                link.tb_lineno or 0,
+                _columns(link.tb_frame.f_code, link.tb_lasti, link.tb_lineno),
+            )
         link = link.tb_next
 
 
@@ -202,14 +225,18 @@ def _frame(frame: FrameType, line: int, columns: tuple[int, int] | None) -> str:
         if not text:
             continue
         shown = _cut(text.rstrip("\n"), LINE_CHARACTERS)
-        lines.append(f"{GREEN}----> {number:>3}{RESET} {shown}" if number == line else f"      {number:>3} {shown}")
+        lines.append(
+            f"{GREEN}----> {number:>3}{RESET} {shown}" if number == line else f"      {number:>3} {shown}"
+        )
         if number == line and columns is not None and (caret := _caret(text, *columns)):
             lines.append(caret)
     return "\n".join(lines) + "\n"
 
 
 def _caret(text: str, start: int, end: int) -> str:
-    """A line of carets below the failing part; nothing if that is the whole line. Offsets are in UTF-8 bytes."""
+    """A line of carets below the failing part; nothing if that is the whole line. Offsets are in UTF-8
+    bytes.
+    """
     data = text.rstrip("\n").encode("utf-8", "replace")
     before, part = data[:start].decode("utf-8", "replace"), data[start:end].decode("utf-8", "replace")
     if part.strip() == text.strip() or len(before) + len(part) > LINE_CHARACTERS:

@@ -1,7 +1,7 @@
 """Frames of entries on their way out: batched, numbered without gaps, bounded in size and in unsent bytes.
 
-Knows nothing of cells or displays; entries come from attempts.py, display.py and plan.py. The limits are those of
-docs/architecture.md, section 5 (`rill_frame`).
+Knows nothing of cells or displays; entries come from attempts.py, display.py and plan.py. The limits are
+those of docs/architecture.md, section 5 (`rill_frame`).
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class FrameWriter:
                 self._seal()
 
     def wait_for_room(self) -> None:
-        """Block the calling thread while over 1 MB is unsent: the reader's pace is the writer's. Interruptible.
+        """Block the calling thread while over 1 MB is unsent: the reader's pace is the writer's.
+        Interruptible.
 
         Threads that keep the kernel answering never wait.
         """

@@ -1,8 +1,8 @@
 """The one SIGINT handler of the kernel's life, and the rule when it may raise (research/risks.md, 13 and 14).
 
-An interrupt raises KeyboardInterrupt only where user code is on the main thread's stack, and not while a frame of
-output is being written (then it is noted and raised after). A cell that awaits is cancelled. Stopping the plan that
-the interrupt hit is plan.py's work, through `on_interrupt`.
+An interrupt raises KeyboardInterrupt only where user code is on the main thread's stack, and not while a
+frame of output is being written (then it is noted and raised after). A cell that awaits is cancelled.
+Stopping the plan that the interrupt hit is plan.py's work, through `on_interrupt`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def forget() -> None:
 
 
 def send_to_self() -> None:
-    """Deliver SIGINT to this process, and to its children if it leads its process group. Callable from any thread."""
+    """Deliver SIGINT to this process, and to its children if it leads its process group. Callable from any
+    thread.
+    """
     pid = os.getpid()
     try:
         if os.getpgid(pid) == pid:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
-from IPython.core.error import StdinNotImplementedError
 from ipykernel.ipkernel import IPythonKernel
+from IPython.core.error import StdinNotImplementedError
 from traitlets import Type
 
 from . import attempts, completion, interrupt
@@ -45,7 +45,11 @@ class Kernel(IPythonKernel):
             handlers["rill_call_request"] = self.rill_call_request
         self.control_handlers["rill_amend_request"] = self.rill_amend_request
         interrupt.install(self.runner.stop)
-        completion.preload(lambda: self.runner.active is not None)
+        self._is_warm = False
+        completion.preload(self._is_busy)
+
+    def _is_busy(self) -> bool:
+        return self.runner.active is not None
 
     def pre_handler_hook(self) -> None:
         """One SIGINT handler serves the kernel's whole life."""
@@ -59,6 +63,9 @@ class Kernel(IPythonKernel):
         self._stdin_allowed = bool(content.get("allow_stdin", False))
         reply = await self.runner.run(Plan(content["plan"], list(content["cells"])))
         self.session.send(stream, "rill_run_reply", reply, parent, ident)
+        if not self._is_warm:
+            self._is_warm = True
+            completion.warm(self.shell.Completer, self._is_busy)
 
     async def rill_amend_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
         content = parent["content"]
@@ -77,8 +84,18 @@ class Kernel(IPythonKernel):
         interrupt.send_to_self()
         self.session.send(stream, "interrupt_reply", {"status": "ok"}, parent, ident=ident)
 
+    def do_complete(self, code: str, cursor_pos: int | None) -> dict[str, Any]:
+        cursor = len(code) if cursor_pos is None else cursor_pos
+        return completion.reply(self.shell.Completer, code, cursor)
+
     def do_inspect(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        reply = super().do_inspect(*args, **kwargs)
+        """What is known of the name at the cursor; not found where looking fails (a property of user code,
+        say).
+        """
+        try:
+            reply = super().do_inspect(*args, **kwargs)
+        except Exception:
+            return {"status": "ok", "found": False, "data": {}, "metadata": {}}
         reply["data"] = completion.clean(reply["data"])
         return reply
 
@@ -89,7 +106,9 @@ class Kernel(IPythonKernel):
         return self._ask(str(prompt), password=True)
 
     def _ask(self, prompt: str, *, password: bool) -> str:
-        """Ask the person who runs the cell. Raises EOFError for end of file, StdinNotImplementedError if nobody can."""
+        """Ask the person who runs the cell. Raises EOFError for end of file, StdinNotImplementedError if
+        nobody can.
+        """
         if not self._stdin_allowed:
             raise StdinNotImplementedError("This run cannot ask for input: nobody is there to answer.")
         attempt = attempts.current()

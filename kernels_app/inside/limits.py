@@ -1,4 +1,5 @@
-"""What the kernel's process takes upon itself before any user code: limits, priority, and not outliving its server.
+"""What the kernel's process takes upon itself before any user code: limits, priority, and not outliving its
+server.
 
 The sandbox around it and the watch from outside are the server's.
 """

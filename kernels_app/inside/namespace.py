@@ -1,4 +1,5 @@
-"""What is in the notebook's namespace, and who bound it: sweeping, unloading, and names bound outside analysis.
+"""What is in the notebook's namespace, and who bound it: sweeping, unloading, and names bound outside
+analysis.
 
 Only names and ownership; running code is cells.py's. Rules: research/risks.md, 18 and 19.
 """

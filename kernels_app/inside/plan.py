@@ -1,7 +1,7 @@
 """The plan: cells in order, amended while it runs, each reported as it starts and ends.
 
-Which cells are in it is the server's choice; how one cell runs is cells.py's. A plan stops at an interrupt and
-tells what it left. See docs/architecture.md, section 5.
+Which cells are in it is the server's choice; how one cell runs is cells.py's. A plan stops at an interrupt
+and tells what it left. See docs/architecture.md, section 5.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ BREATHE_S = 0.02
 
 
 class Plan:
-    """Cells that wait, under a lock: the runner takes from the front, amendments come from the control thread."""
+    """Cells that wait, under a lock: the runner takes from the front, amendments come from the control
+    thread.
+    """
 
     def __init__(self, id: str, items: list[Item]) -> None:
         self.id = id
@@ -44,7 +46,9 @@ class Plan:
             return [item["attempt"] for item in self._items]
 
     def amend(self, drop: list[str], replace: list[Item], append: list[Item]) -> list[str]:
-        """Change what waits. Returns the attempts it came too late for; for a plan that is over, all of them."""
+        """Change what waits. Returns the attempts it came too late for; for a plan that is over, all of
+        them.
+        """
         with self._lock:
             late = [attempt for attempt in drop if not self._remove(attempt)]
             late += [item["attempt"] for item in replace if not self._replace(item)]
@@ -108,9 +112,13 @@ class PlanRunner:
     async def _step(self, item: Item, failed: set[str]) -> dict[str, Any]:
         if failed.intersection(item.get("needs", ())):
             entry: dict[str, Any] = {
-                "t": "finished", "attempt": item["attempt"], "outcome": "skipped", "names": [], "undeclared": [],
+                "t": "finished",
+                "attempt": item["attempt"],
+                "outcome": "skipped",
+                "names": [],
+                "undeclared": [],
                 "duration_ms": 0,
-            }  # fmt: skip
+            }
         else:
             started = time.perf_counter()
             entry = await self._cells.run(item)

@@ -1,8 +1,10 @@
-"""Private `_x` names: which there are, and the renaming of those that functions read after their cell has ended.
+"""Private `_x` names: which there are, and the renaming of those that functions read after their cell has
+ended.
 
-Private names are left alone while the cell runs and swept after it (namespace.py). Only those that a nested scope
-(function, lambda, class body, generator) reads as globals get a name of their cell's own, so that functions called
-from other cells keep working (research/risks.md, 18). `_` and `__` are private, `__x` is public.
+Private names are left alone while the cell runs and swept after it (namespace.py). Only those that a nested
+scope (function, lambda, class body, generator) reads as globals get a name of their cell's own, so that
+functions called from other cells keep working (research/risks.md, 18). `_` and `__` are private, `__x` is
+public.
 """
 
 from __future__ import annotations
@@ -64,7 +66,9 @@ class _Scope:
 
 
 class _Finder(ast.NodeVisitor):
-    """Finds the nodes whose private name means a global (`sites`), and which of those names nested scopes use."""
+    """Finds the nodes whose private name means a global (`sites`), and which of those names nested scopes
+    use.
+    """
 
     def __init__(self) -> None:
         self.sites: set[int] = set()
@@ -79,7 +83,9 @@ class _Finder(ast.NodeVisitor):
         self._use(node, node.name, binds=True)
         for part in (*node.decorator_list, *_defaults(node.args), *_annotations(node)):
             self.visit(part)
-        self._enter(_Scope("function", True, *_function_names(node)), [*getattr(node, "type_params", ()), *node.body])
+        self._enter(
+            _Scope("function", True, *_function_names(node)), [*getattr(node, "type_params", ()), *node.body]
+        )
 
     visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]
 
@@ -160,7 +166,9 @@ class _Finder(ast.NodeVisitor):
 
 
 class _Renamer(ast.NodeTransformer):
-    """Renames the sites of `names`. Functions and classes keep their own name and get the new one beside it."""
+    """Renames the sites of `names`. Functions and classes keep their own name and get the new one beside
+    it.
+    """
 
     def __init__(self, names: set[str], sites: set[int], prefix: str) -> None:
         self._names, self._sites, self._prefix = names, sites, prefix
@@ -170,7 +178,9 @@ class _Renamer(ast.NodeTransformer):
             node.id = self._prefix + node.id
         return node
 
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> ast.AST | list[ast.AST]:
+    def visit_FunctionDef(
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    ) -> ast.AST | list[ast.AST]:
         self.generic_visit(node)
         return self._beside(node, node.name)
 
@@ -243,11 +253,15 @@ def _function_names(node: _Function) -> tuple[set[str], set[str]]:
 
 
 def _targets(target: ast.expr) -> set[str]:
-    return {node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return {
+        node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
 
 
 def _bindings(body: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
-    """(names a function or class body binds itself, names it declares global). Nested scopes are not entered."""
+    """(names a function or class body binds itself, names it declares global). Nested scopes are not
+    entered.
+    """
     local: set[str] = set()
     outer: set[str] = set()
     todo = list(body)
@@ -271,7 +285,11 @@ def _bindings(body: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
                 continue
             case ast.alias(name=name, asname=asname):
                 local.add(asname or name.partition(".")[0])
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+            case (
+                ast.ExceptHandler(name=str(name))
+                | ast.MatchAs(name=str(name))
+                | ast.MatchStar(name=str(name))
+            ):
                 local.add(name)
             case ast.MatchMapping(rest=str(name)):
                 local.add(name)

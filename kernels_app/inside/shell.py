@@ -1,4 +1,6 @@
-"""The IPython shell of a notebook's kernel: no history, no `Out`, no `_`; our display, errors, input and completion."""
+"""The IPython shell of a notebook's kernel: no history, no `Out`, no `_`; our display, errors, input and
+completion.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,6 @@ class Shell(ZMQInteractiveShell):
             shell=self, namespace=self.user_ns, global_namespace=self.user_global_ns, parent=self
         )
         self.configurables.append(self.Completer)
-
-    def init_syntax_highlighting(self, changes: Any = None) -> None:
-        """Tracebacks are errors.py's: nothing to prepare."""
 
     def init_logstart(self) -> None:
         """No log of inputs."""
@@ -80,5 +79,7 @@ class Shell(ZMQInteractiveShell):
 
 def refuse_exit(*_args: Any) -> None:
     """`exit()` and `quit()` in a cell."""
-    message = "A cell cannot end the kernel. Use Stop to stop this run, or Restart to start the kernel afresh."
+    message = (
+        "A cell cannot end the kernel. Use Stop to stop this run, or Restart to start the kernel afresh."
+    )
     raise errors.Refused(message)

@@ -1,4 +1,5 @@
-"""sys.stdout and sys.stderr of the kernel, and what is written to file descriptors 1 and 2 behind Python's back.
+"""sys.stdout and sys.stderr of the kernel, and what is written to file descriptors 1 and 2 behind Python's
+back.
 
 Routing by attempt is attempts.py's; this file has the file objects and the pipes.
 """

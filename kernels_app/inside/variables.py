@@ -1,4 +1,5 @@
-"""What the variables panel shows of each name: type, a short preview, shape and size, without running user code.
+"""What the variables panel shows of each name: type, a short preview, shape and size, without running user
+code.
 
 A preview calls `repr` only of values whose `repr` is Python's own.
 """
@@ -26,14 +27,27 @@ class _Preview(reprlib.Repr):
         return super().repr_instance(x, level) if module in _TRUSTED else f"<{type(x).__name__}>"
 
 
-_TRUSTED = ("builtins", "datetime", "decimal", "fractions", "uuid", "pathlib", "pathlib._local", "collections", "re", "enum")
+_TRUSTED = (
+    "builtins",
+    "datetime",
+    "decimal",
+    "fractions",
+    "uuid",
+    "pathlib",
+    "pathlib._local",
+    "collections",
+    "re",
+    "enum",
+)
 _preview = _Preview()
 _preview.maxstring = _preview.maxother = _preview.maxlong = PREVIEW_CHARACTERS
 
 
 def describe(namespace: Namespace) -> list[dict[str, Any]]:
     """One entry a public name, sorted by name; at most 2,000."""
-    return [_variable(name, value, namespace.owner(name)) for name, value in namespace.public()[:VARIABLES_SHOWN]]
+    return [
+        _variable(name, value, namespace.owner(name)) for name, value in namespace.public()[:VARIABLES_SHOWN]
+    ]
 
 
 def _variable(name: str, value: Any, cell: str | None) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""A real kernel for tests: started through boot.py over IPC sockets, driven by the messages of the contract."""
+"""A real kernel for tests: started through boot.py over IPC sockets, driven by the messages of the
+contract.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +22,36 @@ from jupyter_client.connect import write_connection_file
 
 BOOT = Path(__file__).parents[2] / "kernels_app" / "inside" / "boot.py"
 TIMEOUT_S = 20.0
+CACHE = str(
+    Path(tempfile.gettempdir()) / f"rill-test-cache-{os.getuid()}"
+)  # parsed stubs, so that jedi is quick
 
 
 def item(source: str, **fields: Any) -> dict[str, Any]:
     """One cell of a plan. `definitions` is what analysis would say; tests that care say it."""
     cell = {
-        "attempt": str(uuid.uuid4()), "cell": str(uuid.uuid4()), "number": 1, "version": 1, "kind": "python",
-        "source": source, "result_name": "", "definitions": [], "references": [], "needs": [], "unload": [], "count": 1,
-    }  # fmt: skip
+        "attempt": str(uuid.uuid4()),
+        "cell": str(uuid.uuid4()),
+        "number": 1,
+        "version": 1,
+        "kind": "python",
+        "source": source,
+        "result_name": "",
+        "definitions": [],
+        "references": [],
+        "needs": [],
+        "unload": [],
+        "count": 1,
+    }
     return cell | fields
 
 
 class Result:
     """What one plan sent: its reply and all entries of its frames."""
 
-    def __init__(self, reply: dict[str, Any], entries: list[dict[str, Any]], frames: int) -> None:
+    def __init__(self, reply: dict[str, Any], entries: list[dict[str, Any]]) -> None:
         self.reply = reply
         self.entries = entries
-        self.frames = frames
 
     def of(self, cell: dict[str, Any], kind: str | None = None) -> list[dict[str, Any]]:
         mine = [entry for entry in self.entries if entry["attempt"] == cell["attempt"]]
@@ -67,13 +81,21 @@ class KernelUnderTest:
         self.work.mkdir()
         self.file = self.folder / "connection.json"
         write_connection_file(
-            str(self.file), transport="ipc", ip=str(self.folder / "k"), key=secrets.token_hex(16).encode(), kernel_name=""
+            str(self.file),
+            transport="ipc",
+            ip=str(self.folder / "k"),
+            key=secrets.token_hex(16).encode(),
+            kernel_name="",
         )
-        env = {**os.environ, "HOME": str(self.work), **environment}
+        env = {**os.environ, "HOME": str(self.work), "XDG_CACHE_HOME": CACHE, **environment}
         self.log = open(self.folder / "stderr", "wb")  # noqa: SIM115
         started = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, str(BOOT), "-f", str(self.file)], cwd=self.work, env=env, stderr=self.log, stdout=self.log
+            [sys.executable, str(BOOT), "-f", str(self.file)],
+            cwd=self.work,
+            env=env,
+            stderr=self.log,
+            stdout=self.log,
         )
         context = zmq.Context()
         context.rcvhwm = 4  # as the server's: what is not read waits in the kernel
@@ -84,6 +106,7 @@ class KernelUnderTest:
         self.frame_numbers: list[int] = []
         self.messages = 0
         self.idle: set[str | None] = set()
+        self.replies: dict[str, dict[str, Any]] = {}
         self._ready()
         self.started_s = time.perf_counter() - started
 
@@ -94,8 +117,14 @@ class KernelUnderTest:
         while not (replied and heard):
             assert self.process.poll() is None, self.stderr()
             assert time.monotonic() < deadline, "the kernel did not get ready"
-            replied = replied or bool(self.client.shell_channel.socket.poll(5)) and bool(self.client.get_shell_msg())
-            heard = heard or bool(self.client.iopub_channel.socket.poll(5)) and bool(self.client.get_iopub_msg())
+            replied = (
+                replied
+                or bool(self.client.shell_channel.socket.poll(5))
+                and bool(self.client.get_shell_msg())
+            )
+            heard = (
+                heard or bool(self.client.iopub_channel.socket.poll(5)) and bool(self.client.get_iopub_msg())
+            )
 
     def stderr(self) -> str:
         return (self.folder / "stderr").read_text()
@@ -131,14 +160,15 @@ class KernelUnderTest:
         if message["msg_type"] == "rill_frame":
             self.frame_numbers.append(message["content"]["frame"])
             self.entries += message["content"]["entries"]
-        elif message["msg_type"] == "status":
-            if message["content"]["execution_state"] == "idle":
-                self.idle.add(message["parent_header"].get("msg_id"))
+        elif message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+            self.idle.add(message["parent_header"].get("msg_id"))
 
     def wait_for(self, holds: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
         deadline = time.monotonic() + timeout_s
         while not (value := holds()):
-            assert time.monotonic() < deadline, f"waited for {what}; entries: {self.entries[-5:]}; {self.stderr()}"
+            assert time.monotonic() < deadline, (
+                f"waited for {what}; entries: {self.entries[-5:]}; {self.stderr()}"
+            )
             assert self.process.poll() is None, f"kernel ended: {self.stderr()}"
             self.pump(0.02)
         return value
@@ -148,36 +178,37 @@ class KernelUnderTest:
 
     def end(self, message: str, timeout_s: float = TIMEOUT_S) -> Result:
         """Wait for a plan's reply and for its idle, and take the entries that came."""
-        reply: list[dict[str, Any]] = []
 
         def over() -> bool:
-            while self.client.shell_channel.socket.poll(0):
-                got = self.client.get_shell_msg()
-                if got["parent_header"].get("msg_id") == message:
-                    reply.append(got["content"])
-            return bool(reply) and message in self.idle
+            self._take_replies()
+            return message in self.replies and message in self.idle
 
         self.wait_for(over, "the plan's reply", timeout_s)
         entries, self.entries = self.entries, []
-        frames, self.frames_before = len(self.frame_numbers), len(self.frame_numbers)
-        return Result(reply[0], entries, frames)
+        return Result(self.replies.pop(message), entries)
 
-    def ask(self, channel: str, kind: str, content: dict[str, Any], subshell: str | None = None) -> dict[str, Any]:
+    def ask(
+        self, channel: str, kind: str, content: dict[str, Any], subshell: str | None = None
+    ) -> dict[str, Any]:
         """Send a request on control (or shell, to a subshell) and return its reply's content."""
         message = self.send(channel, kind, content, subshell)
-        socket = getattr(self.client, f"{channel}_channel").socket
-        get = self.client.get_control_msg if channel == "control" else self.client.get_shell_msg
         deadline = time.monotonic() + TIMEOUT_S
-        while time.monotonic() < deadline:
-            if socket.poll(20):
-                got = get()
-                if got["parent_header"].get("msg_id") == message:
-                    return dict(got["content"])
+        while message not in self.replies:
+            assert time.monotonic() < deadline, f"no reply to {kind}: {self.stderr()}"
+            getattr(self.client, f"{channel}_channel").socket.poll(20)
+            self._take_replies()
             self.pump(0)
-        raise AssertionError(f"no reply to {kind}: {self.stderr()}")
+        return self.replies.pop(message)
 
-    def call(self, name: str, **content: Any) -> dict[str, Any]:
-        return self.ask("control", "rill_call_request", {"call": name, **content})
+    def _take_replies(self) -> None:
+        """Keep every reply that has come, by the id of its request."""
+        for channel, get in (("shell", self.client.get_shell_msg), ("control", self.client.get_control_msg)):
+            while getattr(self.client, f"{channel}_channel").socket.poll(0):
+                got = get()
+                self.replies[got["parent_header"].get("msg_id")] = dict(got["content"])
+
+    def call(self, call: str, /, **content: Any) -> dict[str, Any]:
+        return self.ask("control", "rill_call_request", {"call": call, **content})
 
     def interrupt(self) -> None:
         self.ask("control", "interrupt_request", {})
@@ -192,5 +223,3 @@ class KernelUnderTest:
 def png(size: int = 10) -> bytes:
     """A PNG signature followed by `size` bytes: enough for what only carries images."""
     return b"\x89PNG\r\n\x1a\n" + base64.b85encode(os.urandom(size))[:size]
-
-

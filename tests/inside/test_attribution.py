@@ -1,4 +1,6 @@
-"""Output belongs to the attempt that made it, also late, from threads, tasks, executors and child processes."""
+"""Output belongs to the attempt that made it, also late, from threads, tasks, executors and child
+processes.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from .harness import KernelUnderTest, item
 
 def test_a_thread_that_outlives_its_cell_prints_under_it(kernel: KernelUnderTest) -> None:
     thread = item(
-        "import threading, time\ndef work():\n    for i in range(5):\n        time.sleep(0.05)\n        print('thread', i)\n"
+        "import threading, time\ndef work():\n    for i in range(5):\n        time.sleep(0.05)\n"
+        "        print('thread', i)\n"
         "t = threading.Thread(target=work)\nt.start()",
         definitions=["threading", "time", "work", "t"],
     )
@@ -19,7 +22,8 @@ def test_a_thread_that_outlives_its_cell_prints_under_it(kernel: KernelUnderTest
 
 def test_a_display_from_a_late_thread_belongs_to_its_cell(kernel: KernelUnderTest) -> None:
     first = item(
-        "import threading\ngate = threading.Event()\nt2 = threading.Thread(target=lambda: (gate.wait(), display('late')))\n"
+        "import threading\ngate = threading.Event()\n"
+        "t2 = threading.Thread(target=lambda: (gate.wait(), display('late')))\n"
         "t2.start()",
         definitions=["threading", "gate", "t2"],
     )
@@ -31,7 +35,8 @@ def test_a_display_from_a_late_thread_belongs_to_its_cell(kernel: KernelUnderTes
 
 def test_a_task_of_an_earlier_cell_prints_under_it(kernel: KernelUnderTest) -> None:
     first = item(
-        "import asyncio\nasync def tick():\n    for i in range(3):\n        await asyncio.sleep(0.02)\n        print('tick', i)\n"
+        "import asyncio\nasync def tick():\n    for i in range(3):\n"
+        "        await asyncio.sleep(0.02)\n        print('tick', i)\n"
         "task = asyncio.create_task(tick())",
         definitions=["asyncio", "tick", "task"],
     )
@@ -79,7 +84,8 @@ def test_a_child_that_writes_while_no_cell_runs_is_nobodys(kernel: KernelUnderTe
 
 def test_a_forked_process_prints_into_the_cell(kernel: KernelUnderTest) -> None:
     source = (
-        "import multiprocessing\np = multiprocessing.get_context('fork').Process(target=print, args=('forked',))\n"
+        "import multiprocessing\n"
+        "p = multiprocessing.get_context('fork').Process(target=print, args=('forked',))\n"
         "p.start()\np.join()"
     )
     result, cell = kernel.run_source(source, definitions=["multiprocessing", "p"])
@@ -87,7 +93,9 @@ def test_a_forked_process_prints_into_the_cell(kernel: KernelUnderTest) -> None:
 
 
 def test_bytes_cut_inside_a_character_and_lone_surrogates_arrive_as_text(kernel: KernelUnderTest) -> None:
-    source = "import sys\nsys.stdout.buffer.write(b'\\xc3')\nsys.stdout.buffer.write(b'\\xa9')\nprint(chr(0xD800))"
+    source = (
+        "import sys\nsys.stdout.buffer.write(b'\\xc3')\nsys.stdout.buffer.write(b'\\xa9')\nprint(chr(0xD800))"
+    )
     result, cell = kernel.run_source(source, definitions=["sys"])
     assert result.text(cell) == "é\ufffd\n"
 
@@ -102,7 +110,8 @@ def test_logging_and_warnings_reach_the_cell(kernel: KernelUnderTest) -> None:
 def test_many_threads_printing_at_once_lose_nothing(kernel: KernelUnderTest) -> None:
     source = (
         "import threading\ndef w(n):\n    for i in range(2000): print(f'{n}-{i}\\n', end='')\n"
-        "ts = [threading.Thread(target=w, args=(n,)) for n in range(5)]\n[t.start() for t in ts]\n[t.join() for t in ts];"
+        "ts = [threading.Thread(target=w, args=(n,)) for n in range(5)]\n[t.start() for t in ts]\n"
+        "[t.join() for t in ts];"
     )
     result, cell = kernel.run_source(source, definitions=["threading", "w", "ts"])
     assert sorted(result.text(cell).split()) == sorted(f"{n}-{i}" for n in range(5) for i in range(2000))

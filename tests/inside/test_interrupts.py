@@ -1,4 +1,6 @@
-"""Interrupts: they raise in user code only, cancel awaits, stop the plan, and never lose a reply or a frame."""
+"""Interrupts: they raise in user code only, cancel awaits, stop the plan, and never lose a reply or a
+frame.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,12 @@ def test_an_interrupt_ends_the_cell_and_leaves_the_rest(kernel: KernelUnderTest,
     assert again.text(fine) == "fine\n"
 
 
-def test_a_cell_that_catches_the_interrupt_ends_well_and_the_plan_still_stops(kernel: KernelUnderTest) -> None:
-    cell = item("import time\nprint('go')\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('caught')")
+def test_a_cell_that_catches_the_interrupt_ends_well_and_the_plan_still_stops(
+    kernel: KernelUnderTest,
+) -> None:
+    cell = item(
+        "import time\nprint('go')\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('caught')"
+    )
     other = item("print('never')")
     message = kernel.begin([cell, other])
     kernel.wait_for_text("go")
@@ -73,7 +79,8 @@ def test_an_interrupt_while_nothing_runs_changes_nothing(kernel: KernelUnderTest
 
 def test_a_busy_task_between_cells_can_be_interrupted(kernel: KernelUnderTest) -> None:
     source = (
-        "import asyncio\nasync def busy():\n    await asyncio.sleep(0.1)\n    print('busy')\n    while True: pass\n"
+        "import asyncio\nasync def busy():\n    await asyncio.sleep(0.1)\n    print('busy')\n"
+        "    while True: pass\n"
         "t = asyncio.create_task(busy())"
     )
     kernel.run_source(source, definitions=["asyncio", "busy", "t"])
@@ -85,7 +92,8 @@ def test_a_busy_task_between_cells_can_be_interrupted(kernel: KernelUnderTest) -
 
 def test_100_interrupts_at_random_moments_stay_coherent(kernel: KernelUnderTest) -> None:
     rng = random.Random(7)
-    sources = ["for i in range(3000): print(i)", "x = sum(range(30_000))\nx", "await __import__('asyncio').sleep(0.002)",
+    sources = ["for i in range(3000): print(i)", "x = sum(range(30_000))\n"
+        "x", "await __import__('asyncio').sleep(0.002)",
                "display({'text/plain': 'd' * 500}, raw=True)", "def f(): pass\n1"]  # fmt: skip
     for _ in range(100):
         cells = [item(rng.choice(sources)) for _ in range(8)]

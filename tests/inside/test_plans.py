@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from typing import Any
 
 import pytest
 
@@ -33,7 +35,12 @@ def test_a_cell_whose_need_failed_is_skipped_and_the_rest_runs(kernel: KernelUnd
     grandchild = item("print('grandchild')", needs=[child["attempt"]])
     other = item("print('other')")
     result = kernel.run(bad, child, grandchild, other)
-    assert [result.outcome(cell) for cell in (bad, child, grandchild, other)] == ["error", "skipped", "skipped", "ok"]
+    assert [result.outcome(cell) for cell in (bad, child, grandchild, other)] == [
+        "error",
+        "skipped",
+        "skipped",
+        "ok",
+    ]
     assert not result.of(child, "started")
     assert result.text(other) == "other\n"
 
@@ -61,7 +68,12 @@ def test_a_running_plan_is_amended(kernel: KernelUnderTest) -> None:
 
 
 def test_an_amendment_of_a_plan_that_is_over_comes_too_late(kernel: KernelUnderTest) -> None:
-    change = {"plan": "long gone", "drop": ["d"], "replace": [item("1", attempt="r")], "append": [item("1", attempt="a")]}
+    change = {
+        "plan": "long gone",
+        "drop": ["d"],
+        "replace": [item("1", attempt="r")],
+        "append": [item("1", attempt="a")],
+    }
     assert kernel.ask("control", "rill_amend_request", change)["too_late"] == ["d", "r", "a"]
 
 
@@ -98,11 +110,14 @@ def test_a_writer_waits_while_the_reader_does_not_read(fresh: KernelUnderTest) -
 
 
 def test_frames_stay_within_64_kib(kernel: KernelUnderTest) -> None:
-    import json
-
     sizes: list[int] = []
     take = kernel._take
-    kernel._take = lambda message: (sizes.append(len(json.dumps(message["content"], ensure_ascii=False).encode())), take(message))  # type: ignore[method-assign, assignment]  # fmt: skip
+
+    def measure(message: dict[str, Any]) -> None:
+        sizes.append(len(json.dumps(message["content"], ensure_ascii=False).encode()))
+        take(message)
+
+    kernel._take = measure  # type: ignore[method-assign]
     result, cell = kernel.run_source("print('\\x01é\\n' * 200_000)")
     kernel._take = take  # type: ignore[method-assign]
     assert result.text(cell) == "\x01é\n" * 200_000 + "\n"

@@ -1,0 +1,128 @@
+"""Calls beside the cells: values, loading, variables, completion and inspection, also while a cell runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from .harness import KernelUnderTest, item
+
+
+def test_ping_is_answered_while_a_cell_runs(kernel: KernelUnderTest) -> None:
+    message = kernel.begin([item("import time\nprint('go')\ntime.sleep(0.6)")])
+    kernel.wait_for_text("go")
+    assert kernel.call("ping") == {"status": "ok"}
+    kernel.end(message)
+
+
+def test_an_unknown_call_is_an_error(kernel: KernelUnderTest) -> None:
+    assert kernel.call("nonsense")["status"] == "error"
+
+
+def test_values_carry_their_type(kernel: KernelUnderTest) -> None:
+    source = (
+        "import datetime, numpy as np\nd = datetime.date(2026, 3, 1)\nn = np.int64(5)\n"
+        "s = 'text'\nbig = 2**70\nxs = [1, 2]"
+    )
+    kernel.run_source(source, definitions=["datetime", "np", "d", "n", "s", "big", "xs"])
+    values = kernel.call("values", names=["d", "n", "s", "big", "xs"])["values"]
+    assert values["d"] == {"type": "date", "value": "2026-03-01"}
+    assert (values["n"], values["s"]) == (5, "text")
+    assert values["big"] == {"type": "int", "value": str(2**70)}
+
+
+def test_a_value_that_sql_has_no_form_for_is_an_error_that_names_it(kernel: KernelUnderTest) -> None:
+    kernel.run_source("odd = object()", definitions=["odd"])
+    reply = kernel.call("values", names=["odd"])
+    assert reply["status"] == "error" and "odd" in reply["evalue"] and "object" in reply["evalue"]
+    assert "nowhere" in kernel.call("values", names=["nowhere"])["evalue"]
+
+
+def test_an_arrow_file_becomes_a_dataframe_shown_under_its_attempt(kernel: KernelUnderTest) -> None:
+    import pyarrow as pa
+
+    table = pa.table({"a": [1, 2, 3]})
+    with pa.OSFile(str(kernel.work / "r.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as out:
+        out.write_table(table)
+    cell = item("")
+    reply = kernel.call(
+        "load", attempt=cell["attempt"], cell=cell["cell"], number=2, name="loaded", file="r.arrow"
+    )
+    assert reply == {"status": "ok", "rows": 3}
+    kernel.wait_for(lambda: [e for e in kernel.entries if e["attempt"] == cell["attempt"]], "the display")
+    shown = [e for e in kernel.entries if e["attempt"] == cell["attempt"]]
+    assert "application/vnd.rillbook.table+json" in shown[0]["data"] and shown[0]["result"]
+    result, use = kernel.run_source("print(type(loaded).__name__, loaded.a.sum())")
+    assert result.text(use) == "DataFrame 6\n"
+
+
+def test_a_duckdb_cell_queries_frames_and_binds_its_result(kernel: KernelUnderTest) -> None:
+    frame = item("import pandas as pd\norders = pd.DataFrame({'n': [1, 2, 3]})", definitions=["pd", "orders"])
+    query = item(
+        "SELECT sum(n) AS total FROM orders",
+        kind="duckdb",
+        result_name="totals",
+        references=["orders"],
+        definitions=["totals"],
+    )
+    bad = item("SELECT nothing FROM nowhere", kind="duckdb")
+    use = item("print(int(totals.total[0]))")
+    result = kernel.run(frame, query, bad, use)
+    assert result.text(use) == "6\n"
+    assert result.finished(query)["names"] == ["totals"]
+    assert "application/vnd.rillbook.table+json" in result.of(query, "display")[0]["data"]
+    assert result.outcome(bad) == "error" and "nowhere" in result.error(bad)["evalue"]
+
+
+def test_variables_are_described_without_running_their_code(kernel: KernelUnderTest) -> None:
+    source = (
+        "import pandas as pd\nvdf = pd.DataFrame({'a': [1, 2]})\n_private = 1\n"
+        "class Nasty:\n    def __repr__(self): raise SystemError('ran')\nnasty = [Nasty()]\nword = 'w' * 1000"
+    )
+    _, cell = kernel.run_source(source, definitions=["pd", "vdf", "Nasty", "nasty", "word"])
+    variables = {one["name"]: one for one in kernel.call("variables")["variables"]}
+    assert variables["vdf"]["shape"] == [2, 1] and variables["vdf"]["type"] == "DataFrame"
+    assert variables["vdf"]["cell"] == cell["cell"]
+    assert variables["nasty"]["preview"] == "[<Nasty>]"
+    assert len(variables["word"]["preview"]) <= 120
+    assert not [name for name in variables if name.startswith("_")]
+
+
+@pytest.fixture
+def subshell(kernel: KernelUnderTest) -> str:
+    return str(kernel.ask("control", "create_subshell_request", {})["subshell_id"])
+
+
+def test_completion_and_inspection_answer_while_a_cell_runs(kernel: KernelUnderTest, subshell: str) -> None:
+    kernel.run_source(
+        "_inner = 1\ndef wobble(size=3):\n    '''Wobbles.'''\n    return _inner", definitions=["wobble"]
+    )
+    message = kernel.begin(
+        [item("import os, time\nprint('busy')\nwhile not os.path.exists('over'): time.sleep(0.02)")]
+    )
+    kernel.wait_for_text("busy")
+    found = kernel.ask("shell", "complete_request", {"code": "wob", "cursor_pos": 3}, subshell)
+    inspected = kernel.ask(
+        "shell", "inspect_request", {"code": "wobble", "cursor_pos": 6, "detail_level": 1}, subshell
+    )
+    called = kernel.ask("shell", "rill_call_request", {"call": "ping"}, subshell)
+    (kernel.work / "over").touch()
+    kernel.end(message)
+    assert found["matches"] == ["wobble"]
+    assert "Wobbles." in inspected["data"]["text/plain"]
+    assert called == {"status": "ok"}
+
+
+def test_internal_names_are_not_completed(kernel: KernelUnderTest, subshell: str) -> None:
+    kernel.run_source("_kept = 1\ndef reader(): return _kept", definitions=["reader"])
+    found = kernel.ask("shell", "complete_request", {"code": "_", "cursor_pos": 1}, subshell)
+    assert not [match for match in found["matches"] if match.startswith(("_cell_", "_dh", "_kept", "_i"))]
+
+
+def test_attributes_and_own_code_are_completed(kernel: KernelUnderTest, subshell: str) -> None:
+    kernel.run_source("text_value = 'abc'", definitions=["text_value"])
+    for code, wanted in (("text_value.upp", ".upper"), ("_mine = 1\n_mi", "_mine"), ("import js", "json")):
+        found = kernel.ask("shell", "complete_request", {"code": code, "cursor_pos": len(code)}, subshell)
+        assert wanted.lstrip(".") in [match.rpartition(".")[2] for match in found["matches"]], (
+            code,
+            found["matches"][:9],
+        )
