@@ -1,0 +1,56 @@
+"""What a Python cell defines and refers to, by the scoping rules of CPython.
+
+Pure. The rules of which name counts are here; the walk is in statements.py, expressions.py and names.py.
+"""
+
+from __future__ import annotations
+
+import builtins
+
+from notebooks_app.analysis.parsing import describe, parse
+from notebooks_app.analysis.statements import Statements
+from notebooks_app.facts import CellError, ErrorKind
+
+# What a kernel's builtins hold; IPython adds the last three.
+BUILTINS = frozenset(dir(builtins)) | {"exit", "quit", "get_ipython", "display", "__IPYTHON__"}
+MODULE_NAMES = frozenset({"__builtins__", "__annotations__", "__annotate__", "__conditional_annotations__"})
+
+
+def is_public(name: str) -> bool:
+    """Whether cells share the name. `_x`, `_` and `__` are their cell's own; `__x` is shared."""
+    return not name.startswith("_") or (name.startswith("__") and name != "__")
+
+
+def analyse_python(source: str) -> tuple[frozenset[str], frozenset[str], frozenset[str], tuple[CellError, ...]]:
+    """(definitions, references, builtins looked up, errors) of a Python cell.
+
+    A cell that does not parse has no names. RecursionError and MemoryError pass through.
+    """
+    walker = Statements(has_walrus=":=" in source)
+    try:
+        walker.walk(parse(source))
+    except SyntaxError as error:
+        return frozenset(), frozenset(), frozenset(), (_syntax_error(error),)
+    except ValueError as error:  # a lone surrogate, which no Python source can hold
+        message = f"Syntax error: {getattr(error, 'reason', error)}"
+        return frozenset(), frozenset(), frozenset(), (CellError(ErrorKind.SYNTAX, message),)
+    bound, used = walker.result()
+    definitions = frozenset(filter(is_public, bound - MODULE_NAMES))
+    references = frozenset(filter(is_public, used - MODULE_NAMES))
+    errors = tuple(_star_error(module, line) for module, line in walker.stars)
+    return definitions, references - BUILTINS, references & BUILTINS, errors
+
+
+def _syntax_error(error: SyntaxError) -> CellError:
+    where = f" in line {error.lineno}" if error.lineno else ""
+    return CellError(ErrorKind.SYNTAX, f"Syntax error{where}: {describe(error)}", line=error.lineno)
+
+
+def _star_error(module: str, line: int) -> CellError:
+    message = (
+        f"`from {module} import *` in line {line} hides which names this cell defines. "
+        f"Import the names you use, or the module: `import {module}`."
+        if not module.startswith(".")
+        else f"`from {module} import *` in line {line} hides which names this cell defines. Import the names you use."
+    )
+    return CellError(ErrorKind.STAR_IMPORT, message, names=(module,), line=line)
