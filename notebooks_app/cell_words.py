@@ -133,7 +133,7 @@ def ordinal(number: int) -> str:
 
 
 def counts_view(counts: Mapping[str, int]) -> tuple[str, str, str] | None:
-    """State, icon and words for how many cells of a notebook are in which state; None when nothing is known."""
+    """State, icon, words for how many cells are in which state; None when nothing is known."""
     known = {state: number for state, number in counts.items() if number and state in WORDS}
     worst = next((state for state in ("running", "failed", "blocked", "stale") if state in known), None)
     if worst:

@@ -91,7 +91,7 @@ def input(field: BoundField) -> SafeString:  # noqa: A001 - the tag is called so
 
 @register.simple_tag
 def list_state(notebook: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """State, icon and words of a notebook in the list: what needs somebody first; None where nothing is known."""
+    """State, icon, words of a notebook in the list: what needs somebody first."""
     return cell_words.counts_view(notebook.get("state_counts") or {})
 
 

@@ -8,6 +8,7 @@
   const vendor = new URL(document.currentScript.dataset.vendor, document.currentScript.src);
   const output = document.getElementById("output");
   const VEGA_WIDTH_MAX = 900;
+  const PLOTLY_HEIGHT_PX = 420;
   /** What is drawn now. @type {{mime: string, value: any} | null} */
   let shown = null;
   let theme = { scheme: "light", tokens: {} };
@@ -67,6 +68,11 @@
 
   // ---- HTML and JavaScript ----
 
+  // old outputs write into the page while it loads; this page has loaded, and would be thrown away
+  document.write = document.writeln = (...parts) => {
+    output.append(document.createRange().createContextualFragment(parts.join("")));
+  };
+
   function drawHtml(html) {
     // a fragment made from the document runs its scripts, in order, where they stand
     output.replaceChildren(document.createRange().createContextualFragment(html));
@@ -103,7 +109,11 @@
     layout.autosize = layout.width === undefined;
     const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["toImage"], ...(figure.config ?? {}) };
     if (!document.getElementById("chart")) output.replaceChildren(Object.assign(document.createElement("div"), { id: "chart" }));
-    await Plotly.react("chart", structuredClone(figure.data ?? []), layout, config);
+    // without a height of its own the chart folds to nothing when Plotly draws it a second time
+    document.getElementById("chart").style.height = `${layout.height ?? PLOTLY_HEIGHT_PX}px`;
+    const data = structuredClone(figure.data ?? []);
+    if (layout.template !== figure.layout?.template) data.forEach(recolour);
+    await Plotly.react("chart", data, layout, config);
     if (figure.frames?.length) await Plotly.addFrames("chart", figure.frames);
     picture = (format) => {
       const { width, height } = document.getElementById("chart").getBoundingClientRect();
@@ -114,6 +124,16 @@
   /** Plotly's default template is taken for "no wish"; any other is the author's. */
   function followsTheme(template) {
     return !template || template.layout === undefined || template.layout.plot_bgcolor === "#E5ECF6";
+  }
+
+  // Plotly Express writes the default colours into each trace; they are as little a wish as the default template
+  const EXPRESS = ["#636efa", "#EF553B", "#00cc96", "#ab63fa", "#FFA15A", "#19d3f3", "#FF6692"];
+
+  function recolour(trace) {
+    for (const part of [trace.line, trace.marker, trace.marker?.line]) {
+      const at = EXPRESS.indexOf(part?.color);
+      if (at >= 0) part.color = token(`chart-${at + 1}`);
+    }
   }
 
   function plotlyTemplate(given) {
