@@ -56,7 +56,7 @@ class CallFailed(Exception):
 def explain(code: int | None, memory_bytes: int, *, oom: bool) -> Death:
     """A death by its return code: negative for a signal of ours, 128 + signal from bubblewrap.
 
-    `oom` says that the system has killed processes for memory meanwhile; `memory_bytes` is the kernel's limit.
+    `oom`: the system has killed processes for memory meanwhile; `memory_bytes`: the kernel's limit.
     """
     if code is None or code == 0:
         return Death("exit", "The kernel ended itself.", code)

@@ -79,8 +79,17 @@ class Folders:
             raise ValueError(f"Not a notebook id: {notebook_id[:80]!r}")
         return self._notebooks / notebook_id
 
-    def claim(self, slot: Path, notebook_id: str) -> Path:
-        """Make a slot's folder the notebook's, with the notebook's files in it; the folder's new path."""
+    def claim(self, slot: Path, notebook_id: str, *, keep_name: bool = False) -> Path:
+        """Make a slot's folder the notebook's, with the notebook's files in it; the folder's new path.
+
+        `keep_name` leaves the slot's path as a link to it, for a kernel without a sandbox that remembers it.
+        """
+        target = self._claim(slot, notebook_id)
+        if keep_name:
+            slot.symlink_to(target, target_is_directory=True)
+        return target
+
+    def _claim(self, slot: Path, notebook_id: str) -> Path:
         target = self.notebook(notebook_id)
         marked = slot.with_name(f"{slot.name}.for.{notebook_id}")
         if not target.exists():
@@ -94,8 +103,10 @@ class Folders:
         return target
 
     def remove_slot(self, slot: Path) -> None:
-        """Delete a slot that was never claimed; a notebook's folder is left alone."""
-        if slot.parent == self._slots:
+        """Delete a slot that was never claimed, or the link it left; a notebook's folder is left alone."""
+        if slot.is_symlink():
+            slot.unlink()
+        elif slot.parent == self._slots:
             shutil.rmtree(slot, ignore_errors=True)
 
     def remove_notebook(self, notebook_id: str) -> None:

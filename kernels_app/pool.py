@@ -16,6 +16,7 @@ from kernels_app import provisioner, sandbox
 from kernels_app.folders import Folders
 from kernels_app.kernel import Kernel, KernelDied, KernelStartTimeout
 from kernels_app.provisioner import Profile
+from kernels_app.sandbox import Rung
 
 log = logging.getLogger("rillbook.pool")
 
@@ -65,7 +66,9 @@ class KernelPool:
         while True:
             kernel = await self._take()
             try:
-                kernel.work = await asyncio.to_thread(self.folders.claim, kernel.work, notebook_id)
+                kernel.work = await asyncio.to_thread(
+                    self.folders.claim, kernel.work, notebook_id, keep_name=self.profile.rung is Rung.NONE
+                )
             except OSError:
                 await kernel.kill()
                 raise
@@ -135,10 +138,10 @@ class KernelPool:
 
     def _forget(self, kernel: Kernel) -> None:
         self._all.discard(kernel)
+        self.folders.remove_slot(kernel.launch.work)
         if kernel in self._ready:
             log.warning("A waiting kernel ended: %s", kernel.died.result().reason)
             self._ready.remove(kernel)
-            self.folders.remove_slot(kernel.work)
             self._wanted.set()
 
     async def _fill(self) -> None:

@@ -261,7 +261,7 @@ def _try_bubblewrap() -> str:
     """Run a Python behind the real command line; return what went wrong, or ""."""
     import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="rb-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"rb-{os.getpid()}-") as folder:
         run, work = Path(folder, "run"), Path(folder, "work")
         run.mkdir()
         work.mkdir()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from kernels_app import provisioner
 from kernels_app.kernel import CallFailed, KernelDied
 from kernels_app.provisioner import Profile
 from kernels_app.spool import copy_spooled
@@ -191,6 +195,37 @@ async def test_kernels_give_way_to_the_server(real: Watched):
     assert os.getpriority(os.PRIO_PROCESS, pid) >= 10
     assert os.sched_getscheduler(pid) == os.SCHED_BATCH
     assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) >= 800
+
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+from kernels_app import provisioner
+from kernels_app.kernel import Kernel
+from tests.kernel.conftest import item
+
+async def main():
+    provisioner.register()
+    kernel = await Kernel.start(provisioner.Profile(sandbox=sys.argv[1]), Path(sys.argv[2]))
+    print(kernel._provisioner.kernel_pid(), flush=True)
+    await kernel.run_plan("p", [item("a0", "sum(range(10**12))")])
+
+asyncio.run(main())
+"""
+
+
+async def test_a_kernel_stuck_in_c_dies_with_a_server_that_is_killed(tmp_path: Path, rung: str):
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SERVER, rung, str(tmp_path)), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    )
+    kernel = os.pidfd_open(int(await server.stdout.readline()))
+    await asyncio.sleep(0.3)  # into the loop
+    server.kill()
+    await server.wait()
+    ended, _, _ = await asyncio.to_thread(select.select, [kernel], [], [], 5)
+    os.close(kernel)
+    provisioner.remove_stale_run_folders()
+    assert ended and not list(Path("/tmp").glob(f"rb-{server.pid}-*"))
 
 
 async def test_one_plus_one_takes_a_few_milliseconds(real: Watched):

@@ -58,6 +58,15 @@ async def test_a_claimed_kernel_works_in_its_notebooks_own_folder(make_pool: Mak
     assert (kernel.work / "made.txt").read_text() == "by the kernel"
 
 
+async def test_a_large_item_is_spooled_into_the_claimed_folder(make_pool: MakePool, rung: str):
+    pool = await make_pool(profile=Profile(sandbox=rung))
+    kernel = await pool.claim(FIRST)
+    watched = Watched(kernel)
+    await watched.run("from IPython.display import HTML\nHTML('x' * 200_000)")
+    (display,) = [entry for entry in watched.entries if entry["t"] == "display"]
+    assert os.listdir(kernel.work / ".spool") == [display["spool"]["text/html"]["file"]]
+
+
 async def test_a_notebooks_files_are_there_with_its_next_kernel(make_pool: MakePool):
     pool = await make_pool(profile=Profile())
     first = await pool.claim(FIRST)
