@@ -14,7 +14,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -183,10 +182,11 @@ def _execute(
     if not statements:
         return None, {"rows": 0, "capped": False, "statement": ""}
     for statement in statements[:-1]:
-        _run_through(connection.execute(statement, _parameters(statement, values)))
+        for _ in _reader(connection, statement, values):
+            pass  # DuckDB computes a result as it is read
     last = statements[-1]
     info = {"statement": last.type.name.lower(), "capped": False}
-    reader = _reader(connection.execute(last, _parameters(last, values)))
+    reader = _reader(connection, last, values)
     if not _gives_rows(last, reader.schema):
         changed = sum(sum(batch.column(0).to_pylist()) for batch in reader if _counts(reader.schema))
         return None, info | {"rows": changed}
@@ -194,18 +194,9 @@ def _execute(
     return table, info | {"rows": table.num_rows, "capped": capped}
 
 
-def _reader(result: Any) -> Any:
-    with (
-        warnings.catch_warnings()
-    ):  # the relation API it advises has no form for a prepared statement's own count
-        warnings.simplefilter("ignore", UserWarning)
-        return result.to_arrow_reader(BATCH_ROWS)
-
-
-def _run_through(result: Any) -> None:
-    """Read a result to its end: DuckDB computes it as it is read."""
-    while result.fetchmany(BATCH_ROWS):
-        pass
+def _reader(connection: Any, statement: Any, values: Sequence[Any]) -> Any:
+    """The statement's result in batches; every kind of statement has one (execute() would compute all of it)."""
+    return connection.sql(statement, params=_parameters(statement, values)).to_arrow_reader(BATCH_ROWS)
 
 
 def _parameters(statement: Any, values: Sequence[Any]) -> dict[str, Any]:

@@ -179,6 +179,8 @@ class PandasFrame(Frame):
         series = self.series(at)
         if str(getattr(series.dtype, "name", "")).startswith(("period", "interval", "complex")):
             return _texts(series)
+        if hasattr(series.dtype, "categories") and not _simple(series.dtype.categories.dtype):
+            return _arrow(lambda: _categories_as_text(series), lambda: _texts(series))
         return _arrow(lambda: _from_pandas(series), lambda: _texts(series))
 
     def sort_key(self, at: int) -> Any:
@@ -391,6 +393,20 @@ def _from_pandas(series: Any) -> Any:
     if pyarrow.types.is_nested(array.type):
         return _texts(series)
     return array
+
+
+def _simple(dtype: Any) -> bool:
+    return dtype.kind in "iufbM" or str(dtype).startswith("str")
+
+
+def _categories_as_text(series: Any) -> Any:
+    """Intervals, periods and mixed objects have no Arrow type to be the values of a dictionary."""
+    import pandas
+    import pyarrow
+
+    categorical = pandas.Categorical(series)
+    codes = pyarrow.array(categorical.codes, mask=categorical.codes < 0)
+    return pyarrow.DictionaryArray.from_arrays(codes, _texts(categorical.categories))
 
 
 def _extension(series: Any) -> bool:
