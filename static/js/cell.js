@@ -67,7 +67,7 @@ export class CellView {
     const number = String(this.#store.number(this.id));
     if (this.element.dataset.number === number) return;
     this.element.dataset.number = number;
-    setText(part("number", this.element), number);
+    if (!this.isFar || this.element.childElementCount) setText(part("number", this.element), number);
     this.#drawLabels();
   }
 
@@ -77,6 +77,7 @@ export class CellView {
     if (shown) element.dataset.state = shown;
     else delete element.dataset.state;
     this.#drawBadge(shown);
+    if (this.isFar) return;
     this.#drawTimes(shown);
     this.drawNotes();
     this.#drawLabels();

@@ -55,7 +55,8 @@ export class CellList extends EventTarget {
     const hadFocus = document.activeElement === view.element;
     const row = view.element.nextElementSibling;
     view.element.replaceWith(fresh);
-    if (row?.matches(".insert:empty")) row.replaceWith(this.#insertRow(view.id));
+    if (!row?.matches(".insert")) fresh.after(this.#insertRow(view.id));
+    else if (!row.childElementCount) row.replaceWith(this.#insertRow(view.id));
     view.element = fresh;
     view.draw();
     if (hadFocus) fresh.focus({ preventScroll: true });
@@ -126,14 +127,19 @@ export class CellList extends EventTarget {
   /** Puts frames and insert rows in the store's order, touching only what is out of place. */
   #arrange() {
     let at = this.#firstRow();
+    /** @type {Map<string | undefined, HTMLElement>} */
+    const rows = new Map();
+    for (const row of /** @type {NodeListOf<HTMLElement>} */ (this.#root.querySelectorAll(":scope > .insert"))) rows.set(row.dataset.after, row);
     for (const view of this.views) {
-      const row = this.#rowOf(view.id) ?? this.#insertRow(view.id);
       if (at.nextElementSibling !== view.element) at.after(view.element);
-      if (view.element.nextElementSibling !== row) view.element.after(row);
+      at = view.element;
+      const row = rows.get(view.id) ?? (view.isFar ? null : this.#insertRow(view.id));
+      if (!row) continue;
+      if (at.nextElementSibling !== row) at.after(row);
       row.classList.remove("is-last");
       at = row;
     }
-    at.classList.add("is-last");
+    if (at.matches(".insert")) at.classList.add("is-last");
     this.#renumber();
   }
 

@@ -54,7 +54,8 @@ export function layersOf(cells, edges) {
   const linked = cells.filter(({ id }) => edges.some(({ from, to }) => from === id || to === id));
   /** @type {Map<string, number>} */
   const depths = new Map();
-  const depthOf = (/** @type {string} */ id, /** @type {Set<string>} */ path) => {
+  /** @type {(id: string, path: Set<string>) => number} */
+  const depthOf = (id, path) => {
     const known = depths.get(id);
     if (known !== undefined) return known;
     if (path.has(id)) return -1;

@@ -189,7 +189,7 @@ export class Editing extends EventTarget {
       const { operationId, version, changes } = edit;
       const fields = { cell: id, version, changes: changes.toJSON(), operation_id: operationId };
       const reply = await this.#socket.request("edit", fields);
-      const answer = { type: "cell.edited", cell: id, source: null, author: null, ...fields, version: reply.version ?? version + 1 };
+      const answer = { type: "cell.edited", source: null, author: null, ...fields, version: reply.version ?? version + 1 };
       this.#store.learn([answer]);
       this.#sending.delete(id);
     } catch (error) {

@@ -101,7 +101,7 @@ function joinCells(page, root) {
 /** @param {Page} page */
 function joinPanels({ store, socket, selection }) {
   const panels = new Panels();
-  keepOutline(store, selection);
+  keepOutline(store, selection, panels);
   keepVariables(store, socket, panels);
   keepGraph(store, selection, panels);
 }
@@ -113,7 +113,8 @@ function socketUrl(data) {
   return url.href;
 }
 
+/** @returns {string} */
 function nonce() {
   const entry = document.querySelector("script[data-entry]");
-  return entry instanceof HTMLScriptElement ? entry.nonce : "";
+  return entry instanceof HTMLScriptElement ? (entry.nonce ?? "") : "";
 }

@@ -4,6 +4,9 @@ import { h, icon, part } from "./dom.js";
 import { WORDS, iconOf, shownState } from "./words.js";
 import { gathered } from "./topbar.js";
 
+/** More rows than this are a list nobody reads. */
+const ROWS_AT_MOST = 200;
+
 /** @typedef {import("./types.js").Cell} Cell */
 /** @typedef {{level: 1 | 2, title: string, target: string, cell: Cell | null}} Row */
 
@@ -41,23 +44,50 @@ function firstLine(cell) {
   return cell.source.split("\n").find((line) => line.trim()) ?? "(empty)";
 }
 
-/** @param {import("./store.js").NotebookStore} store @param {import("./selection.js").Selection} selection */
-export function keepOutline(store, selection) {
+/**
+ * @param {import("./store.js").NotebookStore} store
+ * @param {import("./selection.js").Selection} selection
+ * @param {import("./panels.js").Panels} panels
+ */
+export function keepOutline(store, selection, panels) {
+  let drawn = "";
   const draw = gathered(() => {
-    const box = part("outline");
-    const rows = outlineOf(store.cells);
-    box?.replaceChildren(...rows.map((row) => h("li", {}, link(row, selection.active))));
-    if (!rows.length) box?.append(h("li", { class: "panel-note" }, "Headings and names show here."));
+    if (panels.shown !== "outline") return;
+    const rows = shownRows(outlineOf(store.cells));
+    const now = JSON.stringify(rows.map(({ level, title, target, cell }) => [level, title, target, cell && needsSomebody(cell) && shownState(cell)]));
+    if (now !== drawn) drawRows(rows);
+    drawn = now;
+    markCurrent(selection.active);
   });
+  panels.addEventListener("shown", draw);
   for (const type of ["edited", "inserted", "removed", "moved", "updated", "state", "analysed", "reset"]) store.addEventListener(type, draw);
-  selection.addEventListener("change", draw);
+  selection.addEventListener("change", () => markCurrent(selection.active));
   draw();
 }
 
-/** @param {Row} row @param {string | null} active */
-function link({ level, title, target, cell }, active) {
-  const current = target === active ? "true" : null;
-  return h("a", { class: `is-level-${level}`, href: `#cell-${target}`, "data-goto": target, "aria-current": current }, title, cell && needsSomebody(cell) && mark(cell));
+/** In a long notebook only what leads somewhere: headings, and cells that need somebody. @param {Row[]} rows */
+function shownRows(rows) {
+  if (rows.length <= ROWS_AT_MOST) return rows;
+  return rows.filter(({ cell }) => cell === null || needsSomebody(cell)).slice(0, ROWS_AT_MOST);
+}
+
+/** @param {Row[]} rows */
+function drawRows(rows) {
+  const box = part("outline");
+  box?.replaceChildren(...rows.map((row) => h("li", {}, link(row))));
+  if (!rows.length) box?.append(h("li", { class: "panel-note" }, "Headings and names show here."));
+}
+
+/** @param {string | null} active */
+function markCurrent(active) {
+  const box = part("outline");
+  box?.querySelector("[aria-current]")?.removeAttribute("aria-current");
+  if (active) box?.querySelector(`[data-goto="${active}"]`)?.setAttribute("aria-current", "true");
+}
+
+/** @param {Row} row */
+function link({ level, title, target, cell }) {
+  return h("a", { class: `is-level-${level}`, href: `#cell-${target}`, "data-goto": target }, title, cell && needsSomebody(cell) && mark(cell));
 }
 
 /** @param {Cell} cell */
