@@ -67,7 +67,7 @@ class Calls:
         return {"values": values}
 
     def _load(self, content: Content) -> Content:
-        """Bind the rows of an Arrow file in the work folder under `name`, and display them under `attempt`."""
+        """Bind the rows of an Arrow file in the work folder to `name`, and show them under `attempt`."""
         from .duck import read_result
 
         path = Path(content["file"])

@@ -121,8 +121,9 @@ class CellRunner:
     def _query(self, item: Item) -> None:
         from . import duck
 
-        frames = item.get("frames", item.get("references", []))
-        frame, _info = duck.run(item["source"], item.get("parameters", []), frames, self._shell.user_ns)
+        parameters = item.get("parameters", [])
+        frames = item.get("frames", [name for name in item.get("references", []) if name not in parameters])
+        frame, _info = duck.run(item["source"], parameters, frames, self._shell.user_ns)
         if frame is None:
             return
         if item.get("result_name"):

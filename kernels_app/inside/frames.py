@@ -28,7 +28,7 @@ Send = Callable[[bytes, Callable[[], None]], None]
 
 
 class FrameWriter:
-    """Collects entries and hands out frames, through `send(content, when_sent)`, in order, from any thread."""
+    """Collects entries, from any thread, and hands out frames in order through `send(content, when_sent)`."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

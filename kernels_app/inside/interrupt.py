@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import CodeType, FrameType
@@ -24,7 +25,7 @@ _user: set[CodeType] = set()
 _noted = False
 _count = 0
 _awaiting: asyncio.Task[Any] | None = None
-_on_interrupt: Callable[[], None] | None = None
+_on_interrupt: Callable[[], bool] | None = None
 
 
 def masked(function: F) -> F:
@@ -34,12 +35,16 @@ def masked(function: F) -> F:
 
 
 def call_user(function: Callable[..., Any], *args: Any) -> Any:
-    """Call user code: below this frame an interrupt raises KeyboardInterrupt."""
+    """Call user code: an interrupt below this frame, or noted just before it, raises KeyboardInterrupt."""
+    if _noted:
+        deliver()
     return function(*args)
 
 
 async def await_user(awaitable: Any) -> Any:
-    """Await user code: below this frame an interrupt raises; while it waits, `awaiting_task` is cancelled."""
+    """Await user code: below this frame an interrupt raises; while it waits, its task is cancelled."""
+    if _noted:
+        deliver()
     return await awaitable
 
 
@@ -53,8 +58,11 @@ def set_awaiting(task: asyncio.Task[Any] | None) -> None:
     _awaiting = task
 
 
-def install(on_interrupt: Callable[[], None]) -> None:
-    """Install the handler for the life of the process. `on_interrupt` hears of every interrupt first."""
+def install(on_interrupt: Callable[[], bool]) -> None:
+    """Install the handler for the life of the process.
+
+    `on_interrupt` hears of every interrupt first and says whether a plan runs.
+    """
     global _on_interrupt
     _on_interrupt = on_interrupt
     signal.signal(signal.SIGINT, _handle)
@@ -75,8 +83,6 @@ def deliver() -> None:
     """Raise an interrupt that was noted, if this is the main thread and user code is on its stack."""
     global _noted
     if _noted and threading.current_thread() is threading.main_thread():
-        import sys
-
         if _reach(sys._getframe(1)) == "user":
             _noted = False
             raise KeyboardInterrupt
@@ -105,8 +111,7 @@ def send_to_self() -> None:
 def _handle(_signum: int, frame: FrameType | None) -> None:
     global _noted, _count
     _count += 1
-    if _on_interrupt is not None:
-        _on_interrupt()
+    in_plan = _on_interrupt is not None and _on_interrupt()
     reach = _reach(frame)
     if reach == "user":
         if _awaiting is not None and not _on_stack(frame, _user):
@@ -116,6 +121,8 @@ def _handle(_signum: int, frame: FrameType | None) -> None:
         _noted = True
     elif _awaiting is not None:
         _cancel_awaiting()
+    elif in_plan:
+        _noted = True  # between two pieces of user code: the next one raises it
 
 
 def _cancel_awaiting() -> None:

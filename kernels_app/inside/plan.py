@@ -80,10 +80,11 @@ class PlanRunner:
         self._cells = cells
         self.active: Plan | None = None
 
-    def stop(self) -> None:
-        """Start no further cell of the running plan. Called by every interrupt."""
+    def stop(self) -> bool:
+        """Start no further cell of the running plan; whether there is one. Called by every interrupt."""
         if self.active is not None:
             self.active.stopped = True
+        return self.active is not None
 
     async def run(self, plan: Plan) -> dict[str, Any]:
         """Run the plan to its end. Returns the content of `rill_run_reply`."""

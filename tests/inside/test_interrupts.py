@@ -111,3 +111,15 @@ def test_100_interrupts_at_random_moments_stay_coherent(kernel: KernelUnderTest)
     assert kernel.frame_numbers == list(range(len(kernel.frame_numbers)))
     result, cell = kernel.run_source("print('alive')")
     assert result.text(cell) == "alive\n"
+
+
+def test_an_interrupt_before_the_first_line_stops_an_endless_cell(kernel: KernelUnderTest) -> None:
+    for _ in range(30):
+        cell = item("while True: pass")
+        message = kernel.begin([cell])
+        kernel.send("control", "interrupt_request", {})
+        kernel.wait_for(
+            lambda attempt=cell["attempt"]: [e for e in kernel.entries if e["attempt"] == attempt], "start"
+        )
+        kernel.interrupt()  # the first may have come before the plan; a second one must always do
+        assert kernel.end(message, 5).outcome(cell) == "interrupted"

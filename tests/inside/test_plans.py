@@ -160,3 +160,15 @@ def test_modules_of_the_work_folder_can_be_imported_and_ours_cannot(kernel: Kern
     result, cell = kernel.run_source(source)
     assert result.text(cell) == "42\n"
     assert result.error(cell)["ename"] == "ModuleNotFoundError"
+
+
+def test_a_shutdown_request_ends_the_process(fresh: KernelUnderTest) -> None:
+    fresh.run_source("print('used')")
+    fresh.send("control", "shutdown_request", {"restart": False})
+    assert fresh.process.wait(timeout=10) == 0
+
+
+def test_a_kernel_is_nice_and_dumps_no_core(fresh: KernelUnderTest) -> None:
+    source = "import os, resource\nprint(os.nice(0) >= 10, resource.getrlimit(resource.RLIMIT_CORE))"
+    result, cell = fresh.run_source(source)
+    assert result.text(cell) == "True (0, 0)\n"

@@ -76,8 +76,9 @@ def test_a_private_name_works_as_in_python(
     cells = [item(source, definitions=names)]
     if later is not None:
         cells.append(item(f"print({later})"))
-    cells.append(item("print(sorted(n for n in globals() if n.startswith('_') and not n.startswith('__') and n != '_dh' "
-                      "and not n.startswith('_cell_')), '__' in globals())"))  # fmt: skip
+    hidden = "n.startswith('__') or n.startswith('_cell_') or n == '_dh'"
+    left = f"sorted(n for n in globals() if n.startswith('_') and not ({hidden}))"
+    cells.append(item(f"print({left}, '__' in globals())"))
     result = kernel.run(*cells)
     assert [result.outcome(cell) for cell in cells] == ["ok"] * len(cells), result.entries
     assert "".join(result.text(cell) for cell in cells[:-1]).strip() == shown
