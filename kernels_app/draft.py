@@ -10,8 +10,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 
-from notebooks_app.graph import Graph
-
 from kernels_app.schedule import (
     Action,
     Binding,
@@ -28,6 +26,7 @@ from kernels_app.schedule import (
     Why,
 )
 from notebooks_app.facts import Attempt, CellFacts, CellType, Outcome
+from notebooks_app.graph import Graph
 
 _SEVERITY = {Outcome.OK: 0, Outcome.ERROR: 1, Outcome.INTERRUPTED: 2, Outcome.DIED: 3}
 _RUN_OUTCOME = {Why.BLOCKED: Outcome.ERROR, Why.STOPPED: Outcome.INTERRUPTED, Why.KERNEL: Outcome.INTERRUPTED}
@@ -128,7 +127,7 @@ class Draft:
 
     def replace_graph(self, graph: Graph) -> None:
         self.graph = graph
-        self.rank = rank_of(graph, self.cells)
+        self.rank = graph.ranks
         self.barred = barred_cells(self.cells, graph)
 
     def drop(self, cells: Iterable[str], why: Why, outcome: Outcome | None = None) -> None:
@@ -220,12 +219,6 @@ def is_loaded(
         return False
     bindings = ((loaded.get(name), value) for name, value in last.values.items())
     return all(held is not None and held.cell == cell and held.value == value for held, value in bindings)
-
-
-def rank_of(graph: Graph, cells: dict[str, CellFacts]) -> dict[str, int]:
-    rank = {cell: place for place, cell in enumerate(graph.order)}
-    missing = sorted((cell for cell in cells if cell not in rank), key=lambda cell: cells[cell].position)
-    return rank | {cell: len(rank) + place for place, cell in enumerate(missing)}
 
 
 def barred_cells(cells: dict[str, CellFacts], graph: Graph) -> dict[str, Why]:

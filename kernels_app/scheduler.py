@@ -28,10 +28,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from notebooks_app.graph import build
-
 from kernels_app.choosing import choose
-from kernels_app.draft import Draft, barred_cells, downwards, is_loaded, rank_of, with_last
+from kernels_app.draft import Draft, barred_cells, downwards, is_loaded, with_last
 from kernels_app.planning import mark_running, synchronise
 from kernels_app.schedule import (
     Action,
@@ -70,6 +68,7 @@ from kernels_app.schedule import (
 )
 from notebooks_app.facts import CellFacts, Derived, Freshness, Outcome, Status
 from notebooks_app.freshness import derive
+from notebooks_app.graph import build
 
 BARREN_PLANS_ALLOWED = 3  # Plans in a row that ended without starting a cell, before the queue is given up.
 
@@ -82,9 +81,14 @@ def load(
     """The state of a notebook that was just opened. `seed`: a fresh UUID, from which all ids are made."""
     facts = {cell.id: cell for cell in cells}
     graph = build(facts.values())
-    rank, barred = rank_of(graph, facts), barred_cells(facts, graph)
     return State(
-        seed=seed, mode=Mode(mode), cells=facts, graph=graph, rank=rank, barred=barred, kernel=kernel
+        seed=seed,
+        mode=Mode(mode),
+        cells=facts,
+        graph=graph,
+        rank=graph.ranks,
+        barred=barred_cells(facts, graph),
+        kernel=kernel,
     )
 
 
@@ -230,7 +234,7 @@ def _cells_changed(draft: Draft, event: CellsChanged) -> None:
 
 
 def _cells_deleted(draft: Draft, event: CellsDeleted) -> None:
-    gone = [cell for cell in event.cells if cell in draft.cells]
+    gone = dict.fromkeys(cell for cell in event.cells if cell in draft.cells)
     if not gone:
         return
     draft.touched |= downwards(draft.graph, gone)
@@ -239,6 +243,9 @@ def _cells_deleted(draft: Draft, event: CellsDeleted) -> None:
         draft.ran_here.pop(cell, None)
         if draft.is_running(cell):
             draft.interrupt()
+    for name in [name for name, binding in draft.loaded.items() if binding.cell in gone]:
+        del draft.loaded[name]  # even if the deletion is undone before the name has left the kernel
+        draft.leftover.add(name)
     _restructure(draft)
 
 

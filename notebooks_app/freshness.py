@@ -85,7 +85,7 @@ def _judge(
 ) -> Derived:
     if not cell.runs:
         return Derived(Freshness.CURRENT)
-    disabled_by = _disabled_by(cell, upstream, done)
+    disabled_by = _disabled_by(upstream, facts, done)
     if errors:
         return Derived(Freshness.FAILED, errors=errors, disabled_by=disabled_by)
     blocked_by = _blocked_by(upstream, done)
@@ -166,11 +166,12 @@ def _blocked_by(
 
 
 def _disabled_by(
-    cell: CellFacts, upstream: Mapping[str, frozenset[str]], done: Mapping[str, Derived]
+    upstream: Mapping[str, frozenset[str]], facts: Mapping[str, CellFacts], done: Mapping[str, Derived]
 ) -> tuple[str, ...]:
-    """The disabled cells, itself among them, because of which a cell does not run."""
-    causes: dict[str, None] = {cell.id: None} if cell.disabled else {}
+    """The disabled cells it depends on, because of which a cell does not run; it is not among them itself."""
+    causes: dict[str, None] = {}
     for definer in upstream:
         if len(causes) < CAUSES_SHOWN and definer in done:
+            causes.update({definer: None} if facts[definer].disabled else {})
             causes.update(dict.fromkeys(done[definer].disabled_by))
     return tuple(causes)[:CAUSES_SHOWN]

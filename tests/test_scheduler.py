@@ -427,6 +427,18 @@ def test_restart_and_run_all_in_one_batch() -> None:
     assert notebook.ran() == ["c1", "c2", "c3"]
 
 
+def test_while_held_nothing_more_starts_and_the_running_cell_ends() -> None:
+    notebook = FakeNotebook(*CHAIN)
+    notebook.run("c1")
+    running(notebook, "c1").send(s.Hold(True))
+    notebook.settle()
+    assert notebook.ran() == ["c1"]
+    assert notebook.queued() == ["c2", "c3"]
+    notebook.send(s.Hold(False))
+    notebook.settle()
+    assert notebook.ran() == ["c2", "c3"]
+
+
 # --- Names ----------------------------------------------------------------------------------------
 
 
@@ -515,6 +527,69 @@ def test_a_name_overwritten_behind_the_back_of_its_cell_is_made_again_when_neede
     notebook.settle()
     assert notebook.ran() == ["c1", "c3"]
     assert notebook.shown("c3") == (1,)
+
+
+def test_half_made_names_are_not_removed_after_the_next_attempt_bound_them() -> None:
+    notebook = FakeNotebook("a = 1\nb = a / 0", lag=True)
+    notebook.run("c1")
+    notebook.hear()
+    notebook.work()
+    notebook.hear()
+    notebook.edit("c1", "a = 2")
+    notebook.run("c1")
+    while notebook.kernel.work():
+        pass
+    notebook.hear(1)
+    assert notebook.outcome("c1") is Outcome.ERROR
+    notebook.settle()
+    assert notebook.kernel.namespace == {"a": 2}
+    assert notebook.loaded("c1")
+
+
+def test_a_cell_that_may_have_used_a_name_just_before_it_was_removed_is_stale() -> None:
+    notebook = settled("a = 1", "b = a + 1")
+    notebook.lag = True
+    notebook.run("c2")
+    while notebook.kernel.work():
+        pass
+    notebook.send(s.CellsDeleted(("c1",)))
+    notebook.settle()
+    assert notebook.shown("c2") == (2,)
+    assert notebook.fresh("c2").freshness == "stale"
+
+
+def test_a_name_bound_behind_the_back_of_analysis_is_removed_before_its_cell_runs_again() -> None:
+    notebook = settled("bind(h)")
+    (item,) = notebook.run("c1")[-2].items
+    assert item.unload == {"h"}
+
+
+def test_an_end_without_a_start_of_an_amended_cell_leaves_it_stale() -> None:
+    notebook = FakeNotebook("a = 1", "b = a")
+    notebook.run_all()
+    running(notebook, "c1").edit("c2", "b = a + 1")
+    attempt = notebook.done(s.Amend)[0].replace[0].attempt
+    first = notebook.done(s.RunPlan)[0].items[0].attempt
+    names = frozenset({"a", "b"})
+    notebook.send(s.Finished(first, Outcome.OK, names), s.Finished(attempt, Outcome.OK, names))
+    assert notebook.fresh() == {"c1": "current", "c2": "stale"}
+
+
+def test_a_waiting_cell_that_comes_to_need_a_waiting_one_is_skipped_if_that_fails() -> None:
+    notebook = FakeNotebook("a = 1", "b = 1 / 0", "c = a")
+    notebook.run_all()
+    running(notebook, "c1").edit("c3", "c = b")
+    amended = notebook.done(s.Amend)[0].replace[0]
+    assert amended.needs == {item.attempt for item in notebook.done(s.RunPlan)[0].items if item.cell == "c2"}
+    notebook.settle()
+    assert notebook.ran() == ["c1", "c2"]
+
+
+def test_a_requested_upstream_takes_a_current_cell_between_along() -> None:
+    notebook = settled(*CHAIN, mode="lazy")
+    notebook.run("c1", "c3")
+    notebook.settle()
+    assert notebook.ran() == ["c1", "c2", "c3"]
 
 
 # --- SQL on a connection --------------------------------------------------------------------------
