@@ -20,7 +20,7 @@ from kernels_app.sandbox import Rung
 
 log = logging.getLogger("rillbook.pool")
 
-REFILL_DELAY_S = 0.5
+REFILL_DELAY_S = 1.0
 RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 60.0
 
@@ -147,9 +147,12 @@ class KernelPool:
     async def _fill(self) -> None:
         """Keep the pool full; wait longer after each failed start."""
         retry_s = RETRY_FIRST_S
+        delay_s = 0.0
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            await asyncio.sleep(delay_s)  # a claimed kernel's first run comes first
+            delay_s = REFILL_DELAY_S
             while len(self._ready) < self.size:
                 try:
                     await self._fill_one()
@@ -158,7 +161,6 @@ class KernelPool:
                     log.error("A kernel did not start; the next try is in %g s. %s", retry_s, error)
                     await asyncio.sleep(retry_s)
                     retry_s = min(RETRY_MOST_S, retry_s * 2)
-            await asyncio.sleep(REFILL_DELAY_S)
 
     async def _fill_one(self) -> None:
         self._is_filling = True

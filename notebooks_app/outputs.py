@@ -442,6 +442,35 @@ def apply(outputs: list[Json], ops: Iterable[Mapping[str, Any]]) -> list[Json]:
     return outputs
 
 
+def merge_ops(ops: Iterable[Json]) -> list[Json]:
+    """Fewer operations with the same result, for a reader who gets several batches at once."""
+    merged: list[Json] = []
+    last: dict[int, int] = {}  # item -> where its last operation is
+    for op in ops:
+        if op["op"] == "clear":
+            merged, last = [op], {}
+            continue
+        at = last.get(op["item"])
+        one = _merge(merged[at], op) if at is not None else None
+        if at is not None and one is not None:
+            merged[at] = one
+        else:
+            last[op["item"]] = len(merged)
+            merged.append(op)
+    return merged
+
+
+def _merge(first: Json, then: Json) -> Json | None:
+    """One operation that does what two of the same item do, or None."""
+    if then["op"] == "item" or first["op"] == then["op"] == "cut":
+        return then
+    if not first["op"] == then["op"] == "text":
+        return None
+    if then["from"] < first["from"]:
+        return then
+    return {**first, "text": utf16_prefix(first["text"], then["from"] - first["from"]) + then["text"]}
+
+
 def clean_text(text: str) -> str:
     """The text with NUL and lone surrogates replaced by U+FFFD: what a database and UTF-8 can hold."""
     return _UNSAFE.sub("\ufffd", text)

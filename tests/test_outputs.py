@@ -16,6 +16,7 @@ from notebooks_app.outputs import (
     apply,
     clean_json,
     clean_text,
+    merge_ops,
     utf16_length,
     utf16_prefix,
 )
@@ -113,6 +114,25 @@ def test_operations_applied_by_a_browser_give_exactly_the_outputs(
         assert browser == log.outputs()
         assert apply(browser, ops) == browser  # a batch that arrives twice changes nothing
     json.dumps(browser, allow_nan=False).encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(entries, max_size=6), max_size=8), st.sampled_from([(10, 10), (65536, 65536)]))
+def test_merged_operations_have_the_same_result(feeds: list[list[Any]], limits: tuple[int, int]):
+    log = OutputLog(ATTEMPT, text_head=limits[0], text_tail=limits[1])
+    batches = [log.feed(feed) for feed in feeds]
+    for start in range(len(batches) + 1):
+        before = apply([], [op for batch in batches[:start] for op in batch])
+        rest = [op for batch in batches[start:] for op in batch]
+        merged = merge_ops(rest)
+        assert apply(before, merged) == log.outputs()
+        assert len(merged) <= len(rest)
+
+
+def test_a_progress_bar_seen_late_is_one_operation():
+    log = OutputLog(ATTEMPT)
+    ops = [op for step in range(100) for op in log.feed([text(f"\r{step}%")])]
+    assert merge_ops(ops) == [{"op": "text", "item": 0, "name": "stdout", "from": 0, "text": "99%"}]
 
 
 @settings(max_examples=400, deadline=None)
