@@ -33,11 +33,11 @@ function drawGraph(store, active) {
   const edges = edgesOf(cells);
   const layers = layersOf(cells, edges);
   const { places, width, height } = placed(layers);
-  const lines = edges.map((edge) => line(places, edge, edge.from === active || edge.to === active));
+  const lines = edges.map((edge) => line(places, layers, edge, edge.from === active || edge.to === active));
   const nodes = layers.flat().map((id) => node(store, id, /** @type {Place} */ (places.get(id)), id === active));
   const drawing = svg(
     "svg",
-    { viewBox: `-3 0 ${width + 6} ${height}`, role: "group", "aria-label": `Dependency graph, ${counted(nodes.length, "cell")}` },
+    { viewBox: `${-GAP.x} 0 ${width + 2 * GAP.x} ${height}`, role: "group", "aria-label": `Dependency graph, ${counted(nodes.length, "cell")}` },
     ...lines.flat(),
     ...nodes,
   );
@@ -61,16 +61,49 @@ export function placed(layers) {
   return { places, width, height: 8 + layers.length * (NODE.height + GAP.y) };
 }
 
-/** @param {Map<string, Place>} places @param {import("./dependencies.js").Edge} edge @param {boolean} isLit */
-function line(places, { from, to, names }, isLit) {
+/** @param {Map<string, Place>} places @param {string[][]} layers @param {import("./dependencies.js").Edge} edge @param {boolean} isLit */
+function line(places, layers, { from, to, names }, isLit) {
   const start = places.get(from);
   const end = places.get(to);
   if (!start || !end) return [];
-  const [x1, y1, x2, y2] = [start.x + NODE.width / 2, start.y + NODE.height, end.x + NODE.width / 2, end.y - 6];
-  const bend = Math.max(18, Math.abs(y2 - y1) / 2);
   const lit = isLit ? " is-lit" : "";
-  const path = svg("path", { class: `edge${lit}`, d: `M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}` }, svg("title", {}, names.join(", ")));
-  return [path, svg("path", { class: `arrow${lit}`, d: `M${x2 - 3.5} ${y2 - 1}h7l-3.5 6z` })];
+  const x = end.x + NODE.width / 2;
+  const d = pathOf({ x: start.x + NODE.width / 2, y: start.y + NODE.height }, { x, y: end.y - 6 }, gapsOnTheWay(places, layers, start, end));
+  const path = svg("path", { class: `edge${lit}`, d }, svg("title", {}, names.join(", ")));
+  return [path, svg("path", { class: `arrow${lit}`, d: `M${x - 3.5} ${end.y - 7}h7l-3.5 6z` })];
+}
+
+/**
+ * Where a long line passes the rows between its ends: the gap nearest to the straight way.
+ * @param {Map<string, Place>} places @param {string[][]} layers @param {Place} start @param {Place} end
+ * @returns {Place[]}  the upper end of each passage
+ */
+export function gapsOnTheWay(places, layers, start, end) {
+  const rows = layers.map((layer) => layer.map((id) => /** @type {Place} */ (places.get(id))));
+  return rows.filter(([{ y }]) => y > start.y && y < end.y).map((row) => {
+    const straight = start.x + NODE.width / 2 + ((end.x - start.x) * (row[0].y - start.y)) / (end.y - start.y);
+    const gaps = [row[0].x - GAP.x / 2, ...row.map(({ x }) => x + NODE.width + GAP.x / 2)];
+    const nearest = gaps.reduce((best, x) => (Math.abs(x - straight) < Math.abs(best - straight) ? x : best));
+    return { x: nearest, y: row[0].y };
+  });
+}
+
+/** @param {Place} start @param {Place} end @param {Place[]} gaps */
+function pathOf(start, end, gaps) {
+  let at = start;
+  let d = `M${at.x} ${at.y}`;
+  const curveTo = (/** @type {Place} */ to) => {
+    const bend = Math.max(12, Math.abs(to.y - at.y) / 2);
+    d += `C${at.x} ${at.y + bend} ${to.x} ${to.y - bend} ${to.x} ${to.y}`;
+    at = to;
+  };
+  for (const gap of gaps) {
+    curveTo(gap);
+    at = { x: gap.x, y: gap.y + NODE.height };
+    d += `V${at.y}`;
+  }
+  curveTo(end);
+  return d;
 }
 
 /** @param {import("./store.js").NotebookStore} store @param {string} id @param {Place} place @param {boolean} isSelected */

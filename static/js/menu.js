@@ -17,7 +17,7 @@ export function openMenu(button, label, items) {
     menu.remove();
     if (hadFocus && button instanceof HTMLElement) button.focus({ preventScroll: true });
   });
-  document.body.append(menu);
+  (button.closest("main, header, aside") ?? document.body).append(menu);
   menu.showPopover();
   place(menu, button.getBoundingClientRect());
   /** @type {HTMLElement | null} */ (menu.querySelector("button"))?.focus();

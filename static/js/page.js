@@ -6,7 +6,7 @@
 import { allActions, perform } from "./actions.js";
 import { openHelp } from "./help.js";
 import { newId } from "./ids.js";
-import { lettersAreOn, setLetters } from "./keys.js";
+import { keyCaps, lettersAreOn, setLetters } from "./keys.js";
 import { openMenu } from "./menu.js";
 import { openPalette } from "./palette.js";
 import { toast } from "./toasts.js";
@@ -198,7 +198,7 @@ export class Page {
   #menuItem(id) {
     const action = this.actions.find((each) => each.id === id);
     if (!action) return { label: "", icon: "", act: () => {}, isRule: true };
-    return { label: action.label, icon: action.icon, act: () => perform(action, this) };
+    return { label: action.label, icon: action.icon, key: action.keys[0] && keyCaps(action.keys[0]).join(" "), act: () => perform(action, this) };
   }
 
   /** @param {string} type @param {object} fields */

@@ -62,7 +62,7 @@ class Palette {
     this.#list.replaceChildren();
     for (const [group, entries] of groups) {
       const rows = entries.slice(0, group === "Commands" && !this.#input.value ? Infinity : SHOWN_IN_GROUP).map((entry) => this.#row(entry));
-      this.#list.append(h("div", { class: "palette-group", role: "group", "aria-label": group }, h("h3", {}, group), ...rows));
+      this.#list.append(h("div", { class: "palette-group", role: "group", "aria-label": group }, h("h3", { role: "presentation" }, group), ...rows));
     }
     if (!this.#shown.length) this.#list.append(h("p", { class: "panel-note" }, "Nothing has this name."));
     this.#choose(0);

@@ -106,7 +106,7 @@ export class Structure {
     if (!editor || !cell) return;
     const [before, after] = editor.parts;
     const head = before.replace(/\n$/, "");
-    if (await this.insert(id, cell.type, { source: after, edit: false, copy: { connection: cell.connection } })) {
+    if (await this.insert(id, cell.type, { source: after.replace(/^\n/, ""), edit: false, copy: { connection: cell.connection } })) {
       this.#editing.setText(id, head);
       this.#selection.edit(this.#store.order[this.#store.number(id)], "start");
     }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { downstream, edgesOf, layersOf } from "../../static/js/dependencies.js";
-import { placed } from "../../static/js/graph.js";
+import { gapsOnTheWay, placed } from "../../static/js/graph.js";
 import { outlineOf } from "../../static/js/outline.js";
 import { matching } from "../../static/js/palette.js";
 import { savedWords } from "../../static/js/topbar.js";
@@ -81,6 +81,13 @@ test("nodes of one row do not overlap", () => {
   const xs = ["a", "b", "c", "d"].map((id) => places.get(id).x);
   for (let index = 1; index < 4; index += 1) assert.ok(xs[index] - xs[index - 1] >= 132);
   assert.ok(xs[3] + 132 <= width);
+});
+
+test("a line over several rows passes between their nodes", () => {
+  const layers = [["a"], ["b", "c", "d"], ["e"]];
+  const { places } = placed(layers);
+  const [{ x }] = gapsOnTheWay(places, layers, places.get("a"), places.get("e"));
+  for (const id of layers[1]) assert.ok(x < places.get(id).x || x > places.get(id).x + 132);
 });
 
 test("the outline has headings, names, and what needs somebody", () => {
