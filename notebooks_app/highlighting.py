@@ -80,6 +80,16 @@ def first_line(source: str) -> SafeString:
     return highlight(source.split("\n", 1)[0][:500], "text")
 
 
+def mark_line(source_html: str, line: int) -> SafeString:
+    """Highlighted source with one line (from 1) marked as the one that failed, if there is such a line."""
+    head, *rest = source_html.split(LINE)
+    if not 1 <= line <= len(rest):
+        return mark_safe(source_html)  # noqa: S308 - made by highlight
+    before, after = LINE.join(rest[: line - 1]), LINE.join(rest[line - 1 :])
+    opening = LINE if line > 1 else ""
+    return mark_safe(f'{head}{opening}{before}<span class="line is-error">{after}')  # noqa: S308 - as above
+
+
 def _lines(lexer: Lexer, source: str) -> list[list[str]]:
     lines: list[list[str]] = [[]]
     for css, text in _tokens(lexer, source):
@@ -96,8 +106,11 @@ def _tokens(lexer: Lexer, source: str) -> Iterator[tuple[str, str]]:
     tokens = [(kind, text) for kind, text in lexer.get_tokens(source) if text]
     for index, (kind, text) in enumerate(tokens):
         following = tokens[index + 1][1] if index + 1 < len(tokens) else ""
+        before = tokens[index - 1][1] if index else ""
         if _can_be_called(kind, text) and following.startswith("("):
             yield "tok-function", text
+        elif kind in Keyword and (following.startswith(".") or before.endswith(".")):
+            yield "", text  # c.name in SQL: an alias and a column, whatever the words mean elsewhere
         elif kind is Keyword.Constant and text in BOOLEANS:
             yield "tok-bool", text
         else:

@@ -151,6 +151,13 @@ def _error(output: Output) -> SafeString:
     )
 
 
+def error_line(output: Output, number: int) -> int | None:
+    """The line of cell `number` that an error came through last, from 1; None if it did not."""
+    places = [_cell_of(entry) for entry in output.get("traceback") or ()]
+    lines = [int(place[2]) for place in places if place and int(place[1]) == number]
+    return lines[-1] if lines else None
+
+
 def _where(frames: Sequence[str]) -> SafeString | str:
     """The last frame that is a cell's: the line of ours that the error came through."""
     place = next((match for match in map(_cell_of, reversed(frames)) if match), None)

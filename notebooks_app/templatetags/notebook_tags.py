@@ -75,6 +75,22 @@ def blank_cell() -> dict[str, Any]:
 
 
 @register.simple_tag
+def source(cell: Mapping[str, Any]) -> SafeString:
+    """A cell's highlighted source, with the line that failed marked."""
+    line = _failed_line(cell)
+    return rendering.mark_line(cell["source_html"], line) if line else cell["source_html"]
+
+
+def _failed_line(cell: Mapping[str, Any]) -> int | None:
+    state = cell["state"]
+    lines = [error["line"] for error in state.get("errors") or () if error.get("line")]
+    if state["freshness"] == "failed" and cell.get("number"):
+        errors = [output for output in cell.get("outputs") or () if output["kind"] == "error"]
+        lines += [line for error in errors if (line := rendering.error_line(error, cell["number"]))]
+    return lines[0] if lines else None
+
+
+@register.simple_tag
 def outputs(cell: Mapping[str, Any]) -> SafeString:
     """A cell's saved outputs as HTML that needs no JavaScript."""
     return rendering.outputs_html(str(cell["id"]), cell.get("outputs") or ())

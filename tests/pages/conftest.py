@@ -27,7 +27,8 @@ FLAGS = [
 # The page's policy in settings.py, with a fixed nonce
 POLICY = (
     "default-src 'none'; script-src 'self' 'nonce-n0'; style-src 'self' 'nonce-n0'; "
-    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; "
+    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; frame-src 'self'; "
+    "form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'; object-src 'none'"
 )
 SHEETS = ("tokens", "base", "button", "control", "cell", "source", "output", "table", "chart")
