@@ -1,7 +1,8 @@
-"""What a connection's DSN may say: drivers, hosts and options that are allowed, and how it is shown to people.
+"""What a connection's DSN may say: drivers, hosts and options that are allowed, and how it is shown to
+people.
 
-Pure but for encryption, which crypto.py does. The broker (kernels_app/broker/) parses with this module too, so that
-nothing reaches a database driver that was not allowed here. Rows are models/connection.py's.
+Pure but for encryption, which crypto.py does. The broker (kernels_app/broker/) parses with this module too,
+so that nothing reaches a database driver that was not allowed here. Rows are models/connection.py's.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ __all__ = ["ParsedDsn", "decrypt", "encrypt", "mask", "parse_dsn", "validate_dsn
 DSN_LIMIT = 2_000
 SCHEMES = {"postgresql": "postgresql", "postgres": "postgresql", "sqlite": "sqlite"}
 INSTALLED_BY = {"postgresql": "psycopg", "sqlite": "sqlite3"}
-OPERATOR_DRIVERS = frozenset({"sqlite"})  # a file of the server's disk: only those who own the server name one
+OPERATOR_DRIVERS = frozenset(
+    {"sqlite"}
+)  # a file of the server's disk: only those who own the server name one
 FILE_DRIVERS_ELSEWHERE = frozenset({"duckdb"})
 SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
-# Nothing here names a file, a service or a command: libpq has options that read the server's disk (passfile, sslkey…).
+# Nothing here names a file, a service or a command: libpq has options that read the server's disk (passfile,
+# sslkey…).
 OPTIONS: Mapping[str, frozenset[str]] = {
-    "postgresql": frozenset({"sslmode", "application_name", "connect_timeout", "channel_binding", "target_session_attrs"}),
+    "postgresql": frozenset(
+        {"sslmode", "application_name", "connect_timeout", "channel_binding", "target_session_attrs"}
+    ),
     "sqlite": frozenset(),
 }  # fmt: skip
 HOST = re.compile(r"(?!-)[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
@@ -61,8 +67,8 @@ class ParsedDsn:
 def parse_dsn(text: str, *, operator: bool = False) -> ParsedDsn:
     """The parts of `driver://user:password@host:port/database?option=value`.
 
-    Raises ValueError whose message starts with the part that is wrong ("host: …") and never holds the password.
-    `operator` allows files of the server (SQLite), which people may not name.
+    Raises ValueError whose message starts with the part that is wrong ("host: …") and never holds the
+    password. `operator` allows files of the server (SQLite), which people may not name.
     """
     text = text.strip()
     if len(text) > DSN_LIMIT:
@@ -82,7 +88,8 @@ def validate_dsn(text: str, *, operator: bool = False) -> None:
 
 
 def mask(dsn: str | ParsedDsn) -> str:
-    """The DSN for people: `postgresql://user:…@host/db`. A text that is not understood shows its driver only."""
+    """The DSN for people: `postgresql://user:…@host/db`. A text that is not understood shows its driver
+    only."""
     if isinstance(dsn, str):
         try:
             dsn = parse_dsn(dsn, operator=True)
@@ -108,7 +115,9 @@ def _driver(scheme: str, operator: bool) -> str:
         known = ", ".join(sorted(set(SCHEMES.values()) - (frozenset() if operator else OPERATOR_DRIVERS)))
         raise ValueError(f"driver: not one this server has. It has: {known}.")
     if driver in OPERATOR_DRIVERS and not operator:
-        raise ValueError(f"driver: {driver} names a file of the server; only an operator can make this connection.")
+        raise ValueError(
+            f"driver: {driver} names a file of the server; only an operator can make this connection."
+        )
     return driver
 
 
@@ -171,7 +180,9 @@ def _options(driver: str, query: str) -> dict[str, str]:
         if name not in OPTIONS[driver]:
             allowed = ", ".join(sorted(OPTIONS[driver]))
             # The name is not repeated: an unescaped ? or & in a password would put part of it here.
-            raise ValueError(f"options: only {allowed} may be given. (In a password, write ? as %3F, & as %26.)")
+            raise ValueError(
+                f"options: only {allowed} may be given. (In a password, write ? as %3F, & as %26.)"
+            )
         if name in options:
             raise ValueError(f"options: {name} is given twice.")
         options[name] = _part(f"options: {name}", value)

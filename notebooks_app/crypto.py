@@ -1,8 +1,8 @@
 """Encrypts the few secrets we keep: AES-256-GCM under a ring of keys that can be rotated.
 
-A sealed value is: version (1 byte), key id (4 bytes), nonce (12 bytes), ciphertext and tag. The associated data (the
-row's id) is authenticated with it, so that a secret copied to another row does not open. What is secret, and when, is
-the caller's matter (models/connection.py).
+A sealed value is: version (1 byte), key id (4 bytes), nonce (12 bytes), ciphertext and tag. The associated
+data (the row's id) is authenticated with it, so that a secret copied to another row does not open. What is
+secret, and when, is the caller's matter (models/connection.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ DERIVATION = b"rillbook connection secrets v1"
 
 
 class DecryptionError(ValueError):
-    """The secret cannot be opened: its key is not in CONNECTION_KEYS, or the bytes are not what was written."""
+    """The secret cannot be opened: its key is not in CONNECTION_KEYS, or the bytes are not what was
+    written."""
 
 
 def encrypt(plain: str, associated: bytes, *, keys: Sequence[str] | None = None) -> bytes:

@@ -1,12 +1,13 @@
 """Writes a query's rows into an Arrow IPC file in a kernel's work folder, within caps of rows and bytes.
 
-The folder is shared with untrusted user code: the file is made new, never through a link, readable by its owner alone,
-and removed when the query fails.
+The folder is shared with untrusted user code: the file is made new, never through a link, readable by its
+owner alone, and removed when the query fails.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,15 @@ class ArrowFile:
         except OSError:
             pass  # closed before, or user code in the folder was faster: nothing of ours is left
         self._sink = None
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """`id`, `id_1`: as DuckDB names columns that come twice."""
+    unique: list[str] = []
+    for name in names:
+        number, new = 0, name
+        while new in unique or (number and new in names):
+            number += 1
+            new = f"{name}_{number}"
+        unique.append(new)
+    return unique

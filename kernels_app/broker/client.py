@@ -1,4 +1,5 @@
-"""The server's side of the broker: starts the child when it is first needed, asks it, and starts it again if it died.
+"""The server's side of the broker: starts the child when it is first needed, asks it, and starts it again if
+it died.
 
 One Broker a process, used on one event loop. Nothing here blocks it: results go from the child to disk.
 """
@@ -33,7 +34,8 @@ KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "
 class QueryResult:
     """`path` is the Arrow IPC file, None for a statement without rows (then `rows` counts those it changed).
 
-    `capped` is "" or the cap that was reached: "rows" or "bytes". `notes` are sentences for the line below the cell.
+    `capped` is "" or the cap that was reached: "rows" or "bytes". `notes` are sentences for the line below
+    the cell.
     """
 
     rows: int
@@ -201,7 +203,9 @@ class Broker:
             for answer in child.waiting.values():
                 if not answer.done():
                     answer.set_exception(
-                        BrokerDied("The process that runs queries ended, perhaps out of memory. Run the cell again.")
+                        BrokerDied(
+                            "The process that runs queries ended, perhaps out of memory. Run the cell again."
+                        )
                     )
             await _reap(child.process)
 
@@ -242,7 +246,8 @@ async def _start(memory_bytes: int) -> _Child:
 
 
 def _environment() -> dict[str, str]:
-    """What the child may know: no secret key, no database, no PG… variable that would change where it connects."""
+    """What the child may know: no secret key, no database, no PG… variable that would change where it
+    connects."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return kept | {
         "HOME": "/nonexistent",

@@ -1,4 +1,5 @@
-"""What can go wrong with a query, in words for the person who wrote it, and the scrubbing of secrets from them."""
+"""What can go wrong with a query, in words for the person who wrote it, and the scrubbing of secrets from
+them."""
 
 from __future__ import annotations
 
@@ -65,7 +66,9 @@ def from_json(value: Mapping[str, Any]) -> BrokerError:
 
 def scrub(message: str, secrets: tuple[str, ...]) -> str:
     """The message without any of the secrets, as they are or percent-encoded, cut to a readable length."""
-    forms = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""), quote_plus(secret))}
+    forms = {
+        form for secret in secrets if secret for form in (secret, quote(secret, safe=""), quote_plus(secret))
+    }
     for form in sorted(forms, key=len, reverse=True):
         if len(form) < SHORT_SECRET:  # replaced inside words, it would only garble the message
             message = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", "…", message)

@@ -47,7 +47,8 @@ class Job:
         return None
 
     def stop(self, by: str) -> None:
-        """Stop it from any thread; the first reason counts. While it still connects, it is answered at once."""
+        """Stop it from any thread; the first reason counts. While it still connects, it is answered at
+        once."""
         with self._lock:
             if self.stopped_by or self._ended.is_set():
                 return

@@ -1,12 +1,13 @@
 """Asks PostgreSQL: parameters bound on the server, rows read in pieces, cancel that reaches the database.
 
-A SELECT is read through a cursor, so that a cap ends it without losing what its functions did; everything else runs
-as it is, and is read to its end. Types: integers, booleans, times, bytea and arrays keep theirs; numeric is float64
-(declared without decimals: int64 or decimal); json, uuid, enum and all others are text.
+A SELECT is read through a cursor, so that a cap ends it without losing what its functions did; everything
+else runs as it is, and is read to its end. Types: integers, booleans, times, bytea and arrays keep theirs;
+numeric is float64 (declared without decimals: int64 or decimal); json, uuid, enum and all others are text.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -23,7 +24,7 @@ from psycopg.types.string import TextLoader
 
 from notebooks_app.connections import ParsedDsn
 
-from .arrow_file import ArrowFile
+from .arrow_file import ArrowFile, unique_names
 from .errors import BrokerError, ConnectionRefused, QueryError, QueryTimeout
 from .job import Job
 from .statements import Statement, split
@@ -77,7 +78,8 @@ def run(dsn: ParsedDsn, sql: str, values: Sequence[Any], job: Job, file: ArrowFi
 
 
 def schema(dsn: ParsedDsn, job: Job) -> list[dict[str, Any]]:
-    """Tables and views this user may read: [{"schema", "table", "kind", "rows", "columns": [{"name", "type"}]}].
+    """Tables and views this user may read: [{"schema", "table", "kind", "rows", "columns": [{"name",
+    "type"}]}].
 
     `rows` is the planner's estimate, None if it has none.
     """
@@ -145,13 +147,13 @@ def _reason(error: Exception) -> str:
 
 
 def _guard(connection: psycopg.Connection[Any], timeout_s: float) -> None:
-    """The database stops the query by itself, if we could not ask it to: after its time, or when we are gone."""
+    """The database stops the query by itself, if we could not ask it to: after its time, or when we are
+    gone."""
     limit = str(int(timeout_s * 1000) + 1000)
     connection.execute("SELECT set_config('statement_timeout', %s, false)", [limit])
-    try:
+    # PostgreSQL before 14 refuses it, and a server that cannot watch its sockets.
+    with contextlib.suppress(psycopg.Error):
         connection.execute("SET client_connection_check_interval = '2s'")
-    except psycopg.Error:
-        pass  # PostgreSQL before 14, or a server that cannot watch its sockets
 
 
 def _sever(connection: psycopg.Connection[Any]) -> None:
@@ -180,7 +182,9 @@ def _run(
         raise _query_error(error, statement, sql) from None
 
 
-def _by_cursor(connection: Any, statement: Statement, values: list[Any], consume: Any) -> dict[str, Any] | None:
+def _by_cursor(
+    connection: Any, statement: Statement, values: list[Any], consume: Any
+) -> dict[str, Any] | None:
     """None if the statement cannot be a cursor (it writes, or is wrong): nothing of it has run then."""
     with connection.transaction():
         cursor = psycopg.RawServerCursor(connection, "rillbook")
@@ -243,7 +247,8 @@ def _ignore(_cursor: Any, pieces: Iterable[Any]) -> dict[str, Any]:
 
 
 class _Into:
-    """Writes pieces of rows into the file; past a cap a cursor is left, everything else is read to its end."""
+    """Writes pieces of rows into the file; past a cap a cursor is left, everything else is read to its
+    end."""
 
     def __init__(self, file: ArrowFile) -> None:
         self.file = file
@@ -254,7 +259,7 @@ class _Into:
         rows, size = next(pieces, []), None
         while True:
             if not columns and cursor.description is not None:
-                names = _unique([column.name for column in cursor.description])
+                names = unique_names([column.name for column in cursor.description])
                 columns = [_Column(column, at, rows) for at, column in enumerate(cursor.description)]
                 self.file.open(pyarrow.schema([(n, c.type) for n, c in zip(names, columns, strict=True)]))
             if rows and not self.file.capped:
@@ -267,7 +272,12 @@ class _Into:
                 break
         self.file.close()
         shown = [{"name": n, "type": c.shown} for n, c in zip(names, columns, strict=True)]
-        return {"rows": self.file.rows, "capped": self.file.capped, "columns": shown, "has_rows": bool(columns)}
+        return {
+            "rows": self.file.rows,
+            "capped": self.file.capped,
+            "columns": shown,
+            "has_rows": bool(columns),
+        }
 
     def _write(self, names: list[str], columns: list[_Column], rows: list[Any]) -> int:
         arrays = [column.array([row[at] for row in rows]) for at, column in enumerate(columns)]
@@ -279,7 +289,8 @@ class _Into:
 
 
 class _Column:
-    """How one column becomes Arrow. The number of dimensions of an array is known from its first rows only."""
+    """How one column becomes Arrow. The number of dimensions of an array is known from its first rows
+    only."""
 
     def __init__(self, column: Any, at: int, rows: list[Any]) -> None:
         self.name = column.name
@@ -313,8 +324,8 @@ class _Column:
             )
         except (pyarrow.ArrowException, ValueError, TypeError, OverflowError):
             raise QueryError(
-                f"Column {self.name} has values that do not fit its type ({self.shown}), as arrays of different "
-                f"dimensions. Cast it: {self.name}::text."
+                f"Column {self.name} has values that do not fit its type ({self.shown}), as arrays of "
+                f"different dimensions. Cast it: {self.name}::text."
             ) from None
 
 
@@ -350,20 +361,9 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _unique(names: Sequence[str]) -> list[str]:
-    """`id`, `id_1`: as DuckDB names columns that come twice."""
-    unique: list[str] = []
-    for name in names:
-        number, new = 0, name
-        while new in unique or (number and new in names):
-            number += 1
-            new = f"{name}_{number}"
-        unique.append(new)
-    return unique
-
-
 def _adapters() -> AdaptersMap:
-    """Values as text for every type that has no Arrow type of its own; dates that Python cannot hold are missing."""
+    """Values as text for every type that has no Arrow type of its own; dates that Python cannot hold are
+    missing."""
     adapters = AdaptersMap(psycopg.adapters)
     adapters.register_dumper(dict, JsonbDumper)
     for info in psycopg.adapters.types:

@@ -1,4 +1,5 @@
-"""Asks an operator's SQLite file, through SQLAlchemy: opened read-only, and no other file can be attached to it.
+"""Asks an operator's SQLite file, through SQLAlchemy: opened read-only, and no other file can be attached to
+it.
 
 SQLite has types for values, not for columns: a column whose values differ in kind becomes text.
 """
@@ -22,13 +23,22 @@ from sqlalchemy.pool import NullPool
 
 from notebooks_app.connections import ParsedDsn
 
-from .arrow_file import ArrowFile
+from .arrow_file import ArrowFile, unique_names
 from .errors import BrokerError, ConnectionRefused, QueryError
 from .job import Job
 
 FETCH_ROWS = 1_000
 READING_PRAGMAS = frozenset(
-    {"read_uncommitted", "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
+    {
+        "read_uncommitted",
+        "table_info",
+        "table_xinfo",
+        "table_list",
+        "index_list",
+        "index_info",
+        "index_xinfo",
+        "foreign_key_list",
+    }
 )
 CELL_BYTES = 16
 
@@ -42,7 +52,7 @@ def run(dsn: ParsedDsn, sql: str, values: Sequence[Any], job: Job, file: ArrowFi
             result = connection.exec_driver_sql(sql, bound)
             if not result.returns_rows:
                 return {"rows": 0, "ms": _ms(started), "statement": ""}
-            names = _unique(list(result.keys()))
+            names = unique_names(list(result.keys()))
             rows = _rows(result, file)
     except (DBAPIError, sqlite3.Error) as error:
         raise job.stop_error() or _error(error) from None
@@ -63,7 +73,8 @@ def run(dsn: ParsedDsn, sql: str, values: Sequence[Any], job: Job, file: ArrowFi
 
 
 def schema(dsn: ParsedDsn, job: Job) -> list[dict[str, Any]]:
-    """Tables and views: [{"schema", "table", "kind", "rows", "columns": [{"name", "type"}]}]; `rows` is unknown."""
+    """Tables and views: [{"schema", "table", "kind", "rows", "columns": [{"name", "type"}]}]; `rows` is
+    unknown."""
     try:
         inspector = inspect(_engine(dsn, job))
         found = [(name, "table") for name in inspector.get_table_names()]
@@ -98,7 +109,9 @@ def _engine(dsn: ParsedDsn, job: Job) -> Engine:
     return create_engine("sqlite://", creator=open_file, poolclass=NullPool)
 
 
-def _authorize(action: int, first: str | None, _second: str | None, _database: str | None, _by: str | None) -> int:
+def _authorize(
+    action: int, first: str | None, _second: str | None, _database: str | None, _by: str | None
+) -> int:
     """Only this file: ATTACH would open any other the server can read (research/risks.md, 28)."""
     if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH):
         return sqlite3.SQLITE_DENY
@@ -157,23 +170,14 @@ def _bindable(number: int, value: Any) -> Any:
     return str(value) if isinstance(value, uuid.UUID | datetime.timedelta) else value
 
 
-def _unique(names: list[str]) -> list[str]:
-    unique: list[str] = []
-    for name in names:
-        number, new = 0, name
-        while new in unique or (number and new in names):
-            number += 1
-            new = f"{name}_{number}"
-        unique.append(new)
-    return unique
-
-
 def _error(error: Exception) -> BrokerError:
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, BrokerError):
         return cause
     if "not authorized" in str(cause):
-        return QueryError("Not allowed: other files, and settings of the database, cannot be reached from a query.")
+        return QueryError(
+            "Not allowed: other files, and settings of the database, cannot be reached from a query."
+        )
     return QueryError(str(cause))
 
 

@@ -27,8 +27,8 @@ COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement: its text with parameters numbered from 1, which of the query's parameters those are, the word it
-    starts with, whether it has RETURNING, and where it began (characters from 0)."""
+    """One statement: its text with parameters numbered from 1, which of the query's parameters those are, the
+    word it starts with, whether it has RETURNING, and where it began (characters from 0)."""
 
     text: str
     parameters: tuple[int, ...]

@@ -35,7 +35,9 @@ def main(descriptor: int, memory_bytes: int, parent: int) -> None:
     threading.stack_size(THREAD_STACK_BYTES)
     threading.excepthook = _quiet
     Worker(socket.socket(fileno=descriptor)).serve()
-    os._exit(0)  # queries still running end with the process; their connections close, and the database with them
+    os._exit(
+        0
+    )  # queries still running end with the process; their connections close, and the database with them
 
 
 def _confine(memory_bytes: int, parent: int) -> None:
@@ -93,7 +95,9 @@ class Worker:
         except ValueError as wrong:
             error = QueryError(str(wrong))
         except MemoryError:
-            error = QueryError("The result is too large for the server's memory. Select fewer rows or columns.")
+            error = QueryError(
+                "The result is too large for the server's memory. Select fewer rows or columns."
+            )
         except BaseException as unexpected:
             error = QueryError(f"The query failed in the server: {type(unexpected).__name__}.")
         if error is not None:

@@ -1,8 +1,9 @@
 """Runs a SQL cell on DuckDB over the notebook's dataframes, files and the sample database, inside the kernel.
 
-Each cell gets a fresh in-memory connection that sees exactly the frames its analysis named: what it creates ends with
-it. Which names are parameters and which are tables is the server's analysis (notebooks_app/analysis/sqltext.py);
-SQL on a connection runs in the broker and comes in through `read_result`.
+Each cell gets a fresh in-memory connection that sees exactly the frames its analysis named: what it creates
+ends with it. Which names are parameters and which are tables is the server's analysis
+(notebooks_app/analysis/sqltext.py); SQL on a connection runs in the broker and comes in through
+`read_result`.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ def run(
 ) -> tuple[Any, dict[str, Any]]:
     """Run the statements of `sql`; the last one's result as a pandas DataFrame, or None if it has none.
 
-    `$1` is the value of parameter_names[0], and so on. Values are bound, never written into the text.
-    info: `rows` (of the result, or changed), `ms`, `capped`, `bound` [{"name", "value": short text}], `statement`.
-    Raises SqlError, ParameterError, NameError for a parameter that does not exist, KeyboardInterrupt when interrupted.
+    `$1` is the value of parameter_names[0], and so on. Values are bound, never written into the text. info:
+    `rows` (of the result, or changed), `ms`, `capped`, `bound` [{"name", "value": short text}], `statement`.
+    Raises SqlError, ParameterError, NameError for a parameter that does not exist, KeyboardInterrupt when
+    interrupted.
     """
     values = _values(parameter_names, namespace)
     frames = _frames(frame_names, namespace)
@@ -83,7 +85,8 @@ def _values(names: Sequence[str], namespace: Mapping[str, Any]) -> list[Any]:
 
 
 def _frames(names: Sequence[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """The frames of these names. Two that differ by case only cannot both be tables: SQL names have no case."""
+    """The frames of these names. Two that differ by case only cannot both be tables: SQL names have no
+    case."""
     found = {name: namespace[name] for name in dict.fromkeys(names) if frame_kind(namespace.get(name))}
     seen: dict[str, str] = {}
     for name in found:
@@ -195,7 +198,8 @@ def _execute(
 
 
 def _reader(connection: Any, statement: Any, values: Sequence[Any]) -> Any:
-    """The statement's result in batches; every kind of statement has one (execute() would compute all of it)."""
+    """The statement's result in batches; every kind of statement has one (execute() would compute all of
+    it)."""
     return connection.sql(statement, params=_parameters(statement, values)).to_arrow_reader(BATCH_ROWS)
 
 
@@ -230,7 +234,8 @@ def _read(reader: Any, row_cap: int | None) -> tuple[Any, bool]:
 
 
 def _interruptible(connection: Any, work: Callable[[], Any]) -> Any:
-    """Do the work on a thread, so that this one answers signals at once; interrupted, stop the query and wait for it."""
+    """Do the work on a thread, so that this one answers signals at once; interrupted, stop the query and wait
+    for it."""
     global _running
     done: dict[str, Any] = {}
 
@@ -291,8 +296,9 @@ def read_result(path: str) -> Any:
 
 
 def to_pandas(table: Any) -> Any:
-    """An Arrow table as a DataFrame: times as datetime64, and integers and booleans with missing values as nullable
-    types, so that none is rounded. Decimals become float64, as pandas.read_sql does; whole ones int64 if they fit.
+    """An Arrow table as a DataFrame: times as datetime64, and integers and booleans with missing values as
+    nullable types, so that none is rounded. Decimals become float64, as pandas.read_sql does; whole ones
+    int64 if they fit.
     """
     import pandas
     import pyarrow
@@ -311,7 +317,8 @@ def to_pandas(table: Any) -> Any:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Column names with `_1`, `_2`… after those that come again: a frame with two columns of a name is a trap."""
+    """Column names with `_1`, `_2`… after those that come again: a frame with two columns of a name is a
+    trap."""
     taken, unique = set(names), []
     for name in names:
         number, new = 0, name

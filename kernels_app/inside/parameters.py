@@ -1,7 +1,7 @@
 """Python values as SQL parameters: which may be bound, and how they travel to the broker.
 
-Numbers, text, times, identifiers, bytes and lists of them. A whole dataframe is no parameter; a column of one is a
-list. The broker reads what `encode` wrote (kernels_app/broker/values.py).
+Numbers, text, times, identifiers, bytes and lists of them. A whole dataframe is no parameter; a column of one
+is a list. The broker reads what `encode` wrote (kernels_app/broker/values.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def plain_value(name: str, value: Any) -> Any:
         return _items(name, value.to_list())
     if kind is not None:
         raise ParameterError(
-            f"{{{name}}} is a {type(value).__name__}. Name it as a table (FROM {name}), or bind one value of it."
+            f"{{{name}}} is a {type(value).__name__}. "
+            f"Name it as a table (FROM {name}), or bind one value of it."
         )
     if type(value).__name__ in ("NaTType", "NAType"):
         return None

@@ -1,8 +1,9 @@
-"""One view of pandas, polars, Arrow and DuckDB frames: names, types, rows of a page, and order by sort and search.
+"""One view of pandas, polars, Arrow and DuckDB frames: names, types, rows of a page, and order by sort and
+search.
 
-Each library has a small adapter that gives its columns as Arrow arrays; sorting, searching and exporting are done on
-those, so nothing converts a whole frame to Python objects (but columns of mixed objects, compared by their text).
-Which frames are kept, and for how long, is in tables.py.
+Each library has a small adapter that gives its columns as Arrow arrays; sorting, searching and exporting are
+done on those, so nothing converts a whole frame to Python objects (but columns of mixed objects, compared by
+their text). Which frames are kept, and for how long, is in tables.py.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Frame:
     index: list[Column]
 
     def rows(self, positions: slice | Any, columns: int) -> list[list[Any]]:
-        """JSON rows, index values first, then the first so many columns. `positions`: a slice or a numpy array."""
+        """JSON rows, index values first, then the first so many columns. `positions`: a slice or a numpy
+        array."""
         raise NotImplementedError
 
     def values(self, at: int) -> Any:
@@ -94,7 +96,8 @@ class Frame:
 
 
 def adapt(value: Any) -> Frame:
-    """The view of a frame that `frame_kind` knows. It holds a snapshot: what is assigned later does not show."""
+    """The view of a frame that `frame_kind` knows. It holds a snapshot: what is assigned later does not
+    show."""
     kind = frame_kind(value)
     if kind in ("pandas", "pandas_series"):
         return PandasFrame(value)
@@ -125,8 +128,9 @@ class PandasFrame(Frame):
 
         series = isinstance(value, pandas.Series)
         frame = value.to_frame(name="value" if value.name is None else value.name) if series else value
-        # Copy-on-write (always on since pandas 3): no bytes are copied, yet later changes of the frame leave this one
-        # as it is. Under pandas 2 without it, a change of single values in place shows on later pages: accepted.
+        # Copy-on-write (always on since pandas 3): no bytes are copied, yet later changes of the frame leave
+        # this one as it is. Under pandas 2 without it, a change of single values in place shows on later
+        # pages: accepted.
         self.frame = frame.copy(deep=False)
         self.row_count = len(frame)
         self.columns = [
@@ -163,7 +167,8 @@ class PandasFrame(Frame):
         return cells
 
     def _dates(self, at: int) -> bool:
-        """Whether a column of times holds dates only, all of it: then the time is left out, as pandas does."""
+        """Whether a column of times holds dates only, all of it: then the time is left out, as pandas
+        does."""
         if at not in self.dates:
             series = self.series(at)
             times = series.dt if at >= 0 else series
@@ -260,7 +265,8 @@ class ArrowFrame(Frame):
 
 
 def _without_views(table: Any) -> Any:
-    """The table with string and binary views as plain columns: Arrow has no take and few functions for views."""
+    """The table with string and binary views as plain columns: Arrow has no take and few functions for
+    views."""
     import pyarrow
 
     types = pyarrow.types
@@ -274,8 +280,8 @@ def _without_views(table: Any) -> Any:
 def order(frame: Frame, sort: Sequence[dict[str, Any]], search: str) -> Any | None:
     """The positions of the rows to show, as a numpy array, or None for all in their own order.
 
-    The sort is stable and puts missing values last, whichever the direction. The search keeps the rows in which any
-    column's text holds `search`, whatever the case.
+    The sort is stable and puts missing values last, whichever the direction. The search keeps the rows in
+    which any column's text holds `search`, whatever the case.
     """
     import numpy
 
@@ -449,7 +455,8 @@ def _index_levels(index: Any) -> list[Any]:
 
 
 def _category_ranks(categorical: Any) -> Any:
-    """The rank of each category, with one more at the end that missing values (code -1) read and a mask hides."""
+    """The rank of each category, with one more at the end that missing values (code -1) read and a mask
+    hides."""
     import numpy
 
     count = len(categorical.categories)

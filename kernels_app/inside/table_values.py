@@ -1,7 +1,7 @@
 """Turns single values of a dataframe into what a table shows: JSON scalars and short text.
 
-No dataframe library is imported here; libraries are recognised by what a value can do. Rows, sorting and search are
-in tables.py and table_frames.py.
+No dataframe library is imported here; libraries are recognised by what a value can do. Rows, sorting and
+search are in tables.py and table_frames.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def text_limit(cells: int) -> int:
 
 
 def clean(text: str) -> str:
-    """The text without lone surrogates, which JSON encoders and databases refuse: each becomes a question mark."""
+    """The text without lone surrogates, which JSON encoders and databases refuse: each becomes a question
+    mark."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -1,7 +1,9 @@
-"""Shows dataframes as tables: the MIME formatter, and the kept frames that pages, sorts and searches are served from.
+"""Shows dataframes as tables: the MIME formatter, and the kept frames that pages, sorts and searches are
+served from.
 
-What a table shows of each library's frames is in table_frames.py, of single values in table_values.py. The JSON shape
-is in docs/architecture.md, section 5. Thread-safe: pages are asked for on the control or subshell thread.
+What a table shows of each library's frames is in table_frames.py, of single values in table_values.py. The
+JSON shape is in docs/architecture.md, section 5. Thread-safe: pages are asked for on the control or subshell
+thread.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ MUTED_MIMES = ("text/html", "text/latex", "application/vnd.dataresource+json")
 
 
 class TableGone(LookupError):
-    """The frame of this handle is not kept any more: its cell ran again, or too many tables were shown since."""
+    """The frame of this handle is not kept any more: its cell ran again, or too many tables were shown
+    since."""
 
 
 @dataclass
@@ -126,7 +129,8 @@ def _nothing(_value: Any) -> None:
 
 
 def bundle(value: Any, *, attempt: str | None = None) -> dict[str, Any]:
-    """The MIME bundle of a frame: the table and a short plain text. Without the table if it cannot be made."""
+    """The MIME bundle of a frame: the table and a short plain text. Without the table if it cannot be
+    made."""
     result: dict[str, Any] = {}
     try:
         frame = adapt(value)
@@ -146,7 +150,8 @@ def page(
     sort: Sequence[dict[str, Any]] = (),
     search: str = "",
 ) -> dict[str, Any]:
-    """Rows `offset` to `offset + limit` (at most 500) of a kept frame, sorted and searched. `row_count` counts matches.
+    """Rows `offset` to `offset + limit` (at most 500) of a kept frame, sorted and searched. `row_count`
+    counts matches.
 
     Raises TableGone for an unknown handle and KeyError for an unknown column.
     """
@@ -192,7 +197,8 @@ def forget(attempts: Iterable[str]) -> int:
 def export(
     handle: str, format: str, path: str, *, sort: Sequence[dict[str, Any]] = (), search: str = ""
 ) -> int:
-    """Write a kept frame (all columns; the rows that sort and search leave) as "csv" or "parquet". Returns its rows."""
+    """Write a kept frame (all columns; the rows that sort and search leave) as "csv" or "parquet". Returns
+    its rows."""
     if format not in ("csv", "parquet"):
         raise ValueError(f"Tables are exported as csv or parquet, not {format!r}")
     kept = _registry.find(handle)

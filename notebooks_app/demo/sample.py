@@ -1,8 +1,8 @@
 """Makes the sample database: a small shop for coffee equipment, the same on every machine.
 
-One DuckDB file, put in place whole and never changed after; kernels attach it read-only (kernels_app/inside/duck.py).
-The server itself never queries it. The numbers come from a fixed linear congruential generator, not from `random`,
-whose sequences Python does not promise.
+One DuckDB file, put in place whole and never changed after; kernels attach it read-only
+(kernels_app/inside/duck.py). The server itself never queries it. The numbers come from a fixed linear
+congruential generator, not from `random`, whose sequences Python does not promise.
 """
 
 from __future__ import annotations
@@ -44,7 +44,19 @@ PRODUCTS = (
 DISCOUNTS = (("0.00", 60), ("0.05", 18), ("0.10", 12), ("0.15", 7), ("0.25", 3))
 SEASON = (9, 8, 9, 8, 7, 6, 5, 6, 8, 10, 14, 17)  # of the twelve months
 FIRST_NAMES = ("Ana", "Ben", "Chen", "Dora", "Emil", "Femi", "Greta", "Hugo", "Ines", "Jonas", "Kaya", "Lena")
-LAST_NAMES = ("Berg", "Costa", "Diaz", "Eklund", "Fischer", "Garcia", "Haddad", "Ito", "Jansen", "Kowalski", "Lund")
+LAST_NAMES = (
+    "Berg",
+    "Costa",
+    "Diaz",
+    "Eklund",
+    "Fischer",
+    "Garcia",
+    "Haddad",
+    "Ito",
+    "Jansen",
+    "Kowalski",
+    "Lund",
+)
 BUSINESSES = {
     "Offices": ("Atelier", "Studio", "Bureau", "Works"),
     "Restaurants": ("Bistro", "Café", "Canteen", "Bakery"),
@@ -52,7 +64,8 @@ BUSINESSES = {
 }
 
 TABLES = """
-CREATE TABLE products (product_id INTEGER PRIMARY KEY, name VARCHAR, category VARCHAR, list_price DECIMAL(10, 2));
+CREATE TABLE products (
+    product_id INTEGER PRIMARY KEY, name VARCHAR, category VARCHAR, list_price DECIMAL(10, 2));
 CREATE TABLE customers (
     customer_id INTEGER PRIMARY KEY, name VARCHAR, segment VARCHAR, region VARCHAR, customer_since DATE);
 CREATE TABLE orders (
@@ -106,7 +119,9 @@ def _build(path: Path) -> None:
         connection.execute(TABLES)
         for name, rows in tables.items():
             columns = [list(column) for column in zip(*rows, strict=True)]
-            connection.register("made", pyarrow.table(columns, names=[f"c{at}" for at in range(len(columns))]))
+            connection.register(
+                "made", pyarrow.table(columns, names=[f"c{at}" for at in range(len(columns))])
+            )
             connection.execute(f"INSERT INTO {name} SELECT * FROM made")
             connection.unregister("made")
         connection.execute("CHECKPOINT")
@@ -124,7 +139,9 @@ def _customers(draw: Iterator[float]) -> list[tuple[int, str, str, str, datetime
     return customers
 
 
-def _orders(draw: Iterator[float], customers: list[tuple[int, str, str, str, datetime.date]]) -> list[tuple[object, ...]]:
+def _orders(
+    draw: Iterator[float], customers: list[tuple[int, str, str, str, datetime.date]]
+) -> list[tuple[object, ...]]:
     """Order lines by day: more before Christmas, larger for businesses, fewer pieces of what is dear."""
     days = [FIRST_DAY + datetime.timedelta(days=at) for at in range((LAST_DAY - FIRST_DAY).days + 1)]
     weighted = tuple((day, SEASON[day.month - 1]) for day in days)

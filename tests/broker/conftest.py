@@ -1,4 +1,5 @@
-"""A real PostgreSQL for the broker's tests, with a user whose password is a canary, and a broker to ask it."""
+"""A real PostgreSQL for the broker's tests, with a user whose password is a canary, and a broker to ask
+it."""
 
 import contextlib
 import os
@@ -45,7 +46,8 @@ def postgres():
         shutil.chown(folder, user)
     data, port = folder / "data", _free_port()
     subprocess.run(
-        [_binaries() / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--no-locale"],
+        [_binaries() / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync",
+        "--no-locale"],
         user=user, cwd=folder, check=True, capture_output=True,
     )  # fmt: skip
     (data / "pg_hba.conf").write_text(
@@ -73,7 +75,9 @@ def _wait(port: int) -> psycopg.Connection:
     until = time.monotonic() + 20
     while True:
         try:
-            return psycopg.connect(host="127.0.0.1", port=port, user="postgres", dbname="postgres", autocommit=True)
+            return psycopg.connect(
+                host="127.0.0.1", port=port, user="postgres", dbname="postgres", autocommit=True
+            )
         except psycopg.OperationalError:
             if time.monotonic() > until:
                 raise
@@ -88,8 +92,12 @@ def _fill(admin: psycopg.Connection) -> None:
         shop.execute("CREATE TYPE mood AS ENUM ('calm', 'loud')")
         shop.execute("CREATE SCHEMA sales AUTHORIZATION ana")
         shop.execute("SET ROLE ana")
-        shop.execute("CREATE TABLE sales.orders (order_id int PRIMARY KEY, region text, amount numeric(12,2))")
-        shop.execute("INSERT INTO sales.orders SELECT n, 'r' || n % 4, n * 1.25 FROM generate_series(1, 1000) n")
+        shop.execute(
+            "CREATE TABLE sales.orders (order_id int PRIMARY KEY, region text, amount numeric(12,2))"
+        )
+        shop.execute(
+            "INSERT INTO sales.orders SELECT n, 'r' || n % 4, n * 1.25 FROM generate_series(1, 1000) n"
+        )
         shop.execute("CREATE VIEW sales.regions AS SELECT region, sum(amount) FROM sales.orders GROUP BY 1")
         shop.execute("RESET ROLE")
         shop.execute("CREATE TABLE public.hidden (secret text)")
@@ -110,5 +118,3 @@ async def broker():
 @pytest.fixture
 def out_path(tmp_path):
     return str(tmp_path / f"{secrets.token_hex(8)}.arrow")
-
-

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,14 +33,18 @@ def shop(tmp_path):
     for name in ("shop", "secret"):
         with sqlite3.connect(tmp_path / f"{name}.db") as file:
             file.execute("CREATE TABLE t (id INTEGER, name TEXT, price REAL)")
-            file.executemany("INSERT INTO t VALUES (?, ?, ?)", [(1, "a", 1.5), (2, None, 2.5), (3, name, None)])
+            file.executemany(
+                "INSERT INTO t VALUES (?, ?, ?)", [(1, "a", 1.5), (2, None, 2.5), (3, name, None)]
+            )
         file.close()
     return f"sqlite:///{tmp_path}/shop.db"
 
 
 @pytest.mark.asyncio
 async def test_a_sqlite_file_of_an_operator_answers(broker, shop, out_path):
-    result = await broker.run_query(shop, "SELECT * FROM t WHERE id >= $1 ORDER BY id", [2], out_path=out_path)
+    result = await broker.run_query(
+        shop, "SELECT * FROM t WHERE id >= $1 ORDER BY id", [2], out_path=out_path
+    )
     assert read(out_path).to_pydict() == {"id": [2, 3], "name": [None, "shop"], "price": [2.5, None]}
     assert result.rows == 2
     tables = await broker.schema(shop)
@@ -113,7 +118,11 @@ async def test_the_child_knows_nothing_of_the_servers_environment(dsn, out_path,
         await broker.run_query(dsn, "SELECT * FROM sales.orders", [], out_path=out_path)
         environment = Path(f"/proc/{broker.pid}/environ").read_bytes()
         arguments = Path(f"/proc/{broker.pid}/cmdline").read_bytes()
-        assert b"canary-key" not in environment and b"elsewhere" not in environment and b"PGOPTIONS" not in environment
+        assert (
+            b"canary-key" not in environment
+            and b"elsewhere" not in environment
+            and b"PGOPTIONS" not in environment
+        )
         assert b"c4nary" not in environment + arguments
     finally:
         await broker.close()
@@ -143,7 +152,9 @@ def test_the_child_ends_with_a_server_that_is_killed():
             os.kill(os.getpid(), signal.SIGKILL)
         asyncio.run(main())
     """)
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=20
+    )
     child = int(done.stdout)
     for _ in range(500):
         try:
@@ -151,8 +162,6 @@ def test_the_child_ends_with_a_server_that_is_killed():
                 return
         except FileNotFoundError:
             return
-        import time
-
         time.sleep(0.01)
     pytest.fail("the broker outlived its server")
 
@@ -162,7 +171,10 @@ def test_the_child_ends_with_a_server_that_is_killed():
     [
         ("SELECT 1", [("SELECT 1", ())]),
         ("SELECT ';', $2; SELECT $1, $2", [("SELECT ';', $1", (2,)), (" SELECT $1, $2", (1, 2))]),
-        ("SELECT $$a;$1$$, $f$;$f$, \"x;y\", E'\\';', $1", [("SELECT $$a;$1$$, $f$;$f$, \"x;y\", E'\\';', $1", (1,))]),
+        (
+            "SELECT $$a;$1$$, $f$;$f$, \"x;y\", E'\\';', $1",
+            [("SELECT $$a;$1$$, $f$;$f$, \"x;y\", E'\\';', $1", (1,))],
+        ),
         ("/* ; /* nested ; */ */ SELECT 1; -- ; end\n", [("/* ; /* nested ; */ */ SELECT 1", ())]),
         ("SELECT a$1 FROM t;;", [("SELECT a$1 FROM t", ())]),
         ("", []),

@@ -1,4 +1,5 @@
-"""SQL on PostgreSQL through the broker: values, types, caps, time, cancel, errors, and the password in none of them."""
+"""SQL on PostgreSQL through the broker: values, types, caps, time, cancel, errors, and the password in none
+of them."""
 
 import asyncio
 import os
@@ -41,9 +42,10 @@ async def failure(broker, dsn, path, sql, values=(), **options):
 
 
 def running(postgres):
-    """How many of our queries the database is computing: in a FETCH, for the cursor itself is declared at once."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rillbook' AND query LIKE 'FETCH%' AND state = 'active'"
-    return postgres["admin"].execute(query).fetchone()[0]
+    """How many of our queries the database is computing: in a FETCH, for the cursor itself is declared at
+    once."""
+    ours = "application_name = 'rillbook' AND query LIKE 'FETCH%' AND state = 'active'"
+    return postgres["admin"].execute(f"SELECT count(*) FROM pg_stat_activity WHERE {ours}").fetchone()[0]
 
 
 async def until(condition, timeout_s=8.0):
@@ -60,7 +62,9 @@ async def test_values_are_bound_and_the_result_is_an_arrow_file(broker, dsn, out
         [{"type": "float", "value": "0.5"}, {"type": "list", "value": ["r1", "r2"]}],
     )  # fmt: skip
     assert table.to_pydict()["region"] == ["r1", "r2"]
-    assert table.to_pydict()["net"][0] == pytest.approx(sum(n * 1.25 for n in range(1, 1001) if n % 4 == 1) / 2)
+    assert table.to_pydict()["net"][0] == pytest.approx(
+        sum(n * 1.25 for n in range(1, 1001) if n % 4 == 1) / 2
+    )
     assert (result.rows, result.capped, result.statement) == (2, "", "select")
     assert result.columns[0] == {"name": "region", "type": "text"}
 
@@ -77,7 +81,8 @@ async def test_every_kind_of_value_can_be_bound(broker, dsn, out_path):
         1, True, None, {"type": "int", "value": str(2**62)}, {"type": "decimal", "value": "1.10"},
         {"type": "date", "value": "2026-03-01"}, {"type": "datetime", "value": "2026-03-01T10:00:00+01:00"},
         {"type": "uuid", "value": "12345678-1234-5678-1234-567812345678"}, {"type": "bytes", "value": "AAE="},
-        {"type": "timedelta", "value": [1, 0, 0]}, {"type": "json", "value": {"a": 1}}, {"type": "list", "value": []},
+        {"type": "timedelta", "value": [1, 0, 0]}, {"type": "json", "value": {"a": 1}}, {"type": "list",
+        "value": []},
     ]  # fmt: skip
     sql = (
         "SELECT $1::int a, $2::bool b, $3::text c, $4::bigint d, $5::numeric::text e, $6::date f, $7::timestamptz g,"
@@ -102,17 +107,30 @@ async def test_types_keep_their_meaning(broker, dsn, out_path):
     values = {name: table.column(name)[0].as_py() for name in table.column_names}
     assert (types["n"], types["w"], types["big"]) == ("double", "int64", "decimal128(30, 0)")
     assert values["n"] == 1.5 and values["w"] == 12345678901 and int(values["big"]) == 2**70
-    assert types["tz"] == "timestamp[us, tz=UTC]" and types["d"] == "date32[day]" and types["t"] == "time64[us]"
+    assert (
+        types["tz"] == "timestamp[us, tz=UTC]" and types["d"] == "date32[day]" and types["t"] == "time64[us]"
+    )
     assert values["j"] == '{"a": [1]}' and values["l"] == [1, None, 3] and values["m"] == [[1, 2], [3, 4]]
-    assert values["s"] == ["x"] and values["nl"] == [1.5] and values["b"] == b"\x00\xff" and values["e"] == "calm"
+    assert (
+        values["s"] == ["x"]
+        and values["nl"] == [1.5]
+        and values["b"] == b"\x00\xff"
+        and values["e"] == "calm"
+    )
     assert values["iv"] == "1 mon 2 days" and values["r"] == "[1,5)" and values["c"] == "(1,a)"
     assert values["ea"] in ("{calm}", ["calm"]) and values["ip"] == "10.0.0.1" and types["i2"] == "int16"
-    assert values["nan"] != values["nan"] and values["nothing"] is None and (values["x"], values["x_1"]) == (1, 2)
+    assert (
+        values["nan"] != values["nan"]
+        and values["nothing"] is None
+        and (values["x"], values["x_1"]) == (1, 2)
+    )
     assert len(values["u"]) == 36
 
 
 async def test_dates_that_python_lacks_are_missing_and_it_says_so(broker, dsn, out_path):
-    sql = "SELECT 'infinity'::date a, '0044-03-15 BC'::date b, '-infinity'::timestamptz c, date '2026-01-01' d"
+    sql = (
+        "SELECT 'infinity'::date a, '0044-03-15 BC'::date b, '-infinity'::timestamptz c, date '2026-01-01' d"
+    )
     result, table = await ask(broker, dsn, out_path, sql)
     assert [value[0] for value in table.to_pydict().values()][:3] == [None, None, None]
     assert "3 dates" in result.notes[0]
@@ -144,7 +162,9 @@ async def test_a_capped_select_keeps_what_its_functions_did(broker, dsn, out_pat
         broker, dsn, out_path,
         "CREATE FUNCTION sales.note(n int) RETURNS int LANGUAGE sql AS 'INSERT INTO sales.log VALUES (n) RETURNING n'",
     )  # fmt: skip
-    result, _ = await ask(broker, dsn, out_path, "SELECT sales.note(n) FROM generate_series(1, 500) n", row_cap=10)
+    result, _ = await ask(
+        broker, dsn, out_path, "SELECT sales.note(n) FROM generate_series(1, 500) n", row_cap=10
+    )
     assert result.capped == "rows"
     _, kept = await ask(broker, dsn, out_path + "2", "SELECT count(*) AS n FROM sales.log")
     assert kept.to_pydict()["n"][0] >= 10
@@ -267,7 +287,9 @@ async def test_an_error_that_repeats_the_password_is_scrubbed(broker, dsn, out_p
 
 
 async def test_the_arguments_of_a_running_query_show_no_password(broker, dsn, out_path):
-    task = asyncio.create_task(broker.run_query(parse_dsn(dsn), "SELECT pg_sleep(0.3)", [], out_path=out_path))
+    task = asyncio.create_task(
+        broker.run_query(parse_dsn(dsn), "SELECT pg_sleep(0.3)", [], out_path=out_path)
+    )
     await asyncio.sleep(0.1)
     frames = [frame for frame in task.get_stack() if frame.f_code.co_name == "run_query"]
     assert CANARY not in repr(parse_dsn(dsn)) and CANARY not in repr(vars(broker))

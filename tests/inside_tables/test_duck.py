@@ -1,4 +1,5 @@
-"""SQL on dataframes inside the kernel: which frames it sees, how values are bound, what comes back, how it is stopped."""
+"""SQL on dataframes inside the kernel: which frames it sees, how values are bound, what comes back, how it is
+stopped."""
 
 import datetime as dt
 import os
@@ -24,7 +25,13 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def names():
     orders = pd.DataFrame({"region": ["N", "S", "N"], "net": [1.5, 2.0, 4.0], "n": [1, 2, None]})
-    return {"orders": orders, "rate": np.float64(0.5), "regions": ["N"], "since": dt.date(2026, 3, 1), "text": "x"}
+    return {
+        "orders": orders,
+        "rate": np.float64(0.5),
+        "regions": ["N"],
+        "since": dt.date(2026, 3, 1),
+        "text": "x",
+    }
 
 
 def test_frames_are_tables_and_values_are_bound(names):
@@ -50,7 +57,9 @@ def test_names_of_frames_keep_their_case(names):
     with pytest.raises(duck.SqlError, match="did you mean orders"):
         duck.run("SELECT * FROM ORDERS", [], ["ORDERS"], names)
     with pytest.raises(duck.SqlError, match="both orders and Orders"):
-        duck.run("SELECT * FROM orders, Orders", [], ["orders", "Orders"], names | {"Orders": names["orders"]})
+        duck.run(
+            "SELECT * FROM orders, Orders", [], ["orders", "Orders"], names | {"Orders": names["orders"]}
+        )
 
 
 def test_a_name_that_is_no_frame_is_said(names):
@@ -63,7 +72,9 @@ def test_a_name_that_is_no_frame_is_said(names):
 
 
 def test_what_a_cell_creates_ends_with_it(names):
-    sql = "CREATE TABLE t AS SELECT $1 AS a; INSERT INTO t VALUES (2); SELECT sum(a) AS s FROM t WHERE a <> $2"
+    sql = (
+        "CREATE TABLE t AS SELECT $1 AS a; INSERT INTO t VALUES (2); SELECT sum(a) AS s FROM t WHERE a <> $2"
+    )
     frame, _ = duck.run(sql, ["rate", "rate"], [], names)
     assert frame.to_dict("list") == {"s": [2.0]}
     with pytest.raises(duck.SqlError):
@@ -74,7 +85,9 @@ def test_a_statement_without_rows_gives_no_frame(names):
     frame, info = duck.run("CREATE TABLE t (a INT); INSERT INTO t SELECT range FROM range(5)", [], [], names)
     assert frame is None and info["rows"] == 5
     assert duck.run("-- nothing", [], [], names)[0] is None
-    assert duck.run("CREATE TABLE t (a INT); INSERT INTO t VALUES (7) RETURNING a", [], [], names)[0].a.tolist() == [7]
+    assert duck.run("CREATE TABLE t (a INT); INSERT INTO t VALUES (7) RETURNING a", [], [], names)[
+        0
+    ].a.tolist() == [7]
 
 
 def test_rows_are_capped(names):
@@ -87,9 +100,13 @@ def test_results_keep_whole_numbers_and_times(names):
     sql = "SELECT * FROM (VALUES (9007199254740993, NULL, true), (1, 9007199254740993, NULL)) t(a, b, c)"
     frame, _ = duck.run(sql, [], [], names)
     assert frame.a.tolist()[0] == frame.b.tolist()[1] == 2**53 + 1 and str(frame.c.dtype) == "boolean"
-    frame, _ = duck.run("SELECT 1.5::DECIMAL(9,2) d, sum(1) h, DATE '2026-01-01' t, 1 x, 2 x, $1 s", ["since"], [], names)
+    frame, _ = duck.run(
+        "SELECT 1.5::DECIMAL(9,2) d, sum(1) h, DATE '2026-01-01' t, 1 x, 2 x, $1 s", ["since"], [], names
+    )
     assert [str(kind) for kind in frame.dtypes[:3]] == ["float64", "int64", "datetime64[ms]"]
-    assert list(frame.columns) == ["d", "h", "t", "x", "x_1", "s"] and frame.s[0] == pd.Timestamp("2026-03-01")
+    assert list(frame.columns) == ["d", "h", "t", "x", "x_1", "s"] and frame.s[0] == pd.Timestamp(
+        "2026-03-01"
+    )
 
 
 def test_odd_frames_can_be_queried():
@@ -108,9 +125,14 @@ def test_files_of_the_work_folder_can_be_read(names, tmp_path):
 
 def test_values_are_encoded_for_the_broker():
     assert encode("a", np.int64(3)) == 3 and encode("a", 2**60) == {"type": "int", "value": str(2**60)}
-    assert encode("a", np.datetime64("2026-03-01T10:00")) == {"type": "datetime", "value": "2026-03-01T10:00:00"}
+    assert encode("a", np.datetime64("2026-03-01T10:00")) == {
+        "type": "datetime",
+        "value": "2026-03-01T10:00:00",
+    }
     assert encode("a", pd.NaT) is None and encode("a", pd.Timestamp("2026-03-01"))["type"] == "datetime"
-    assert encode("a", pd.Series([1, 2])) == {"type": "list", "value": [1, 2]} == encode("a", np.array([1, 2]))
+    assert (
+        encode("a", pd.Series([1, 2])) == {"type": "list", "value": [1, 2]} == encode("a", np.array([1, 2]))
+    )
     assert encode("a", (dt.date(2026, 3, 1),))["value"] == [{"type": "date", "value": "2026-03-01"}]
     with pytest.raises(ParameterError, match="{a} is a object"):
         encode("a", object())

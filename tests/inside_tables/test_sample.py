@@ -43,6 +43,7 @@ def test_a_cell_queries_it_by_name_and_cannot_change_it(sample, monkeypatch):
 
 def test_orders_fit_their_customers_and_prices(sample):
     with duckdb.connect(str(sample), read_only=True) as file:
-        wrong = """SELECT count(*) FROM orders o LEFT JOIN customers c USING (customer_id) LEFT JOIN products p USING (product_id)
+        wrong = """SELECT count(*) FROM orders o LEFT JOIN customers c USING (customer_id) LEFT JOIN
+            products p USING (product_id)
             WHERE c.name IS NULL OR p.list_price <> o.price OR abs(amount - quantity * price * (1 - discount)) > 0.01"""
         assert file.execute(wrong).fetchone() == (0,)

@@ -1,4 +1,5 @@
-"""Dataframes as tables: what is shown of every kind, and pages, sorts, searches and exports of kept frames."""
+"""Dataframes as tables: what is shown of every kind, and pages, sorts, searches and exports of kept
+frames."""
 
 import datetime as dt
 import decimal
@@ -50,7 +51,8 @@ ODD = {
     "duplicate names": pd.DataFrame([[1, "x"], [2, "y"]], columns=["a", "a"]),
     "levels of columns": pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", ""), ("a", 1)])),
     "names that are no text": pd.DataFrame({1: [1], None: [2], (1, 2): [3], DAY: [4], b"x": [5]}),
-    "categories": pd.DataFrame({"c": pd.Categorical(["b", None, "a"]), "n": pd.Categorical([2, 1, 2], ordered=True)}),
+    "categories": pd.DataFrame({"c": pd.Categorical(["b", None, "a"]), "n": pd.Categorical([2, 1, 2],
+    ordered=True)}),
     "intervals": pd.DataFrame({"i": pd.cut(pd.Series([1, 5, None]), [0, 2, 9])}),
     "periods": pd.DataFrame({"p": pd.PeriodIndex(["2026-02", None, "2026-01"], freq="M")}),
     "time differences": pd.DataFrame({"d": pd.to_timedelta([3, None, 1], unit="h")}),
@@ -58,20 +60,25 @@ ODD = {
     "mixed objects": pd.DataFrame({"o": [1, "a", None, [1, 2], {"a": {1}}, 2.5, DAY]}),
     "sparse": pd.DataFrame({"s": pd.arrays.SparseArray([0, 0, 1])}),
     "complex": pd.DataFrame({"c": [1j, 2]}),
-    "masked": pd.DataFrame({"i": pd.array([1, None], dtype="Int64"), "b": pd.array([True, None], dtype="boolean")}),
+    "masked": pd.DataFrame({"i": pd.array([1, None], dtype="Int64"), "b": pd.array([True, None],
+    dtype="boolean")}),
     "nothing": pd.DataFrame(),
     "no rows": pd.DataFrame({"a": []}),
     "no columns": pd.DataFrame(index=["x", "y"]),
     "lone surrogates": pd.DataFrame({"s": pd.Series(["a\ud800", "b\0"], dtype=object)}),
     "a series without a name": pd.Series([1, 2]),
-    "polars": pl.DataFrame({"l": [[1], None], "s": [{"a": 1}, None], "t": [dt.time(1), None], "d": [DAY, None]}),
+    "polars": pl.DataFrame({"l": [[1], None], "s": [{"a": 1}, None], "t": [dt.time(1), None], "d": [DAY,
+    None]}),
     "polars objects": pl.DataFrame({"o": pl.Series([object(), object()], dtype=pl.Object)}),
     "polars series": pl.Series("x", ["b", "a"]),
     "polars nothing": pl.DataFrame(),
     "arrow": pa.table({
-        "ts": pa.array([2**62, None], pa.timestamp("us")), "h": pa.array([1.5, None], pa.float16()), "n": pa.nulls(2),
-        "m": pa.array([[("k", 1)], []], pa.map_(pa.string(), pa.int64())), "v": pa.array(["b", "a"], pa.string_view()),
-        "c": pa.array(["u", None]).dictionary_encode(), "b": [True, None], "dec": [decimal.Decimal("1.10"), None],
+        "ts": pa.array([2**62, None], pa.timestamp("us")), "h": pa.array([1.5, None], pa.float16()),
+        "n": pa.nulls(2),
+        "m": pa.array([[("k", 1)], []], pa.map_(pa.string(), pa.int64())), "v": pa.array(["b", "a"],
+        pa.string_view()),
+        "c": pa.array(["u", None]).dictionary_encode(), "b": [True, None], "dec": [decimal.Decimal("1.10"),
+        None],
         "du": pa.array([2, 1], pa.duration("s")), "t": pa.array([2, 1], pa.time32("s")),
     }),
     "arrow batch": pa.record_batch({"a": [1]}),
@@ -113,14 +120,21 @@ def test_subclasses_of_frames_are_tables_too(table):
 
 def test_values_become_what_json_and_browsers_can_hold(table):
     frame = pd.DataFrame({
-        "big": [2**53 + 1, 2**53], "f": [np.inf, np.nan], "dec": [decimal.Decimal("1.50"), None], "b": [b"\x00\xff", b"x" * 40],
-        "day": pd.to_datetime(["2026-03-01", None]), "at": pd.to_datetime(["2026-03-01 10:00", "2026-03-02 00:00"]),
+        "big": [2**53 + 1, 2**53], "f": [np.inf, np.nan], "dec": [decimal.Decimal("1.50"), None],
+        "b": [b"\x00\xff", b"x" * 40],
+        "day": pd.to_datetime(["2026-03-01", None]), "at": pd.to_datetime(["2026-03-01 10:00",
+        "2026-03-02 00:00"]),
         "deep": [list(range(1000)), {"a": "x" * 2000}], "text": ["x" * 5000, None],
     })  # fmt: skip
     first, second = table(frame)["rows"]
     assert first[:3] == [str(2**53 + 1), "Infinity", "1.50"] and second[:3] == [2**53, None, None]
     assert first[3] == "00 ff" and "(40 bytes)" in second[3]
-    assert (first[4], second[4], first[5], second[5]) == ("2026-03-01", None, "2026-03-01T10:00:00", "2026-03-02T00:00:00")
+    assert (first[4], second[4], first[5], second[5]) == (
+        "2026-03-01",
+        None,
+        "2026-03-01T10:00:00",
+        "2026-03-02T00:00:00",
+    )
     assert len(first[6]) <= 500 and len(second[6]) <= 500 and len(first[7]) == 1000
 
 
@@ -134,7 +148,10 @@ def test_an_index_is_shown_unless_it_only_counts(table):
     assert table(pd.DataFrame({"a": [1]}, index=[5]))["rows"] == [[5, 1]]
     levels = pd.MultiIndex.from_tuples([("u", 1), ("v", 2)], names=["k", None])
     shown = table(pd.DataFrame({"a": [3, 4]}, index=levels))
-    assert [level["name"] for level in shown["index"]] == ["k", ""] and shown["rows"] == [["u", 1, 3], ["v", 2, 4]]
+    assert [level["name"] for level in shown["index"]] == ["k", ""] and shown["rows"] == [
+        ["u", 1, 3],
+        ["v", 2, 4],
+    ]
     assert tables.page(shown["handle"], sort=[{"column": "k", "descending": True}])["rows"][0] == ["v", 2, 4]
 
 
@@ -151,7 +168,9 @@ def test_sorting_is_stable_with_missing_values_last_in_both_directions(table, li
 
 
 def test_categories_sort_in_their_order_if_they_have_one_and_else_by_name(table):
-    sizes = pd.Categorical(["large", "small", "medium"], categories=["small", "medium", "large"], ordered=True)
+    sizes = pd.Categorical(
+        ["large", "small", "medium"], categories=["small", "medium", "large"], ordered=True
+    )
     names = pd.Categorical(["c", "a", "b"], categories=["c", "b", "a"])
     handle = table(pd.DataFrame({"size": sizes, "name": names}))["handle"]
     assert column(tables.page(handle, sort=[{"column": "size"}])) == ["small", "medium", "large"]
@@ -159,7 +178,9 @@ def test_categories_sort_in_their_order_if_they_have_one_and_else_by_name(table)
 
 
 def test_search_finds_text_of_any_column_whatever_the_case(table):
-    frame = pd.DataFrame({"name": ["Ärger", "b", "c"], "n": [10, 20, 7], "day": pd.date_range("2026-03-01", periods=3)})
+    frame = pd.DataFrame(
+        {"name": ["Ärger", "b", "c"], "n": [10, 20, 7], "day": pd.date_range("2026-03-01", periods=3)}
+    )
     handle = table(frame)["handle"]
     assert column(tables.page(handle, search="äRG")) == ["Ärger"]
     assert column(tables.page(handle, search="20", sort=[{"column": "n"}]), 1) == [7, 10, 20]
@@ -191,7 +212,9 @@ def test_later_changes_of_the_frame_do_not_change_the_table(table):
 
 def test_forgotten_and_evicted_tables_say_what_to_do(shell):
     frame = pd.DataFrame({"a": [1]})
-    handles = [tables.bundle(frame, attempt="one")[tables.MIME]["handle"] for _ in range(tables.KEPT_PER_ATTEMPT + 1)]
+    handles = [
+        tables.bundle(frame, attempt="one")[tables.MIME]["handle"] for _ in range(tables.KEPT_PER_ATTEMPT + 1)
+    ]
     with pytest.raises(tables.TableGone, match="Run its cell again"):
         tables.page(handles[0])
     assert tables.page(handles[-1])["rows"] == [[1]]
@@ -208,7 +231,9 @@ def test_an_unknown_column_is_an_error_and_a_failing_frame_is_text(table, show):
 
 
 def test_exports_hold_all_columns_and_the_chosen_rows(table, tmp_path):
-    frame = pd.DataFrame({"a": [3, 1, 2], "l": [[1], None, [2]], "d": pd.to_datetime([DAY] * 3)}, index=["x", "y", "z"])
+    frame = pd.DataFrame(
+        {"a": [3, 1, 2], "l": [[1], None, [2]], "d": pd.to_datetime([DAY] * 3)}, index=["x", "y", "z"]
+    )
     handle = table(frame)["handle"]
     tables.export(handle, "csv", str(tmp_path / "t.csv"), sort=[{"column": "a"}])
     assert (tmp_path / "t.csv").read_text().splitlines()[:2] == ['"index","a","l","d"', '"y",1,,"2026-03-01"']
