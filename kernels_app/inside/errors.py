@@ -21,7 +21,7 @@ from .private import strip_prefix
 
 CONTEXT_LINES = 2
 FRAMES_SHOWN = 40
-LIBRARY_FRAMES_SHOWN = 12
+VERSIONS_KEPT = 50
 EVALUE_CHARACTERS = 16 * 1024
 LINE_CHARACTERS = 400
 RED, GREEN, CYAN, DIM, RESET = "\x1b[31;1m", "\x1b[32;1m", "\x1b[36m", "\x1b[2m", "\x1b[0m"
@@ -29,6 +29,7 @@ RED, GREEN, CYAN, DIM, RESET = "\x1b[31;1m", "\x1b[32;1m", "\x1b[36m", "\x1b[2m"
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _RUNTIME = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 _titles: dict[str, str] = {}
+_versions: dict[str, dict[str, None]] = {}
 
 
 class Refused(Exception):
@@ -36,16 +37,18 @@ class Refused(Exception):
 
 
 def register_source(filename: str, title: str, source: str) -> None:
-    """Make a cell's text known to tracebacks, `inspect` and warnings under its file name."""
+    """Make a cell's text known to tracebacks, `inspect` and warnings under its file name.
+
+    The last 50 versions of each cell are kept: functions of an older one may live on elsewhere.
+    """
     _titles[filename] = title
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-
-
-def forget_sources(keep: set[str], prefix: str) -> None:
-    """Drop the texts of a cell's versions that nothing refers to any more."""
-    for filename in [name for name in _titles if name.startswith(prefix) and name not in keep]:
-        _titles.pop(filename, None)
-        linecache.cache.pop(filename, None)
+    versions = _versions.setdefault(filename.rpartition("-v")[0], {})
+    versions[filename] = None
+    if len(versions) > VERSIONS_KEPT:
+        oldest = next(iter(versions))
+        del versions[oldest], _titles[oldest]
+        linecache.cache.pop(oldest, None)
 
 
 def entry(error: BaseException, attempt: str | None) -> dict[str, Any]:

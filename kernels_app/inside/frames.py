@@ -22,6 +22,7 @@ UNSENT_LIMIT_BYTES = 1024 * 1024
 TEXT_PIECE = 8192  # characters; at most 6 bytes each in JSON, so one piece always fits a frame
 
 SERVICE_THREADS = ("Control", "Shell channel", "IOPub", "rill-frames")
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 Send = Callable[[bytes, Callable[[], None]], None]
@@ -143,9 +144,9 @@ class FrameWriter:
 def encode(value: Any) -> bytes:
     """JSON as UTF-8; what JSON cannot say (not-a-number, foreign objects, lone surrogates) is replaced."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        return _to_json(value).encode()
     except (TypeError, ValueError, RecursionError):
-        return json.dumps(_plain(value, 0), ensure_ascii=False, allow_nan=False).encode()
+        return _to_json(_plain(value, 0)).encode()
 
 
 def _plain(value: Any, depth: int) -> Any:

@@ -82,10 +82,10 @@ def noted() -> bool:
 def deliver() -> None:
     """Raise an interrupt that was noted, if this is the main thread and user code is on its stack."""
     global _noted
-    if _noted and threading.current_thread() is threading.main_thread():
-        if _reach(sys._getframe(1)) == "user":
-            _noted = False
-            raise KeyboardInterrupt
+    in_main = threading.current_thread() is threading.main_thread()
+    if _noted and in_main and _reach(sys._getframe(1)) == "user":
+        _noted = False
+        raise KeyboardInterrupt
 
 
 def forget() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .private import is_private, is_renamed, renamed_prefix
+from .private import is_private, is_renamed
 
 # IPython keeps its folder history here; %cd needs it.
 _KEPT = frozenset({"_dh"})
@@ -21,6 +21,7 @@ class Namespace:
         self.names = names
         self._declared: dict[str, set[str]] = {}
         self._undeclared: dict[str, set[str]] = {}
+        self._renamed: dict[str, set[str]] = {}
         for name in [name for name in names if not name.startswith("__") or name in ("__", "___")]:
             if name not in _KEPT:
                 del names[name]
@@ -34,20 +35,20 @@ class Namespace:
     def after(self, cell: str, definitions: list[str], before: dict[str, Any]) -> tuple[list[str], list[str]]:
         """Sweep private names. Returns (public names bound, names bound outside analysis), both sorted."""
         names, missing = self.names, object()
-        declared = set(definitions)
-        bound: list[str] = []
-        undeclared: list[str] = []
-        for name in list(names):
-            if name in self._base or not isinstance(name, str):
+        bound = {name for name in definitions if name in names}
+        undeclared: set[str] = set()
+        renamed: set[str] = set()
+        for name, value in list(names.items()):
+            if before.get(name, missing) is value or name in bound or not isinstance(name, str):
                 continue
-            if is_private(name) and not is_renamed(name):
+            if not is_private(name):
+                undeclared.add(name)
+            elif is_renamed(name):
+                renamed.add(name)
+            elif name not in _KEPT:
                 names.pop(name, None)
-            elif name in declared:
-                bound.append(name)
-            elif not is_renamed(name) and before.get(name, missing) is not names.get(name, missing):
-                undeclared.append(name)
-        self._declared[cell] = set(bound)
-        self._undeclared[cell] = set(undeclared)
+        undeclared -= self._base
+        self._declared[cell], self._undeclared[cell], self._renamed[cell] = bound, undeclared, renamed
         return sorted(bound), sorted(undeclared)
 
     def bind(self, cell: str, name: str, value: Any) -> None:
@@ -58,6 +59,8 @@ class Namespace:
 
     def unload(self, names: list[str]) -> None:
         """Remove names. A cell whose last public name goes takes along what else it bound."""
+        if not names:
+            return
         gone = set(names)
         for name in gone - self._base:
             self.names.pop(name, None)
@@ -86,9 +89,8 @@ class Namespace:
 
     def _drop_extras(self, cell: str) -> None:
         """Remove a cell's renamed private names and those it bound outside analysis."""
-        prefix = renamed_prefix(cell)
-        for name in [name for name in self.names if isinstance(name, str) and name.startswith(prefix)]:
+        for name in self._renamed.pop(cell, ()):
             self.names.pop(name, None)
-        others = set().union(*self._declared.values()) if self._declared else set()
-        for name in self._undeclared.pop(cell, set()) - others:
-            self.names.pop(name, None)
+        for name in self._undeclared.pop(cell, ()):
+            if not any(name in declared for declared in self._declared.values()):
+                self.names.pop(name, None)
