@@ -95,6 +95,7 @@ function general() {
     action("help", "Keys and help", "keyboard", ["Mod+Shift+H"], (page) => page.openHelp(), anywhere),
     action("help_key", "Keys and help", "keyboard", ["?"], (page) => page.openHelp(), { needs: "view" }),
     action("save", "Save", "saved", ["Mod+S"], (page) => page.saySaved(), anywhere),
+    action("find", "Find and replace in all cells", "search", ["Mod+Shift+F"], (page) => page.openFind(), anywhere),
     action("rename", "Rename the notebook", "code", [], (page) => page.rename(), { where: "anywhere", group: "Anywhere" }),
     action("print", "Print", "print", [], () => window.print(), anywhere),
     action("wide", "Wide column", "input", [], (page) => page.toggleWide(), anywhere),

@@ -5,6 +5,8 @@
 
 import { CellEdits, difference } from "./edits.js";
 import { newId } from "./ids.js";
+import { utf8Bytes } from "./positions.js";
+import { MESSAGE_BYTES_AT_MOST, sendEdit } from "./rest.js";
 
 /** Typing within this time travels as one edit. */
 const SEND_MS = 100;
@@ -21,6 +23,7 @@ export class Editing extends EventTarget {
   #store;
   #socket;
   #drafts;
+  #api;
   /** @type {Map<string, CellEdits>} */ #cells = new Map();
   /** @type {Set<string>} */ #sending = new Set();
   /** @type {Map<string, any>} */ #sendTimers = new Map();
@@ -32,12 +35,14 @@ export class Editing extends EventTarget {
    * @param {import("./store.js").NotebookStore} store
    * @param {import("./socket.js").NotebookSocket} socket
    * @param {import("./drafts.js").Drafts} drafts
+   * @param {string} [api]  the notebook's address in the API
    */
-  constructor(store, socket, drafts) {
+  constructor(store, socket, drafts, api = "") {
     super();
     this.#store = store;
     this.#socket = socket;
     this.#drafts = drafts;
+    this.#api = api;
     store.addEventListener("edited", (event) => this.#edited(/** @type {CustomEvent} */ (event).detail));
     store.addEventListener("updated", (event) => this.#updated(/** @type {CustomEvent} */ (event).detail.cell));
     store.addEventListener("removed", (event) => this.#removed(/** @type {CustomEvent} */ (event).detail.cells));
@@ -188,7 +193,8 @@ export class Editing extends EventTarget {
     try {
       const { operationId, version, changes } = edit;
       const fields = { cell: id, version, changes: changes.toJSON(), operation_id: operationId };
-      const reply = await this.#socket.request("edit", fields);
+      const isLarge = utf8Bytes(JSON.stringify(fields)) > MESSAGE_BYTES_AT_MOST;
+      const reply = isLarge ? await sendEdit(this.#api, fields) : await this.#socket.request("edit", fields);
       const answer = { type: "cell.edited", source: null, author: null, ...fields, version: reply.version ?? version + 1 };
       this.#store.learn([answer]);
       this.#sending.delete(id);

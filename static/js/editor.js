@@ -67,6 +67,11 @@ export class CellEditor {
     this.view.dispatch({ selection: EditorSelection.cursor(anchor), scrollIntoView: true });
   }
 
+  /** Selects a part of the text and shows it. @param {number} from @param {number} to */
+  select(from, to) {
+    this.view.dispatch({ selection: EditorSelection.single(from, to), scrollIntoView: true });
+  }
+
   /** Puts the caret where the pointer is. @param {{x: number, y: number}} point */
   putCaretAt(point) {
     const at = this.view.posAtCoords(point, false);

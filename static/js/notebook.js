@@ -36,7 +36,7 @@ function start() {
   const store = new NotebookStore(data);
   const socket = new NotebookSocket(socketUrl(data), { hello: () => ({ cursor: store.seq, lost: false }) });
   const list = new CellList(root, store);
-  const editing = new Editing(store, socket, new Drafts(data.notebook.id));
+  const editing = new Editing(store, socket, new Drafts(data.notebook.id), data.urls.api);
   const outputs = new CellOutputs(store, list, socket, data.urls.frame);
   const editors = new Editors({ store, list, editing, socket }, { nonce: nonce(), readOnly: !mayDo(data, "edit") });
   const selection = new Selection(store, list, editors);

@@ -4,6 +4,7 @@
  */
 
 import { allActions, perform } from "./actions.js";
+import { openFind } from "./find.js";
 import { openHelp } from "./help.js";
 import { newId } from "./ids.js";
 import { keyCaps, lettersAreOn, setLetters } from "./keys.js";
@@ -166,6 +167,10 @@ export class Page {
 
   openPalette() {
     openPalette(this, this.actions, (action) => perform(action, this));
+  }
+
+  openFind() {
+    openFind(this);
   }
 
   openHelp() {

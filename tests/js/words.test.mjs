@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { downstream, edgesOf, layersOf } from "../../static/js/dependencies.js";
+import { matchesOf, replaced } from "../../static/js/find.js";
 import { gapsOnTheWay, placed } from "../../static/js/graph.js";
 import { outlineOf } from "../../static/js/outline.js";
 import { matching } from "../../static/js/palette.js";
@@ -103,4 +104,12 @@ test("the outline has headings, names, and what needs somebody", () => {
 test("the palette finds entries by all their words, beginnings first", () => {
   const entries = ["Restart and run all", "Run all", "Insert a cell below"].map((label) => ({ label }));
   assert.deepEqual(matching(entries, "run all").map(({ label }) => label), ["Run all", "Restart and run all"]);
+});
+
+test("find sees every cell, and case only when a capital is asked for", () => {
+  const cells = [{ id: "a", text: "Rate = rate" }, { id: "b", text: "x.rate(1)" }];
+  assert.deepEqual(matchesOf(cells, "rate").map(({ cell: id, from }) => `${id}${from}`), ["a0", "a7", "b2"]);
+  assert.deepEqual(matchesOf(cells, "Rate").length, 1);
+  assert.deepEqual(matchesOf(cells, "(").map(({ from }) => from), [6]);
+  assert.equal(replaced("Rate = rate", matchesOf(cells, "rate").slice(0, 2), "r$1"), "r$1 = r$1");
 });
