@@ -560,7 +560,8 @@ def test_a_cell_that_may_have_used_a_name_just_before_it_was_removed_is_stale() 
 
 def test_a_name_bound_behind_the_back_of_analysis_is_removed_before_its_cell_runs_again() -> None:
     notebook = settled("bind(h)")
-    (item,) = notebook.run("c1")[-2].items
+    notebook.run("c1")
+    (item,) = notebook.done(s.RunPlan)[0].items
     assert item.unload == {"h"}
 
 
@@ -581,6 +582,15 @@ def test_a_waiting_cell_that_comes_to_need_a_waiting_one_is_skipped_if_that_fail
     running(notebook, "c1").edit("c3", "c = b")
     amended = notebook.done(s.Amend)[0].replace[0]
     assert amended.needs == {item.attempt for item in notebook.done(s.RunPlan)[0].items if item.cell == "c2"}
+    notebook.settle()
+    assert notebook.ran() == ["c1", "c2"]
+
+
+def test_a_waiting_cell_whose_name_comes_to_be_made_by_another_waiting_one_needs_it() -> None:
+    notebook = FakeNotebook("a = 1", "x = 1", "c = b")
+    notebook.run_all()
+    running(notebook, "c1").edit("c2", "b = 1 / 0")
+    assert [item.cell for item in notebook.done(s.Amend)[0].replace] == ["c2", "c3"]
     notebook.settle()
     assert notebook.ran() == ["c1", "c2"]
 

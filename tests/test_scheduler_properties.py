@@ -45,7 +45,8 @@ def whole_run(notebook: FakeNotebook) -> dict[str, Any]:
         own = dict(namespace)
         shown[cell], ok, bound, undeclared = evaluate(notebook.sources[cell, cells[cell].version], own)
         if ok:
-            namespace |= {name: own[name] for name in bound - undeclared}
+            declared = cells[cell].definitions & (bound | undeclared)
+            namespace |= {name: own[name] for name in declared}
         else:
             failed.add(cell)
     return {cell: output for cell, output in shown.items() if cell not in failed}
