@@ -88,14 +88,17 @@ def validate_dsn(text: str, *, operator: bool = False) -> None:
 
 
 def mask(dsn: str | ParsedDsn) -> str:
-    """The DSN for people: `postgresql://user:…@host/db`. A text that is not understood shows its driver
-    only."""
-    if isinstance(dsn, str):
-        try:
-            dsn = parse_dsn(dsn, operator=True)
-        except ValueError:
-            scheme = dsn.strip().partition("://")[0].lower()
-            return f"{scheme}://…" if scheme in SCHEMES else "…"
+    """The DSN for people: `postgresql://user:…@host/db`. One that is not understood shows its driver only."""
+    if isinstance(dsn, ParsedDsn):
+        return _masked(dsn)
+    try:
+        return _masked(parse_dsn(dsn, operator=True))
+    except ValueError:
+        scheme = dsn.strip().partition("://")[0].lower()
+        return f"{scheme}://…" if scheme in SCHEMES else "…"
+
+
+def _masked(dsn: ParsedDsn) -> str:
     if dsn.driver == "sqlite":
         return f"sqlite:///{dsn.database}"
     secret = ":…" if dsn.password else ""

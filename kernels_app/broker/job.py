@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import BrokerError, QueryCancelled, QueryTimeout
 
-SEVER_AFTER_S = 5.0
+SEVER_AFTER_S = 2.0
 
 
 class Job:

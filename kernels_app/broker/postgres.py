@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import psycopg
@@ -30,7 +30,7 @@ from .job import Job
 from .statements import Statement, split
 
 CONNECT_TIMEOUT_S = 10
-CANCEL_TIMEOUT_S = 4
+CANCEL_TIMEOUT_S = 3
 FETCH_ROWS = 50  # the first fetch; then as many as make about FETCH_BYTES
 FETCH_BYTES = 4 * 1024 * 1024
 FETCH_ROWS_LIMIT = 10_000
@@ -54,6 +54,8 @@ SCALARS: dict[str, pyarrow.DataType] = {
     "timestamptz": pyarrow.timestamp("us", tz="UTC"),
     "bytea": pyarrow.binary(),
 }
+Pieces = Generator[list[Any], int | None, None]  # of rows; it is told how many bytes each piece was
+Consumer = Callable[[Any, Pieces], dict[str, Any]]
 _lost = threading.local()  # dates that Python cannot hold, of the query on this thread
 
 
@@ -166,7 +168,7 @@ def _run(
     connection: psycopg.Connection[Any],
     statement: Statement,
     values: Sequence[Any],
-    consume: Callable[[Any, Iterable[Any]], dict[str, Any]],
+    consume: Consumer,
     sql: str,
 ) -> dict[str, Any]:
     mine = [values[number - 1] if number <= len(values) else None for number in statement.parameters]
@@ -204,7 +206,7 @@ def _by_cursor(
                 cursor.close()
 
 
-def _fetch(cursor: Any) -> Iterator[list[Any]]:
+def _fetch(cursor: Any) -> Pieces:
     """Pieces of the result. The consumer sends back the bytes of each, by which the next is measured."""
     count = FETCH_ROWS
     while rows := cursor.fetchmany(count):
@@ -228,7 +230,7 @@ def _as_it_is(connection: Any, statement: Statement, values: list[Any], consume:
     return {"statement": statement.verb, "rows": max(cursor.rowcount, 0)}
 
 
-def _stream(cursor: Any, sql: str, values: list[Any]) -> Iterator[list[Any]]:
+def _stream(cursor: Any, sql: str, values: list[Any]) -> Pieces:
     piece: list[Any] = []
     for row in cursor.stream(sql, values):
         piece.append(row)
@@ -238,7 +240,7 @@ def _stream(cursor: Any, sql: str, values: list[Any]) -> Iterator[list[Any]]:
     yield piece
 
 
-def _ignore(_cursor: Any, pieces: Iterable[Any]) -> dict[str, Any]:
+def _ignore(_cursor: Any, pieces: Pieces) -> dict[str, Any]:
     """For statements before the last: they run, their rows go nowhere. A cursor computes none of them."""
     for _ in pieces:
         if isinstance(_cursor, psycopg.RawServerCursor):
@@ -253,7 +255,7 @@ class _Into:
     def __init__(self, file: ArrowFile) -> None:
         self.file = file
 
-    def __call__(self, cursor: Any, pieces: Iterator[list[Any]]) -> dict[str, Any]:
+    def __call__(self, cursor: Any, pieces: Pieces) -> dict[str, Any]:
         names: list[str] = []
         columns: list[_Column] = []
         rows, size = next(pieces, []), None

@@ -11,7 +11,7 @@ import contextlib
 import datetime
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 VERSION = 1  # counts changes of what is below; a file of another version is made anew
@@ -109,7 +109,7 @@ def _build(path: Path) -> None:
 
     draw = _draws(2026)
     customers = _customers(draw)
-    tables = {
+    tables: dict[str, Sequence[tuple[object, ...]]] = {
         "products": [(number, *product[:3]) for number, product in enumerate(PRODUCTS, start=1)],
         "customers": customers,
         "orders": _orders(draw, customers),

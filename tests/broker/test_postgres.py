@@ -58,7 +58,8 @@ async def until(condition, timeout_s=8.0):
 async def test_values_are_bound_and_the_result_is_an_arrow_file(broker, dsn, out_path):
     result, table = await ask(
         broker, dsn, out_path,
-        "SELECT region, sum(amount * (1 - $1)) AS net FROM sales.orders WHERE region = ANY($2) GROUP BY 1 ORDER BY 1",
+        "SELECT region, sum(amount * (1 - $1)) AS net FROM sales.orders WHERE region = "
+        "ANY($2) GROUP BY 1 ORDER BY 1",
         [{"type": "float", "value": "0.5"}, {"type": "list", "value": ["r1", "r2"]}],
     )  # fmt: skip
     assert table.to_pydict()["region"] == ["r1", "r2"]
@@ -85,7 +86,8 @@ async def test_every_kind_of_value_can_be_bound(broker, dsn, out_path):
         "value": []},
     ]  # fmt: skip
     sql = (
-        "SELECT $1::int a, $2::bool b, $3::text c, $4::bigint d, $5::numeric::text e, $6::date f, $7::timestamptz g,"
+        "SELECT $1::int a, $2::bool b, $3::text c, $4::bigint d, $5::numeric::text e, "
+        "$6::date f, $7::timestamptz g,"
         " $8::uuid h, $9::bytea i, (now() + $10 > now()) j, $11::jsonb->>'a' k, cardinality($12::int[]) l"
     )
     _, table = await ask(broker, dsn, out_path, sql, values)
@@ -97,10 +99,14 @@ async def test_every_kind_of_value_can_be_bound(broker, dsn, out_path):
 async def test_types_keep_their_meaning(broker, dsn, out_path):
     _, table = await ask(
         broker, dsn, out_path,
-        "SELECT 1.5::numeric(10,2) n, 12345678901::numeric(12,0) w, (2::numeric^70)::numeric(30,0) big, 'NaN'::numeric nan,"
-        " now() tz, timestamp '2026-01-01 10:00' ts, date '2026-01-01' d, time '10:00' t, '{\"a\": [1]}'::jsonb j,"
-        " ARRAY[1, NULL, 3] l, ARRAY[[1,2],[3,4]] m, ARRAY['x'] s, ARRAY[1.5] nl, gen_random_uuid() u, '\\x00ff'::bytea b,"
-        " 'calm'::mood e, ARRAY['calm']::mood[] ea, interval '1 month 2 days' iv, int4range(1,5) r, row(1,'a') c,"
+        "SELECT 1.5::numeric(10,2) n, 12345678901::numeric(12,0) w, "
+        "(2::numeric^70)::numeric(30,0) big, 'NaN'::numeric nan,"
+        " now() tz, timestamp '2026-01-01 10:00' ts, date '2026-01-01' d, time '10:00' t, "
+        "'{\"a\": [1]}'::jsonb j,"
+        " ARRAY[1, NULL, 3] l, ARRAY[[1,2],[3,4]] m, ARRAY['x'] s, ARRAY[1.5] nl, "
+        "gen_random_uuid() u, '\\x00ff'::bytea b,"
+        " 'calm'::mood e, ARRAY['calm']::mood[] ea, interval '1 month 2 days' iv, "
+        "int4range(1,5) r, row(1,'a') c,"
         " '10.0.0.1'::inet ip, true bo, 1::int2 i2, 'x'::char(3) ch, NULL nothing, 1 AS x, 2 AS x",
     )  # fmt: skip
     types = {field.name: str(field.type) for field in table.schema}
@@ -160,7 +166,8 @@ async def test_a_capped_select_keeps_what_its_functions_did(broker, dsn, out_pat
     await ask(broker, dsn, out_path, "CREATE TABLE sales.log (n int)")
     await ask(
         broker, dsn, out_path,
-        "CREATE FUNCTION sales.note(n int) RETURNS int LANGUAGE sql AS 'INSERT INTO sales.log VALUES (n) RETURNING n'",
+        "CREATE FUNCTION sales.note(n int) RETURNS int LANGUAGE sql AS 'INSERT INTO sales.log "
+        "VALUES (n) RETURNING n'",
     )  # fmt: skip
     result, _ = await ask(
         broker, dsn, out_path, "SELECT sales.note(n) FROM generate_series(1, 500) n", row_cap=10
@@ -190,7 +197,10 @@ async def test_statements_without_rows_say_how_many_they_changed(broker, dsn, ou
 
 
 async def test_several_statements_show_the_last_ones_rows(broker, dsn, out_path):
-    sql = "SET search_path = sales; CREATE TEMP TABLE t AS SELECT $2::int a; SELECT a, $1::text b, ';' c FROM t; -- end"
+    sql = (
+        "SET search_path = sales; CREATE TEMP TABLE t AS SELECT $2::int a; SELECT a, $1::text "
+        "b, ';' c FROM t; -- end"
+    )
     result, table = await ask(broker, dsn, out_path, sql, ["x", 7])
     assert table.to_pydict() == {"a": [7], "b": ["x"], "c": [";"]}
 

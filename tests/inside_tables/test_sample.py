@@ -34,7 +34,10 @@ def test_every_machine_has_the_same_numbers(sample):
 
 def test_a_cell_queries_it_by_name_and_cannot_change_it(sample, monkeypatch):
     monkeypatch.setenv("RILLBOOK_SAMPLE_DB", str(sample))
-    sql = "SELECT segment, sum(amount) AS net FROM sample.orders JOIN sample.customers USING (customer_id) GROUP BY 1"
+    sql = (
+        "SELECT segment, sum(amount) AS net FROM sample.orders JOIN sample.customers USING "
+        "(customer_id) GROUP BY 1"
+    )
     frame, info = duck.run(sql, [], [], {})
     assert sorted(frame.segment) == ["Homes", "Hotels", "Offices", "Restaurants"] and info["rows"] == 4
     with pytest.raises(duck.SqlError, match="read-only"):
