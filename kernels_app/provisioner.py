@@ -46,6 +46,7 @@ class Profile:
     network: bool = False
     memory_bytes: int = 2 * 1024**3
     processes: int = 256
+    file_bytes: int = 8 * 1024**3  # one file; there is no quota on the work folder
     readonly: Mapping[str, Path] = field(default_factory=dict)  # path inside -> folder or file of ours
     env: Mapping[str, str] = field(default_factory=dict)
     argv: Sequence[str] = ()  # after the interpreter; empty: our boot module
@@ -82,6 +83,7 @@ class Launch:
             "KERNEL_WORK": sandbox.WORK if rung is Rung.BUBBLEWRAP else str(self.work),
             "KERNEL_MEMORY_BYTES": str(self.profile.memory_bytes),
             "KERNEL_PROCESSES": str(self.profile.processes),
+            "KERNEL_FILE_BYTES": str(self.profile.file_bytes),
             "KERNEL_SANDBOX": rung.value,
         }
         if rung is Rung.NONE:

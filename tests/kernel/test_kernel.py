@@ -88,8 +88,10 @@ async def test_a_sleeping_cell_is_interrupted_and_the_kernel_lives(real: Watched
 
 
 async def test_a_loop_in_c_costs_the_kernel_and_says_so(real: Watched):
-    running = asyncio.ensure_future(real.run("sum(range(10**12))"))
-    await asyncio.sleep(0.3)  # it holds the interpreter lock: nothing is heard of it
+    running = asyncio.ensure_future(real.run("open('looping', 'w').close()\nsum(range(10**12))"))
+    while not (real.kernel.work / "looping").exists():  # the loop holds the interpreter lock: no frame comes
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)
     assert await real.kernel.interrupt(times=2, every_s=0.3) is False
     with pytest.raises(KernelDied, match="did not react to 2 interrupts"):
         await running
@@ -112,6 +114,13 @@ async def test_a_cell_may_take_no_more_memory_than_its_limit(start_kernel: Start
     assert reply["finished"][0]["outcome"] == "error"
     assert outputs(watched)[0]["ename"] == "MemoryError"
     assert (await watched.run("1 + 1"))["finished"][0]["outcome"] == "ok"
+
+
+async def test_a_file_may_grow_no_larger_than_its_limit(start_kernel: StartRogue):
+    watched = await start_kernel(Profile(file_bytes=10_000_000))
+    await watched.run("open('big', 'wb').write(b'x' * 20_000_000)")
+    assert outputs(watched)[0]["ename"] == "OSError"
+    assert (watched.kernel.work / "big").stat().st_size <= 10_000_000
 
 
 async def test_completion_and_inspection_answer_while_a_cell_runs(real: Watched):
@@ -235,7 +244,7 @@ async def test_one_plus_one_takes_a_few_milliseconds(real: Watched):
         began = time.perf_counter()
         await real.kernel.run_plan("p", [item(f"b{number}", "1+1")])
         took.append(time.perf_counter() - began)
-    assert statistics.median(took) < 0.02, f"{statistics.median(took) * 1000:.1f} ms"
+    assert statistics.median(took) < 0.05, f"{statistics.median(took) * 1000:.1f} ms"
 
 
 def _resident() -> int:
