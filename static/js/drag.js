@@ -13,9 +13,9 @@ export function listenForDrags(root, list, selection, structure) {
   let target = null;
 
   const mark = (/** @type {Element | null} */ row) => {
-    target?.classList.remove("is-shown");
+    target?.classList.remove("is-drop");
     target = row;
-    target?.classList.add("is-shown");
+    target?.classList.add("is-drop");
   };
 
   root.addEventListener("dragstart", (event) => {
