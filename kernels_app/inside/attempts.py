@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import io
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,8 @@ DEFAULT_TEXT_LIMIT_BYTES = 64 * 1024 * 1024
 
 class _Sink(io.BufferedIOBase):
     """The far side of a TextIOWrapper: `write` is replaced by a deque's append."""
+
+    name = "cell output"
 
     def __init__(self, append: Callable[[bytes], None]) -> None:
         self.write = append  # type: ignore[method-assign, assignment]
@@ -58,7 +61,7 @@ class Attempt:
         self.number = number
         self.failed = False
         self.displays = 0
-        self.left_bytes = self.text_limit_bytes
+        self.left_bytes = self._share_bytes()
         self.active: str | None = None
         self.chunks: deque[bytes] = deque()
         self.write: Callable[[str], int] = len
@@ -99,22 +102,43 @@ class Attempt:
                     continue
                 self.left_bytes -= len(data)
                 writer().text(self.id, name, data.decode("utf-8", "surrogatepass"))
-                if self.left_bytes <= 0 and self.id is not None:
+                if self.left_bytes <= 0:
                     self._cap_text()
+
+    def may_display(self, size_bytes: int) -> bool:
+        """Count one display of that size; False once the attempt has had its share (said once)."""
+        self.displays += 1
+        if self.displays == DISPLAY_LIMIT + 1:
+            self._notice(f"Output stopped at {DISPLAY_LIMIT:,} display items.")
+        if self.displays > DISPLAY_LIMIT or self.left_bytes <= 0:
+            return False
+        if size_bytes > self.left_bytes:
+            self.left_bytes = 0
+            self._cap_text()
+            return False
+        self.left_bytes -= size_bytes
+        return True
+
+    @masked
+    def clear(self, *, wait: bool) -> None:
+        """Clear the output, and with it what counts towards the caps."""
+        self.pump()
+        with _lock:
+            self.displays, self.left_bytes, self.active = 0, self._share_bytes(), None
+        writer().push({"t": "clear", "attempt": self.id, "wait": wait})
+
+    def _share_bytes(self) -> float:
+        return self.text_limit_bytes if self.id is not None else math.inf
 
     def _cap_text(self) -> None:
         self.write = len
         size = self.text_limit_bytes
         shown = f"{size / 1024 / 1024:.0f} MB" if size >= 1024 * 1024 else f"{size} bytes"
-        writer().push({"t": "notice", "attempt": self.id, "text": f"Output stopped at {shown} of text."})
+        self._notice(f"Output stopped at {shown}.")
 
-    def may_display(self) -> bool:
-        """Count one display item; False once the attempt has had its share (said once)."""
-        self.displays += 1
-        if self.displays == DISPLAY_LIMIT + 1:
-            text = f"Output stopped at {DISPLAY_LIMIT:,} display items."
+    def _notice(self, text: str) -> None:
+        if self.id is not None:
             writer().push({"t": "notice", "attempt": self.id, "text": text})
-        return self.displays <= DISPLAY_LIMIT
 
 
 NOBODY = Attempt(None)

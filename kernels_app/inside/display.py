@@ -53,9 +53,7 @@ class Publisher(ZMQDisplayPublisher):
             publish(data, metadata, display_id=display_id)
 
     def clear_output(self, wait: bool = False) -> None:
-        attempt = attempts.current()
-        attempt.pump()
-        attempts.writer().push({"t": "clear", "attempt": attempt.id, "wait": bool(wait)})
+        attempts.current().clear(wait=bool(wait))
         interrupt.deliver()
 
 
@@ -93,10 +91,11 @@ def publish(
 ) -> None:
     """Send one MIME bundle as a display, an update of one, or a result of the current attempt."""
     attempt = attempts.current()
-    if not attempt.may_display():
-        return
+    forms = {mime: _forms(mime, value) for mime, value in data.items()}
+    if not update and not attempt.may_display(sum(len(raw) for _, raw in forms.values())):
+        return  # an update replaces what was counted
     attempt.pump()
-    inline, spooled = _split(data)
+    inline, spooled = _split(forms)
     entry: dict[str, Any] = {
         "t": "update" if update else "display",
         "attempt": attempt.id,
@@ -112,13 +111,12 @@ def publish(
     interrupt.deliver()
 
 
-def _split(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(forms: Mapping[str, tuple[Any, bytes]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What travels in the frame, and what was put in the spool, of a bundle."""
     inline: dict[str, Any] = {}
     spooled: dict[str, Any] = {}
     room = BUNDLE_INLINE_BYTES
-    for mime, value in data.items():
-        carried, raw = _forms(mime, value)
+    for mime, (carried, raw) in forms.items():
         size = len(carried) if isinstance(carried, str) else len(raw)
         if size <= min(INLINE_BYTES, room) or not (stored := _spool(raw)):
             inline[mime] = carried

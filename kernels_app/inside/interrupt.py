@@ -69,6 +69,12 @@ def install(on_interrupt: Callable[[], bool]) -> None:
     os.register_at_fork(after_in_child=_restore)
 
 
+def keep() -> None:
+    """Put the handler back if a cell or a library has replaced it."""
+    if signal.getsignal(signal.SIGINT) is not _handle:
+        signal.signal(signal.SIGINT, _handle)
+
+
 def count() -> int:
     """How many interrupts have arrived; tells code whether one was swallowed meanwhile."""
     return _count

@@ -28,6 +28,9 @@ class Kernel(IPythonKernel):
     """An IPython kernel that runs plans of cells. See docs/architecture.md, section 5."""
 
     shell_class = Type(Shell)
+    shell: Any
+    session: Any
+    iopub_thread: Any
 
     def prepare(self, descriptors: DescriptorCapture) -> None:
         """Set up what cells need, once sockets and shell exist."""
@@ -84,11 +87,11 @@ class Kernel(IPythonKernel):
         interrupt.send_to_self()
         self.session.send(stream, "interrupt_reply", {"status": "ok"}, parent, ident=ident)
 
-    def do_complete(self, code: str, cursor_pos: int | None) -> dict[str, Any]:
+    def do_complete(self, code: str, cursor_pos: int | None) -> dict[str, Any]:  # type: ignore[override]
         cursor = len(code) if cursor_pos is None else cursor_pos
         return completion.reply(self.shell.Completer, code, cursor)
 
-    def do_inspect(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def do_inspect(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """What is known of the name at the cursor; not found where looking fails (a property of user code,
         say).
         """

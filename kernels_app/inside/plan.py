@@ -122,6 +122,7 @@ class PlanRunner:
             }
         else:
             started = time.perf_counter()
+            interrupt.keep()
             entry = await self._cells.run(item)
         attempts.writer().push(entry)
         if entry["outcome"] != "ok":

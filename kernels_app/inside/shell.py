@@ -17,7 +17,7 @@ from . import attempts, completion, display, errors, interrupt
 class Shell(ZMQInteractiveShell):
     """ZMQInteractiveShell as a reactive notebook needs it."""
 
-    displayhook_class = Type(display.ResultHook)
+    displayhook_class = Type(display.ResultHook)  # type: ignore[assignment]
     display_pub_class = Type(display.Publisher)
 
     def init_display_formatter(self) -> None:

@@ -115,3 +115,9 @@ def test_many_threads_printing_at_once_lose_nothing(kernel: KernelUnderTest) -> 
     )
     result, cell = kernel.run_source(source, definitions=["threading", "w", "ts"])
     assert sorted(result.text(cell).split()) == sorted(f"{n}-{i}" for n in range(5) for i in range(2000))
+
+
+def test_shell_cells_print_under_themselves(kernel: KernelUnderTest) -> None:
+    cells = [item(f"%%bash\necho from {n}") for n in range(3)]
+    result = kernel.run(*cells)
+    assert [result.text(cell) for cell in cells] == [f"from {n}\n" for n in range(3)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from .harness import KernelUnderTest, item
 
 
@@ -163,3 +165,31 @@ def test_input_where_nobody_can_answer_is_an_error_that_says_so(kernel: KernelUn
     error = kernel.run(cell, allow_stdin=False).error(cell)
     assert error["ename"] == "StdinNotImplementedError"
     assert "nobody" in error["evalue"]
+
+
+def test_updates_and_cleared_output_do_not_count_towards_the_cap(kernel: KernelUnderTest) -> None:
+    source = (
+        "from IPython.display import clear_output\nh = display(0, display_id=True)\n"
+        "for i in range(10_050): h.update(i)\n"
+        "for i in range(4):\n    clear_output()\n    for j in range(4_000): display(j)"
+    )
+    result, cell = kernel.run_source(source, definitions=["clear_output", "h", "i", "j"])
+    assert len(result.of(cell, "update")) == 10_050
+    assert len(result.of(cell, "display")) == 16_001
+    assert not result.of(cell, "notice")
+
+
+@pytest.mark.environment(RILLBOOK_OUTPUT_CAP_BYTES="200000")
+def test_a_display_beyond_the_cap_is_dropped_and_said(fresh: KernelUnderTest) -> None:
+    cells = [item("'x' * 1_000_000"), item("'small'")]
+    result = fresh.run(*cells)
+    assert not result.of(cells[0], "display")
+    assert "200000 bytes" in result.of(cells[0], "notice")[0]["text"]
+    assert len(result.of(cells[1], "display")) == 1
+    assert not list((fresh.work / ".spool").glob("*"))
+
+
+def test_matplotlib_inline_by_magic_shows_each_figure_once(kernel: KernelUnderTest) -> None:
+    source = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1]);"
+    result, cell = kernel.run_source(source, definitions=["plt"])
+    assert len(result.of(cell, "display")) == 1

@@ -123,3 +123,12 @@ def test_an_interrupt_before_the_first_line_stops_an_endless_cell(kernel: Kernel
         )
         kernel.interrupt()  # the first may have come before the plan; a second one must always do
         assert kernel.end(message, 5).outcome(cell) == "interrupted"
+
+
+def test_a_cell_that_replaces_the_handler_does_not_disarm_the_next(kernel: KernelUnderTest) -> None:
+    first = item("import signal\n_ = signal.signal(signal.SIGINT, signal.SIG_IGN)", definitions=["signal"])
+    second = item("print('go')\nwhile True: pass")
+    message = kernel.begin([first, second])
+    kernel.wait_for_text("go")
+    kernel.interrupt()
+    assert kernel.end(message).outcome(second) == "interrupted"
