@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django.utils.html import conditional_escape, format_html
@@ -83,6 +84,12 @@ def view_of(cell: Cell, numbers: Numbers, definers: Mapping[str, str]) -> CellVi
     word = WORDS.get(shown, "")
     type_word = TYPES.get(str(cell["type"]), str(cell["type"]))
     run, run_label, run_icon = _run_button(shown, number)
+    definitions = references = notes = mark_safe("")
+    if not cell.get("far"):  # a far cell shows none of these; most of a long notebook is far
+        own = str(cell["id"])
+        definitions = _names(cell.get("definitions") or (), {}, own, "name")
+        references = _names(_own_references(cell, definers), definers, own, "name is-used")
+        notes = notes_html(cell, numbers)
     return CellView(
         state=shown,
         word=word,
@@ -93,9 +100,9 @@ def view_of(cell: Cell, numbers: Numbers, definers: Mapping[str, str]) -> CellVi
         run_label=run_label,
         run_icon=run_icon,
         times=_times(cell, shown, numbers),
-        definitions=_names(cell.get("definitions") or (), {}, str(cell["id"]), "name"),
-        references=_names(_own_references(cell, definers), definers, str(cell["id"]), "name is-used"),
-        notes=notes_html(cell, numbers),
+        definitions=definitions,
+        references=references,
+        notes=notes,
     )
 
 
@@ -232,6 +239,7 @@ def _note(css: str, icon: str, text: SafeString | str, action: tuple[str, str] |
     return format_html('<p class="{}">{}<span>{}</span>{}</p>', f"cell-note {css}".strip(), drawn, text, end)
 
 
+@lru_cache(maxsize=1)
 def sprite() -> str:
     """The address of the icons; `{% icon %}` and the notes use the same."""
     from django.templatetags.static import static

@@ -123,6 +123,16 @@ def _is_problem(line: ConsoleMessage) -> bool:
     return line.type == "error" and not any(words in line.text for words in expected)
 
 
+@pytest.fixture(scope="module")
+def still_bench(chromium: Browser, page_server: Server) -> Iterator[Page]:
+    """A bench page that many tests share: for those that only compute and leave nothing behind."""
+    page = chromium.new_page()
+    page.goto(page_server.url)
+    wait_until(page, "window.isReady")
+    yield page
+    page.close()
+
+
 @pytest.fixture
 def bench(chromium: Browser, page_server: Server) -> Iterator[Page]:
     """The bench page; at the end no script error and no breach of the page's policy may have been seen."""

@@ -31,7 +31,7 @@ CONTEXT = "{frameUrl: '/frame/', attempt: 'a1', table: window.askTable}"
 
 
 @pytest.mark.parametrize("name", STATIC_OUTPUTS)
-def test_the_browser_draws_an_output_as_the_server_does(bench: Page, name: str) -> None:
+def test_the_browser_draws_an_output_as_the_server_does(still_bench: Page, name: str) -> None:
     output = STATIC_OUTPUTS[name]
     script = (
         TREE
@@ -42,11 +42,13 @@ def test_the_browser_draws_an_output_as_the_server_does(bench: Page, name: str) 
       return { live: tree(element), server: tree(parsed) };
     """
     )
-    trees = bench.evaluate(f"async ([output, html]) => {{ {script} }}", [output, str(item_html(output))])
+    trees = still_bench.evaluate(
+        f"async ([output, html]) => {{ {script} }}", [output, str(item_html(output))]
+    )
     assert trees["live"] == trees["server"]
 
 
-def test_text_cells_are_drawn_as_the_server_does_before_their_maths_is_set(bench: Page) -> None:
+def test_text_cells_are_drawn_as_the_server_does_before_their_maths_is_set(still_bench: Page) -> None:
     script = (
         TREE
         + """
@@ -56,7 +58,7 @@ def test_text_cells_are_drawn_as_the_server_does_before_their_maths_is_set(bench
       return { live: tree(live), server: tree(parsed) };
     """
     )
-    trees = bench.evaluate(
+    trees = still_bench.evaluate(
         f"async ([text, html]) => {{ {script} }}", [MARKDOWN, str(markdown_html(MARKDOWN))]
     )
     assert trees["live"] == trees["server"]
