@@ -111,7 +111,7 @@ def notes_html(cell: Cell, numbers: Numbers) -> SafeString:
     if cell["type"] == "markdown":
         return mark_safe("")
     state = cell["state"]
-    lines = [_error_note(error, numbers) for error in state.get("errors") or ()]
+    lines: list[str] = [_error_note(error, numbers) for error in state.get("errors") or ()]
     lines.append(_state_note(cell, shown_state(cell), numbers))
     lines += [_note("is-stale", "warning", conditional_escape(text)) for text in state.get("warnings") or ()]
     return mark_safe("".join(line for line in lines if line))  # noqa: S308 - every part is escaped

@@ -33,7 +33,7 @@ LINE = '<span class="line">'
 PARAMETER = Name.Variable.Parameter
 
 
-class ParameterSqlLexer(SqlLexer):
+class ParameterSqlLexer(SqlLexer):  # type: ignore[misc]  # pygments has no types
     """SQL in which {name} is a value bound from Python."""
 
     tokens = {"root": [(r"\{[^\W\d]\w*\}", PARAMETER), inherit]}
@@ -69,7 +69,7 @@ def highlight(source: str, cell_type: str) -> SafeString:
     """Source as HTML: one `<span class="line">` a line (its line break inside), tokens in `tok-*` classes."""
     lexer = LEXERS.get(cell_type)
     if lexer is None or len(source) > HIGHLIGHT_MAX_CHARS:
-        lines = [[escape(line)] for line in source.split("\n")]
+        lines: list[list[str]] = [[escape(line)] for line in source.split("\n")]
     else:
         lines = _lines(lexer(ensurenl=False, stripnl=False), source)
     return mark_safe("\n</span>".join(LINE + "".join(line) for line in lines) + "\n</span>")  # noqa: S308 - escaped

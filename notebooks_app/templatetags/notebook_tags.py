@@ -101,7 +101,7 @@ def outputs(cell: Mapping[str, Any]) -> SafeString:
 @register.simple_tag
 def input(field: BoundField) -> SafeString:  # noqa: A001 - the tag is called so
     """A form's field in our look, tied to its errors for screen readers."""
-    attrs = {"class": "input"}
+    attrs: dict[str, str | bool] = {"class": "input"}
     if field.errors:
         attrs |= {"aria-invalid": "true", "aria-describedby": f"{field.auto_id}_error"}
     return field.as_widget(attrs=attrs)

@@ -156,9 +156,13 @@ def test_the_notebook_reads_without_javascript(look: Any) -> None:
         "This output is a chart: it needs JavaScript.",
         "1st in line",
         "This page is for reading",
-        "far = 1",
     ):
         assert words in text
+
+
+def test_a_far_cell_has_its_first_line_only(look: Any) -> None:
+    text = look("/notebook", java_script_enabled=False).locator(".cell.is-far").text_content()
+    assert "far = 1" in text
     assert "rest = 2" not in text
 
 
