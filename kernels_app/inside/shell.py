@@ -63,6 +63,13 @@ class Shell(ZMQInteractiveShell):
             raise KeyboardInterrupt
         return output
 
+    def payloadpage_page(self, strg: Any, *args: Any, **kwargs: Any) -> None:
+        """`name?` and other paged text: shown as output of the cell."""
+        display.publish(strg if isinstance(strg, dict) else {"text/plain": str(strg)})
+
+    def set_next_input(self, text: str, replace: bool = False) -> None:
+        """Magics do not write cells."""
+
     def ask_exit(self) -> None:
         refuse_exit()
 

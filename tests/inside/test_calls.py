@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from .harness import KernelUnderTest, item
@@ -126,3 +128,24 @@ def test_attributes_and_own_code_are_completed(kernel: KernelUnderTest, subshell
             code,
             found["matches"][:9],
         )
+
+
+def test_a_duckdb_cell_binds_its_parameters(kernel: KernelUnderTest) -> None:
+    rate = item("rate = 21", definitions=["rate"])
+    query = item(
+        "SELECT $1 * 2 AS n", kind="duckdb", result_name="doubled", references=["rate"], parameters=["rate"]
+    )
+    use = item("print(int(doubled.n[0]))")
+    assert kernel.run(rate, query, use).text(use) == "42\n"
+
+
+def test_a_duckdb_query_can_be_interrupted(kernel: KernelUnderTest) -> None:
+    source = "SELECT count(*) FROM range(100000000) a, range(100000000) b WHERE a.range * b.range = 7"
+    query = item(source, kind="duckdb", result_name="never")
+    message = kernel.begin([item("import duckdb\nprint('go')", definitions=["duckdb"]), query])
+    kernel.wait_for(
+        lambda: [e for e in kernel.entries if e["attempt"] == query["attempt"]], "the query's start"
+    )
+    time.sleep(0.2)
+    kernel.interrupt()
+    assert kernel.end(message).outcome(query) == "interrupted"

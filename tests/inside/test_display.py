@@ -193,3 +193,8 @@ def test_matplotlib_inline_by_magic_shows_each_figure_once(kernel: KernelUnderTe
     source = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1]);"
     result, cell = kernel.run_source(source, definitions=["plt"])
     assert len(result.of(cell, "display")) == 1
+
+
+def test_help_on_a_name_is_shown_as_output(kernel: KernelUnderTest) -> None:
+    result, cell = kernel.run_source("def known():\n    '''Known well.'''\nknown?", definitions=["known"])
+    assert "Known well." in result.of(cell, "display")[0]["data"]["text/plain"]
