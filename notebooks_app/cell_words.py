@@ -139,33 +139,6 @@ def ordinal(number: int) -> str:
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
 
 
-def counts_view(counts: Mapping[str, int]) -> tuple[str, str, str] | None:
-    """State, icon, words for how many cells are in which state; None when nothing is known."""
-    known = {state: number for state, number in counts.items() if number and state in WORDS}
-    worst = next((state for state in ("running", "failed", "blocked", "stale") if state in known), None)
-    if worst:
-        told = [state for state in ("running", "failed", "blocked", "stale") if state in known][:2]
-        return worst, ICONS[worst], ", ".join(f"{known[state]} {state}" for state in told)
-    if "current" in known:
-        return "current", "check", "All current"
-    return ("new", "new", "Never run") if "new" in known else None
-
-
-def ago_words(when: datetime, now: datetime) -> str:
-    """How long ago, as short as one says it: now, 5 min ago, 3 h ago, yesterday, 4 days ago, 12 Feb 2026."""
-    seconds = (now - when).total_seconds()
-    if seconds < 60:
-        return "now"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min ago"
-    days = (now.date() - when.date()).days
-    if days == 0 or seconds < 6 * 3600:
-        return f"{int(seconds // 3600)} h ago"
-    if days < 7:
-        return "yesterday" if days == 1 else f"{days} days ago"
-    return f"{when.day} {when:%b}" if when.year == now.year else f"{when.day} {when:%b %Y}"
-
-
 def _own_references(cell: Cell, definers: Mapping[str, str]) -> list[str]:
     """References that some other cell defines: builtins and imports of the cell itself are no news."""
     own = str(cell["id"])

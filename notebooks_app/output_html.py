@@ -12,13 +12,14 @@ import base64
 import binascii
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from notebooks_app.ansi import ansi_html, ansi_text
+from notebooks_app.ansi import ansi_html
+from notebooks_app.error_html import error_html
 from notebooks_app.markdown_html import markdown_html
 from notebooks_app.table_html import compact_json, number_text, table_html
 
@@ -95,7 +96,7 @@ def _bundle(output: Output, mime: str) -> SafeString | str:
     return draw(data[mime]) if draw else format_html('<div class="output-text">{}</div>', _text(data[mime]))
 
 
-# --- Text and errors ---
+# --- Text ---
 
 
 def _stream(output: Output) -> SafeString:
@@ -131,93 +132,6 @@ def size_words(size: int) -> str:
             tenths = size * 10 // factor
             return f"{tenths // 10}.{tenths % 10} {unit}" if tenths < 100 else f"{tenths // 10} {unit}"
     return f"{size} B"
-
-
-_CELL_FRAME = re.compile(r"^Cell (?:In\[)?(\d+)\]?, line (\d+)")
-_FILE_FRAME = re.compile(r"^(?:File )?(\S.*?):(\d+), in |^File (\S.*?), line (\d+)")
-_HEADING = re.compile(
-    r"^-{20,}$|^[\w.]+ +Traceback \(most recent call last\)$|^Traceback \(most recent call last\):$"
-)
-
-
-def _error(output: Output) -> SafeString:
-    """Name and value first, then our frames; library frames that follow one another fold into one."""
-    title = _error_title(output["ename"], output["evalue"])
-    frames = [entry for entry in output.get("traceback") or () if not _is_heading(entry, title)]
-    where = _where(frames)
-    body = _traceback(frames) if frames else ""
-    return format_html(
-        '<div class="output-error"><p class="error-title"><b>{}</b>{}</p>{}</div>', title, where, body
-    )
-
-
-def error_line(output: Output, number: int) -> int | None:
-    """The line of cell `number` that an error came through last, from 1; None if it did not."""
-    places = [_cell_of(entry) for entry in output.get("traceback") or ()]
-    lines = [int(place[2]) for place in places if place and int(place[1]) == number]
-    return lines[-1] if lines else None
-
-
-def _where(frames: Sequence[str]) -> SafeString | str:
-    """The last frame that is a cell's: the line of ours that the error came through."""
-    place = next((match for match in map(_cell_of, reversed(frames)) if match), None)
-    if not place:
-        return ""
-    return format_html("<span>in {}</span>", _goto(place[1], place[2], f"cell {place[1]}, line {place[2]}"))
-
-
-def _error_title(name: str, value: str) -> str:
-    first = ansi_text(value).strip().split("\n", 1)[0][:500]
-    return f"{name}: {first}" if first else name
-
-
-def _is_heading(entry: str, title: str) -> bool:
-    lines = [line.strip() for line in ansi_text(entry).strip().split("\n")]
-    return all(_HEADING.match(line) or not line or line == title for line in lines)
-
-
-def _cell_of(entry: str) -> re.Match[str] | None:
-    return _CELL_FRAME.match(ansi_text(entry).strip())
-
-
-def _traceback(frames: Sequence[str]) -> SafeString:
-    parts: list[SafeString] = []
-    folded: list[SafeString] = []
-    for entry in frames:
-        drawn = format_html('<div class="frame">{}</div>', _frame(entry))
-        if _FILE_FRAME.match(ansi_text(entry).strip()):
-            folded.append(drawn)
-            continue
-        parts += [*_folded(folded), drawn]
-        folded = []
-    parts += _folded(folded)
-    return format_html(
-        '<div class="traceback" tabindex="0" role="region" aria-label="Traceback">{}</div>',
-        mark_safe("".join(parts)),  # noqa: S308 - every part is escaped
-    )
-
-
-def _folded(frames: Sequence[SafeString]) -> list[SafeString]:
-    if not frames:
-        return []
-    words = "1 library frame" if len(frames) == 1 else f"{len(frames)} library frames"
-    inner = mark_safe("".join(frames))  # noqa: S308 - every part is escaped
-    return [format_html('<details class="frames"><summary>{}</summary>{}</details>', words, inner)]
-
-
-def _frame(entry: str) -> SafeString:
-    """One frame; where it is a cell's, its first line leads there."""
-    entry = entry.strip("\n")
-    place = _cell_of(entry)
-    if not place:
-        return ansi_html(entry)
-    first, _, rest = entry.partition("\n")
-    link = _goto(place[1], place[2], ansi_html(first))
-    return format_html("{}\n{}", link, ansi_html(rest)) if rest else link
-
-
-def _goto(number: str, line: str, text: SafeString | str) -> SafeString:
-    return format_html('<a href="#" data-goto-number="{}" data-goto-line="{}">{}</a>', number, line, text)
 
 
 # --- Pictures, documents, values ---
@@ -338,7 +252,7 @@ def _json_tree(value: dict[str, Any] | list[Any], depth: int) -> SafeString:
     return format_html("<details{}><summary>{}</summary><ul>{}{}</ul></details>", is_open, words, rows, more)
 
 
-DRAW_KIND: dict[str, Callable[[Output], SafeString]] = {"stream": _stream, "error": _error}
+DRAW_KIND: dict[str, Callable[[Output], SafeString]] = {"stream": _stream, "error": error_html}
 DRAW_MIME: dict[str, Callable[[Any], SafeString]] = {
     TABLE_MIME: table_html,
     "text/markdown": _markdown,

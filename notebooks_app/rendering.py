@@ -7,9 +7,10 @@ in ansi.py, words about a cell's state in cell_words.py.
 from __future__ import annotations
 
 from notebooks_app.ansi import ansi_html, ansi_text
+from notebooks_app.error_html import error_line
 from notebooks_app.highlighting import first_line, highlight, mark_line
 from notebooks_app.markdown_html import markdown_html
-from notebooks_app.output_html import error_line, item_html, outputs_html
+from notebooks_app.output_html import item_html, outputs_html
 
 __all__ = [
     "FRAME_CSP",

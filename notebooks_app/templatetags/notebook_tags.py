@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from notebooks_app import cell_words, rendering
+from notebooks_app import cell_words, list_words, rendering
 
 register = template.Library()
 
@@ -110,13 +110,13 @@ def input(field: BoundField) -> SafeString:  # noqa: A001 - the tag is called so
 @register.simple_tag
 def list_state(notebook: Mapping[str, Any]) -> tuple[str, str, str] | None:
     """State, icon, words of a notebook in the list: what needs somebody first."""
-    return cell_words.counts_view(notebook.get("state_counts") or {})
+    return list_words.counts_view(notebook.get("state_counts") or {})
 
 
 @register.filter
 def ago(when: datetime) -> str:
     """How long ago, as short as one says it: now, 5 min ago, 3 h ago, yesterday, 4 days ago, 12 Feb 2026."""
-    return cell_words.ago_words(when, timezone.now())
+    return list_words.ago_words(when, timezone.now())
 
 
 @register.filter

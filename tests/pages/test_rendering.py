@@ -1,15 +1,18 @@
 """What the server draws of sources, text, terminal colours and outputs, and what it does not let through."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from html import unescape
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notebooks_app import cell_words
+from notebooks_app import cell_words, list_words
 from notebooks_app.ansi import ansi_html, ansi_text, nearest
-from notebooks_app.output_html import error_line, item_html, mime_of, png_size, size_words
+from notebooks_app.error_html import error_line
+from notebooks_app.output_html import item_html, mime_of, png_size, size_words
 from notebooks_app.rendering import frame_csp, highlight, mark_line, markdown_html, outputs_html
 from notebooks_app.table_html import cell_text, number_style, number_text
 from tests.pages.samples import (
@@ -239,3 +242,56 @@ def test_the_frames_policy_names_our_origin_and_lets_nothing_out() -> None:
     assert "sandbox allow-scripts;" in policy and "allow-same-origin" not in policy
     assert "connect-src 'none'" in policy and "form-action 'none'" in policy
     assert "script-src 'unsafe-inline' 'unsafe-eval' blob: https://books.example.org/static/" in policy
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"failed": 1, "stale": 3, "current": 9}, ("failed", "failed", "1 failed, 3 stale")),
+        ({"current": 2, "new": 1}, ("current", "check", "All current")),
+        ({"new": 2}, ("new", "new", "Never run")),
+        ({}, None),
+    ],
+)
+def test_the_list_says_first_what_needs_somebody(
+    counts: dict[str, int], words: tuple[str, ...] | None
+) -> None:
+    assert list_words.counts_view(counts) == words
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [(0, "now"), (0.1, "6 min ago"), (3, "3 h ago"), (30, "yesterday"), (24 * 40, "30 Jan")],
+)
+def test_how_long_ago_in_words(hours: float, words: str) -> None:
+    now = datetime(2026, 3, 11, 12, tzinfo=UTC)
+    assert list_words.ago_words(now - timedelta(hours=hours), now) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (11, "11th"), (22, "22nd")]
+)
+def test_places_in_the_queue(number: int, words: str) -> None:
+    assert cell_words.ordinal(number) == words
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"freshness": "stale", "stale_because": {"kind": "edited"}}, "older than the code"),
+        ({"freshness": "stale", "stale_because": {"kind": "upstream", "cell": "a", "name": "x"}}, "cell 1"),
+        ({"freshness": "stale", "stale_because": {"kind": "interrupted"}}, "was interrupted"),
+        ({"freshness": "blocked", "blocked_by": [{"cell": "a", "name": "x"}]}, "Waits for"),
+        ({"freshness": "failed", "outcome": "died"}, "The kernel ended"),
+        ({"freshness": "new", "disabled_by": ["a"]}, "which is disabled"),
+        ({"status": "running", "reason": {"kind": "needed", "cell": "a", "name": "x", "by": "Ana"}}, "needs"),
+    ],
+)
+def test_a_note_says_why(more: dict[str, Any], words: str) -> None:
+    cell = {
+        "id": "b",
+        "type": "python",
+        "number": 2,
+        "state": {"status": "idle", "freshness": "current"} | more,
+    }
+    assert words in cell_words.notes_html(cell, {"a": 1, "b": 2})
