@@ -71,8 +71,7 @@ class Calls:
         from .duck import read_result
 
         path = Path(content["file"])
-        folder = display.spool_folder().parent
-        frame = read_result(os.fspath(path if path.is_absolute() else folder / path))
+        frame = read_result(os.fspath(display.work_folder() / path))
         attempt = attempts.Attempt(content["attempt"], content["cell"], int(content["number"]))
         token = attempts.attribute(attempt)
         try:

@@ -157,12 +157,23 @@ def _spool(raw: bytes) -> dict[str, Any] | None:
     return {"file": name, "size_bytes": len(raw)}
 
 
-_work_folder = Path.cwd()
+_started_in = Path.cwd()
+_work = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def work_folder() -> Path:
+    """The folder the kernel started in, wherever user code has gone since, and by its present name.
+
+    A pooled kernel's folder is renamed when a notebook claims it; an open descriptor follows.
+    """
+    try:
+        return Path(os.readlink(f"/proc/self/fd/{_work}"))
+    except OSError:
+        return _started_in
 
 
 def spool_folder() -> Path:
-    """The spool in the work folder the kernel started in, wherever user code has gone since."""
-    return _work_folder / SPOOL
+    return work_folder() / SPOOL
 
 
 _altair_done = False

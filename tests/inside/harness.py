@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -218,6 +219,7 @@ class KernelUnderTest:
         self.process.kill()
         self.process.wait()
         self.log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def png(size: int = 10) -> bytes:

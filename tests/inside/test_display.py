@@ -198,3 +198,10 @@ def test_matplotlib_inline_by_magic_shows_each_figure_once(kernel: KernelUnderTe
 def test_help_on_a_name_is_shown_as_output(kernel: KernelUnderTest) -> None:
     result, cell = kernel.run_source("def known():\n    '''Known well.'''\nknown?", definitions=["known"])
     assert "Known well." in result.of(cell, "display")[0]["data"]["text/plain"]
+
+
+def test_the_spool_follows_a_work_folder_that_is_renamed(fresh: KernelUnderTest) -> None:
+    fresh.work.rename(fresh.folder / "claimed")
+    result, cell = fresh.run_source("display({'text/html': 'h' * 100_000}, raw=True)")
+    spooled = result.of(cell, "display")[0]["spool"]["text/html"]
+    assert (fresh.folder / "claimed" / ".spool" / spooled["file"]).read_text() == "h" * 100_000
