@@ -109,7 +109,7 @@ def _tokens(lexer: Lexer, source: str) -> Iterator[tuple[str, str]]:
         before = tokens[index - 1][1] if index else ""
         if _can_be_called(kind, text) and following.startswith("("):
             yield "tok-function", text
-        elif kind in Keyword and (following.startswith(".") or before.endswith(".")):
+        elif kind in Keyword and (len(text) == 1 or following.startswith(".") or before.endswith(".")):
             yield "", text  # c.name in SQL: an alias and a column, whatever the words mean elsewhere
         elif kind is Keyword.Constant and text in BOOLEANS:
             yield "tok-bool", text

@@ -1,4 +1,4 @@
-"""Says in words how notebooks in the list are: what needs somebody first, and how long ago they were edited."""
+"""Says in words how the notebooks of the list are: what needs somebody, and how long ago it was edited."""
 
 from __future__ import annotations
 
