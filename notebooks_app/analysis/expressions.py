@@ -118,34 +118,30 @@ class Expressions(Names):
             self.unit.exits.append(self.fork())
 
     def _comprehension(self, node: Any) -> None:
-        """Runs at once. Its first iterable is evaluated outside of it, where a class body is still seen."""
-        first = node.generators[0]
-        self.expr(first.iter)
-        scope = Scope(Kind.COMPREHENSION, parent=self.scope, private=self.scope.private)
-        for generator in node.generators:
-            scope.bound.update(map(scope.mangle, target_names(generator.target)))
-        with self.within(scope):
-            for generator in node.generators:
-                if generator is not first:
-                    self.expr(generator.iter)
-                self._loop_target(generator.target)
-                self.exprs(generator.ifs)
-            self.exprs((node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,))
+        """Runs at once, in a scope of its own but for its first iterable: there a class body is still seen."""
+        self.expr(node.generators[0].iter)
+        with self.within(self._comprehension_scope(node)):
+            self._comprehension_body(node)
 
     def _generator(self, node: ast.GeneratorExp) -> None:
         """Runs later but for its first iterable."""
-        first = node.generators[0]
-        self.expr(first.iter)
-        scope = Scope(Kind.COMPREHENSION, parent=self.scope, private=self.scope.private)
+        self.expr(node.generators[0].iter)
+        with self.within(self._comprehension_scope(node)), self.deferred(consumed=True):
+            self._comprehension_body(node)
+
+    def _comprehension_scope(self, node: Any) -> Scope:
+        scope = self.scope.inner(Kind.COMPREHENSION)
         for generator in node.generators:
             scope.bound.update(map(scope.mangle, target_names(generator.target)))
-        with self.within(scope), self.deferred(consumed=True):
-            for generator in node.generators:
-                if generator is not first:
-                    self.expr(generator.iter)
-                self._loop_target(generator.target)
-                self.exprs(generator.ifs)
-            self.expr(node.elt)
+        return scope
+
+    def _comprehension_body(self, node: Any) -> None:
+        for index, generator in enumerate(node.generators):
+            if index:
+                self.expr(generator.iter)
+            self._loop_target(generator.target)
+            self.exprs(generator.ifs)
+        self.exprs((node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,))
 
     def _loop_target(self, node: ast.AST) -> None:
         """The target of a comprehension: its names are its own, `a[i]` and `a.b` are looked up."""
@@ -158,9 +154,7 @@ class Expressions(Names):
             self._spine(node)
 
     def function_scope(self, arguments: ast.arguments, body: list[Any]) -> Scope:
-        scope = Scope(Kind.FUNCTION, parent=self.scope, private=self.scope.private)
-        if self.scope.mangled is not None:  # the type parameters of a class stand between
-            scope.mangled = self.scope.mangled
+        scope = self.scope.inner(Kind.FUNCTION)
         scope.bound.update(scope.mangle(parameter.arg) for parameter in parameters(arguments))
         return fill(scope, body, has_walrus=self.has_walrus)
 

@@ -118,7 +118,7 @@ class Names:
                 return True
             elif name in scope.bound:
                 return False
-            sees_class = scope.kind is Kind.ANNOTATION and scope.parent.kind is Kind.CLASS
+            sees_class = sees_class and scope.kind is Kind.ANNOTATION
             scope = scope.parent
         return True
 

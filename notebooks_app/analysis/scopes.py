@@ -34,6 +34,10 @@ class Scope:
     private: str = ""
     mangled: set[str] | None = None  # if set, only these names are mangled here (type parameters of a class)
 
+    def inner(self, kind: Kind) -> Scope:
+        """A scope inside this one that mangles as this one does."""
+        return Scope(kind, parent=self, private=self.private, mangled=self.mangled)
+
     def mangle(self, name: str) -> str:
         """`__x` inside a class is `_Class__x` (language reference, 6.2.1)."""
         if not name.startswith("__") or name.endswith("__") or "." in name or not self.private:
@@ -112,10 +116,14 @@ def parameters(arguments: ast.arguments) -> Iterator[ast.arg]:
 
 
 def target_names(target: ast.AST) -> Iterator[str]:
-    """The plain names a loop's target binds."""
-    return (
-        node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    )
+    """The plain names a loop's target binds; `a[i]` and `a.b` bind none."""
+    if isinstance(target, ast.Name):
+        yield target.id
+    elif isinstance(target, ast.Tuple | ast.List):
+        for item in target.elts:
+            yield from target_names(item)
+    elif isinstance(target, ast.Starred):
+        yield from target_names(target.value)
 
 
 def imported_names(node: ast.Import | ast.ImportFrom) -> Iterator[str]:

@@ -57,6 +57,8 @@ def analyse_sql(source: str) -> SqlNames:
     if statements is None:
         errors += tuple(_broken(source, found))
         return SqlNames(parameters, frozenset(tables_by_words(found)), errors)
+    if statements and not _is_statement(statements[0]):
+        errors += tuple(_broken(source, found))
     return SqlNames(parameters, _tables(statements, _quoted_names(found)), errors)
 
 
@@ -81,6 +83,13 @@ def _broken(source: str, found: list[Token]) -> Iterator[CellError]:
         message, start = problem
         line = source.count("\n", 0, start) + 1
         yield CellError(ErrorKind.SYNTAX, f"Syntax error in line {line}: {message}", line=line)
+
+
+def _is_statement(tree: exp.Expression) -> bool:
+    """sqlglot takes any expression for a statement: `hello world` is a column and its alias."""
+    from sqlglot import exp
+
+    return isinstance(tree, exp.Query) or not isinstance(tree, exp.Condition | exp.Alias)
 
 
 def _never_closed(found: list[Token]) -> tuple[str, int] | None:

@@ -19,6 +19,7 @@ from notebooks_app.analysis.parsing import parse
 from notebooks_app.analysis.scopes import Kind, Scope, fill, imported_names, parameters
 
 ANNOTATIONS_ARE_LAZY = sys.version_info >= (3, 14)  # PEP 649
+MANGLES_OWN_ONLY = sys.version_info >= (3, 13)  # 3.12 also mangles `__x` in the bases of `class A[T](__x)`
 _CLASS_NAMES = ("__module__", "__qualname__")  # what every class body binds first
 
 
@@ -54,18 +55,20 @@ class Statements(Expressions):
         self.exprs(found.lookups)
         for code in found.code:
             try:
-                module = parse(code)
+                self._embedded(parse(code), in_function=found.in_function)
             except SyntaxError as error:
                 error.lineno = line + found.first_line + (error.lineno or 1) - 1
                 raise
-            if found.in_function:
-                scope = fill(Scope(Kind.FUNCTION, parent=self.scope), module.body, has_walrus=True)
-                with self.within(scope), self.deferred():
-                    self.body(module.body)
-            else:
-                self.walk(module)
         for name in found.bound:
             self.bind(name)
+
+    def _embedded(self, module: ast.Module, *, in_function: bool) -> None:
+        if not in_function:
+            self.walk(module)
+            return
+        scope = fill(self.scope.inner(Kind.FUNCTION), module.body, has_walrus=True)
+        with self.within(scope), self.deferred():
+            self.body(module.body)
 
     # --- simple statements -------------------------------------------------------------------------------------
 
@@ -106,8 +109,7 @@ class Statements(Expressions):
 
     def lazily(self, nodes: Iterable[ast.AST | None]) -> None:
         """Types that are evaluated when somebody asks for them, in a scope that still sees a class body around."""
-        scope = Scope(Kind.ANNOTATION, parent=self.scope, private=self.scope.private, mangled=self.scope.mangled)
-        with self.within(scope), self.deferred():
+        with self.within(self.scope.inner(Kind.ANNOTATION)), self.deferred():
             self.exprs(nodes)
 
     def _delete(self, node: ast.Delete) -> None:
@@ -158,22 +160,30 @@ class Statements(Expressions):
 
     def _for(self, node: ast.For | ast.AsyncFor) -> None:
         self.expr(node.iter)
-        self._loop(node, partial(self.target, node.target))
+        self._loop(node, before=partial(self.target, node.target))
 
     def _while(self, node: ast.While) -> None:
-        self.expr(node.test)
-        self._loop(node, None)
+        test = partial(self.expr, node.test)
+        test()
+        self._loop(node, after=test)  # once more, for `while rows: del rows`
 
-    def _loop(self, node: ast.For | ast.AsyncFor | ast.While, bind: Callable[[], None] | None) -> None:
+    def _loop(
+        self,
+        node: ast.For | ast.AsyncFor | ast.While,
+        *,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
         start = self.fork()
-        if bind is not None:
-            bind()
+        before()
         breaks: list[State] = []
         continues: list[State] = []
         self.unit.jumps.append((breaks, continues))
         self.body(node.body)
         self.unit.jumps.pop()
-        self.join([start, self.here(), *continues])
+        self.join([self.here(), *continues])
+        after()
+        self.join([start, self.here()])
         if not breaks:
             self.body(node.orelse)
             return
@@ -265,10 +275,10 @@ class Statements(Expressions):
 
     def _type_parameters(self, node: Any) -> Scope:
         """The scope of `[T: bound = default]`; bounds and defaults are evaluated when asked for (PEP 695, 696)."""
-        scope = Scope(Kind.ANNOTATION, parent=self.scope, private=self.scope.private, mangled=self.scope.mangled)
+        scope = self.scope.inner(Kind.ANNOTATION)
         if isinstance(node, ast.ClassDef):
             scope.private = node.name
-            scope.mangled = {parameter.name for parameter in node.type_params}
+            scope.mangled = {parameter.name for parameter in node.type_params} if MANGLES_OWN_ONLY else None
         scope.bound.update(scope.mangle(parameter.name) for parameter in node.type_params)
         with self.within(scope):
             for parameter in node.type_params:
@@ -290,7 +300,7 @@ class Statements(Expressions):
         """Runs at once; functions in it do not see its names."""
         self.exprs(node.bases)
         self.exprs(keyword.value for keyword in node.keywords)
-        scope = Scope(Kind.CLASS, parent=self.scope, private=node.name)
+        scope = Scope(Kind.CLASS, parent=self.scope, private=node.name)  # mangles with its own name
         fill(scope, node.body, has_walrus=self.has_walrus)
         scope.bound.update(name for name in _CLASS_NAMES if name not in scope.globals)
         with self.within(scope):

@@ -1,6 +1,7 @@
 """Runs analysis within limits of time and memory: small sources here, larger ones in a process of its own.
 
-Effects live here (a child process, locks, clocks); what analysis finds is the pure package's. A source that makes the
+Effects live here (a child process, locks, clocks); what analysis finds is the pure package's, and what the child
+does is in worker_process.py. A source that makes the
 child too slow or too big costs that child; the cell gets an error and the next source a new child.
 """
 
@@ -8,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
-import multiprocessing
 import os
+import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from notebooks_app.analysis import MAX_BYTES, Analysis, analyse, failed
@@ -24,12 +27,12 @@ IN_PROCESS_BYTES = 20_000  # takes some 10 ms at most: less than asking another 
 TIMEOUT_S = 5.0
 START_TIMEOUT_S = 20.0  # importing IPython on a busy machine
 MEMORY_BYTES = 1024**3
-JOIN_TIMEOUT_S = 1.0
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class _Child:
-    process: BaseProcess
+    process: subprocess.Popen[bytes]
     pipe: Connection
 
 
@@ -70,8 +73,8 @@ class AnalysisPool:
         self, cell_type: str, source: str, *, result_name: str = "", on_connection: bool = False
     ) -> Analysis:
         """The same for asyncio: the loop goes on meanwhile."""
-        call = lambda: self.analyse_sync(  # noqa: E731
-            cell_type, source, result_name=result_name, on_connection=on_connection
+        call = partial(
+            self.analyse_sync, cell_type, source, result_name=result_name, on_connection=on_connection
         )
         return await asyncio.get_running_loop().run_in_executor(self._executor(), call)
 
@@ -114,21 +117,23 @@ class AnalysisPool:
         return failed(f"Analysing this cell takes more memory than its limit of {limit}. Split it into smaller cells.")
 
     def _ready_child(self) -> _Child:
-        if self._child is not None and self._child.process.is_alive():
+        if self._child is not None and self._child.process.poll() is None:
             return self._child
         self._end_child()
-        context = multiprocessing.get_context("spawn")  # forking a process with threads may deadlock
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(theirs, self._memory_bytes), name="rillbook-analysis", daemon=True
-        )
-        with _without_main():
-            process.start()
-        theirs.close()
-        self._child = _Child(process, ours)
-        if not ours.poll(START_TIMEOUT_S):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "notebooks_app.analysis.worker_process", str(theirs.fileno()), str(self._memory_bytes)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={"PYTHONPATH": str(_ROOT), "PATH": os.environ.get("PATH", "")},  # none of the server's secrets
+                cwd=_ROOT,
+                start_new_session=True,  # a Ctrl+C in the terminal is the server's
+            )
+            self._child = _Child(process, Connection(ours.detach()))
+        if not self._child.pipe.poll(START_TIMEOUT_S):
             raise EOFError("the analysis worker did not start")
-        ours.recv()
+        self._child.pipe.recv()
         return self._child
 
     def _end_child(self) -> None:
@@ -137,46 +142,4 @@ class AnalysisPool:
             return
         child.pipe.close()
         child.process.kill()
-        child.process.join(JOIN_TIMEOUT_S)
-
-
-@contextlib.contextmanager
-def _without_main() -> Any:
-    """Keep the worker from importing the server's main module again, as spawn would."""
-    import sys
-
-    main = sys.modules["__main__"]
-    kept = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
-    main.__dict__.setdefault("__spec__", None)
-    try:
-        yield
-    finally:
-        main.__dict__.update(kept)
-
-
-def _serve(pipe: Connection, memory_bytes: int) -> None:
-    """The worker: answers requests until its pipe closes. None stands for out of memory."""
-    _limit_memory(memory_bytes)
-    os.nice(5)
-    pipe.send("ready")
-    while True:
-        try:
-            cell_type, source, options = pipe.recv()
-        except EOFError:
-            return
-        try:
-            answer: Analysis | None = analyse(cell_type, source, **options)
-        except MemoryError:
-            answer = None
-        pipe.send(answer)
-
-
-def _limit_memory(memory_bytes: int) -> None:
-    try:
-        import resource
-    except ImportError:
-        return
-    with contextlib.suppress(ValueError, OSError):  # macOS refuses limits on the address space; time still bounds it
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        child.process.wait()
