@@ -30,6 +30,7 @@ export function openPalette(page, actions, perform) {
 class Palette {
   #entries;
   /** @type {Entry[]} */ #shown = [];
+  /** @type {Map<Entry, HTMLElement>} */ #rows = new Map();
   #active = 0;
   #dialog = /** @type {HTMLDialogElement} */ (h("dialog", { class: "dialog palette", "aria-label": "Command palette", "data-ui-dialog": "palette" }));
   #list = h("div", { id: "palette-list", role: "listbox", "aria-label": "Results" });
@@ -68,12 +69,21 @@ class Palette {
     this.#choose(0);
   }
 
-  /** @param {Entry} entry */
+  /** The row of an entry, made once: its icon would flicker otherwise. @param {Entry} entry */
   #row(entry) {
     const index = this.#shown.push(entry) - 1;
+    const row = this.#rows.get(entry) ?? this.#newRow(entry);
+    this.#rows.set(entry, row);
+    row.id = `palette-${index}`;
+    row.dataset.uiIndex = String(index);
+    return row;
+  }
+
+  /** @param {Entry} entry */
+  #newRow(entry) {
     return h(
       "div",
-      { class: "menu-item", role: "option", id: `palette-${index}`, "data-ui-index": index },
+      { class: "menu-item", role: "option" },
       icon(entry.icon),
       h("span", {}, entry.label),
       entry.where && h("span", { class: "where" }, entry.where),
