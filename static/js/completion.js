@@ -61,6 +61,7 @@ export function kernelHover(cell, sources) {
   }, { hoverTime: 500 });
 }
 
+/** @type {import("../vendor/codemirror.js").StateEffectType<any>} */
 const setSignature = StateEffect.define();
 
 /** The field that shows a signature until the text or the caret's line changes. */

@@ -52,6 +52,7 @@ export class NotebookSocket extends EventTarget {
   /** @type {WebSocket | null} */ #socket = null;
   /** @type {Map<string, {resolve: (reply: any) => void, reject: (error: Error) => void, timer: any}>} */
   #waiting = new Map();
+  #isGreeting = false;
   #failures = 0;
   #received = 0;
   #acknowledged = 0;
@@ -97,9 +98,12 @@ export class NotebookSocket extends EventTarget {
     this.connect();
   }
 
-  /** Asks for what was missed. The answer arrives as a `frame`: catch_up or snapshot. */
-  resynchronise() {
-    return this.#request("hello", this.#hello()).catch(() => this.#drop());
+  /** Asks for what was missed, once however many gaps are seen. The answer is a `frame`: catch_up or snapshot. */
+  async resynchronise() {
+    if (this.#isGreeting || this.state !== "online") return;
+    this.#isGreeting = true;
+    await this.#request("hello", this.#hello()).catch(() => this.#drop());
+    this.#isGreeting = false;
   }
 
   /**

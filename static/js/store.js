@@ -9,6 +9,13 @@ import { applyChanges } from "./changes.js";
 /** @typedef {import("./types.js").Cell} Cell */
 /** @typedef {import("./types.js").NotebookEvent} NotebookEvent */
 
+/** @type {import("./types.js").CellState} */
+const NEVER_RUN = {
+  status: "idle", freshness: "new", loaded: false, place: null, errors: [], blocked_by: [], disabled_by: [], stale_because: null,
+  attempt: null, outcome: null, started_at: null, finished_at: null, duration_ms: null, execution_count: null, reason: null,
+  warnings: [],
+};
+
 /** What changes numbers or who defines a name. */
 const CHANGES_INDEX = new Set(["inserted", "removed", "moved", "reset", "analysed", "updated"]);
 
@@ -30,6 +37,7 @@ export class NotebookStore extends EventTarget {
   /** @type {Map<string, string>} */ #connections;
   /** Made when first asked for after a change. @type {{numbers: Map<string, number>, definers: Map<string, string>} | null} */
   #index = null;
+  /** Cells shown here that the server has not confirmed. @type {Set<string>} */ #ahead = new Set();
   /** Runs under way. @type {Map<string, NotebookEvent>} */
   runs = new Map();
 
@@ -196,9 +204,31 @@ export class NotebookStore extends EventTarget {
     this.#emit("edited", { cell: cell.id, event, before });
   }
 
+  /**
+   * Shows a cell before the server has it, so that what is typed next goes into it. Its own event puts it where the
+   * server has it; `withdraw` takes it back when the server refused.
+   * @param {Pick<Cell, "id" | "type" | "source" | "result_name" | "connection">} given
+   * @param {string | null} after
+   */
+  insertAhead(given, after) {
+    const fields = { version: 1, disabled: false, code_hidden: false, definitions: [], references: [], outputs: [] };
+    const cell = /** @type {Cell} */ ({ ...given, ...fields, state: { ...NEVER_RUN } });
+    this.#inserted({ cell, after });
+    this.#ahead.add(cell.id);
+  }
+
+  /** @param {string} id */
+  withdraw(id) {
+    if (this.#ahead.delete(id)) this.#removed({ cells: [id] });
+  }
+
   /** @param {any} event */
   #inserted(event) {
     const { cell, after } = event;
+    if (this.#ahead.delete(cell.id)) {
+      if (this.order[this.number(after)] !== cell.id) this.#moved({ cells: [cell.id], after });
+      return;
+    }
     if (this.#cells.has(cell.id)) return;
     this.#cells.set(cell.id, cell);
     this.order.splice(this.number(after), 0, cell.id);

@@ -38,18 +38,24 @@ export class Structure {
   }
 
   /**
-   * Puts a new cell after another one; null is the first place.
+   * Puts a new cell after another one; null is the first place. It shows at once, so that what is typed next is in it.
    * @param {string | null} after
    * @param {CellType} type
    * @param {{source?: string, edit?: boolean, copy?: Partial<Copy>}} [options]
+   * @returns {Promise<string | null>} its id, when the server has it
    */
   async insert(after, type, { source = "", edit = true, copy = {} } = {}) {
     const cell = newId();
+    if (this.#socket.state === "online") {
+      const { result_name = "", connection = null } = copy;
+      this.#store.insertAhead({ id: cell, type, source, result_name, connection }, after);
+      if (edit) this.#selection.edit(cell, "end");
+      else this.#selection.select(cell);
+    }
     const operations = await this.#do([["insert", { cell, after, cell_type: type, source, ...rest(copy) }]]);
-    if (!operations || !(await this.#arrives(cell))) return null;
-    if (edit) this.#selection.edit(cell, "end");
-    else this.#selection.select(cell);
-    return cell;
+    if (operations) return cell;
+    this.#store.withdraw(cell);
+    return null;
   }
 
   /** Deletes cells without asking, and offers to take it back. @param {string[]} cells */
@@ -106,10 +112,10 @@ export class Structure {
     if (!editor || !cell) return;
     const [before, after] = editor.parts;
     const head = before.replace(/\n$/, "");
-    if (await this.insert(id, cell.type, { source: after.replace(/^\n/, ""), edit: false, copy: { connection: cell.connection } })) {
-      this.#editing.setText(id, head);
-      this.#selection.edit(this.#store.order[this.#store.number(id)], "start");
-    }
+    const made = await this.insert(id, cell.type, { source: after.replace(/^\n/, ""), edit: false, copy: { connection: cell.connection } });
+    if (!made) return;
+    this.#editing.setText(id, head);
+    this.#selection.edit(made, "start");
   }
 
   /** Joins cells into the first of them. One cell is joined with the next. @param {string[]} cells */

@@ -105,3 +105,15 @@ test("waiting doubles up to a limit and is spread", () => {
   assert.deepEqual([0, 1, 2, 9].map((attempt) => reconnectDelay(attempt, 1)), [400, 800, 1_600, 15_000]);
   assert.equal(reconnectDelay(2, 0), 800);
 });
+
+test("many gaps ask for what was missed once", async () => {
+  const { socket, line } = await online();
+  socket.resynchronise();
+  socket.resynchronise();
+  assert.equal(line.sent.filter(({ type }) => type === "hello").length, 2);
+  line.receive({ type: "reply", id: line.sent.at(-1).id, ok: true });
+  await tick();
+  socket.resynchronise();
+  assert.equal(line.sent.filter(({ type }) => type === "hello").length, 3);
+  socket.close();
+});

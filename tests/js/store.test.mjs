@@ -99,3 +99,20 @@ test("after a catch-up the cursor stands at its number", () => {
   made.receive({ type: "catch_up", seq: 7, events: [edited("a", 2, [1, [0, "y"]])], cells: [] });
   assert.deepEqual([made.seq, made.cell("a").source], [7, "xy"]);
 });
+
+test("a cell shown ahead is put where the server has it, once", () => {
+  const { made, types } = store(cell("a"));
+  made.insertAhead({ id: "mine", type: "python", source: "", result_name: "", connection: null }, "a");
+  made.receive(frame(1, { type: "cell.inserted", cell: cell("other"), after: "a" }));
+  assert.deepEqual(made.order, ["a", "other", "mine"]);
+  made.receive(frame(2, { type: "cell.inserted", cell: cell("mine"), after: "a" }));
+  assert.deepEqual(made.order, ["a", "mine", "other"]);
+  assert.deepEqual(types(), ["inserted", "inserted", "moved"]);
+});
+
+test("a cell shown ahead that the server refused is taken back", () => {
+  const { made } = store(cell("a"));
+  made.insertAhead({ id: "mine", type: "python", source: "", result_name: "", connection: null }, "a");
+  made.withdraw("mine");
+  assert.deepEqual(made.order, ["a"]);
+});
