@@ -1,10 +1,13 @@
-"""The dependency graph of one notebook: who defines a name, who needs it, in which order cells run, what is wrong.
+"""The dependency graph of one notebook: who defines a name, who needs it, in which order cells run,
+what is wrong.
 
-Pure: takes facts about cells, returns a `Graph`. An edge goes from each cell that defines a name to each other cell
-that refers to it. Names defined twice and cycles are values on the cells concerned; the rest of the graph is sound.
-Which cells run is decided in kernels_app/scheduler.py, freshness in freshness.py.
+Pure: takes facts about cells, returns a `Graph`. An edge goes from each cell that defines a name to
+each other cell that refers to it. Names defined twice and cycles are values on the cells concerned; the
+rest of the graph is sound. Which cells run is decided in kernels_app/scheduler.py, freshness in
+freshness.py.
 
-A name that a cell both defines and needs is no edge: the cell gets its own old value taken away before it runs.
+A name that a cell both defines and needs is no edge: the cell gets its own old value taken away before
+it runs.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ _NOTHING: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Made by `build`; nothing in it changes. Cells are ids; orders are page order where the graph leaves it open."""
+    """Made by `build`; nothing in it changes. Cells are ids; orders are page order where the graph
+    leaves it open.
+    """
 
     order: tuple[str, ...]
     errors: Mapping[str, tuple[CellError, ...]]
@@ -113,7 +118,7 @@ def _shape(cell: CellFacts) -> tuple[object, ...]:
     return cell.position, cell.definitions, cell.references, cell.disabled
 
 
-# --- edges -----------------------------------------------------------------------------------------------------
+# --- edges ---------------------------------------------------------------------------------------------
 
 
 def _definers(page: list[CellFacts]) -> dict[str, tuple[str, ...]]:
@@ -134,7 +139,9 @@ def _upstream(page: list[CellFacts], definers: Mapping[str, tuple[str, ...]]) ->
                 if owner != cell.id:
                     names.setdefault(owner, set()).add(name)
         if names:
-            edges[cell.id] = {owner: frozenset(names[owner]) for owner in sorted(names, key=place.__getitem__)}
+            edges[cell.id] = {
+                owner: frozenset(names[owner]) for owner in sorted(names, key=place.__getitem__)
+            }
     return edges
 
 
@@ -158,10 +165,12 @@ def _reach(start: str, edges: Edges) -> frozenset[str]:
     return frozenset(found)
 
 
-# --- order and cycles ------------------------------------------------------------------------------------------
+# --- order and cycles ----------------------------------------------------------------------------------
 
 
-def _order(page: list[CellFacts], upstream: Edges, downstream: Edges) -> tuple[tuple[str, ...], list[list[str]]]:
+def _order(
+    page: list[CellFacts], upstream: Edges, downstream: Edges
+) -> tuple[tuple[str, ...], list[list[str]]]:
     """(all cells, each after what it needs, else in page order; the cycles, each in page order).
 
     Edges inside a cycle do not count for the order: its cells stand where their places on the page put them.
@@ -172,9 +181,15 @@ def _order(page: list[CellFacts], upstream: Edges, downstream: Edges) -> tuple[t
     if len(order) == len(page):
         return tuple(order), []
     left = waiting.keys() - set(order)
-    graph = nx.DiGraph((owner, cell) for cell in left for owner in upstream.get(cell, _NOTHING) if owner in left)
+    graph = nx.DiGraph(
+        (owner, cell) for cell in left for owner in upstream.get(cell, _NOTHING) if owner in left
+    )
     cycles = sorted(
-        (sorted(members, key=place.__getitem__) for members in nx.strongly_connected_components(graph) if len(members) > 1),
+        (
+            sorted(members, key=place.__getitem__)
+            for members in nx.strongly_connected_components(graph)
+            if len(members) > 1
+        ),
         key=lambda members: place[members[0]],
     )
     component = {cell: index for index, members in enumerate(cycles) for cell in members}
@@ -206,13 +221,14 @@ def _kahn(
     return order
 
 
-# --- errors ----------------------------------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------------
 
 
 def _duplicate(name: str, cell: str, owners: tuple[str, ...], numbers: Mapping[str, int]) -> CellError:
     near = owners[: OTHERS_LISTED + 1]
     others = tuple(other for other in near if other != cell)[:OTHERS_LISTED]
-    message = f"`{name}` is also defined in {_numbered(others, numbers, total=len(owners) - 1)}. Rename one of them."
+    where = _numbered(others, numbers, total=len(owners) - 1)
+    message = f"`{name}` is also defined in {where}. Rename one of them."
     return CellError(ErrorKind.DUPLICATE, message, names=(name,), cells=others)
 
 
@@ -251,15 +267,19 @@ def _path_to(cell: str, start: str, came_from: Mapping[str, str]) -> list[str]:
 def _cycle(
     cell: str, path: list[str], members: list[str], upstream: Edges, numbers: Mapping[str, int]
 ) -> CellError:
-    """"cell 1 needs `b` of cell 2, which needs `a` of cell 1"."""
+    """ "cell 1 needs `b` of cell 2, which needs `a` of cell 1"."""
     steps = list(zip(path, [*path[1:], path[0]], strict=True))
     names = tuple(min(upstream[reader][owner]) for reader, owner in steps)
-    words = [f"needs `{name}` of cell {numbers[owner]}" for name, (_, owner) in zip(names, steps, strict=True)]
+    words = [
+        f"needs `{name}` of cell {numbers[owner]}" for name, (_, owner) in zip(names, steps, strict=True)
+    ]
     if len(words) > OTHERS_NAMED:
         words[OTHERS_NAMED - 1 : -1] = [f"… ({len(words) - OTHERS_NAMED} more) …"]
     message = f"These cells need each other: cell {numbers[path[0]]} {', which '.join(words)}."
     others = tuple(other for other in members[: OTHERS_LISTED + 1] if other != cell)[:OTHERS_LISTED]
-    return CellError(ErrorKind.CYCLE, message, names=tuple(dict.fromkeys(names[:OTHERS_LISTED])), cells=others)
+    return CellError(
+        ErrorKind.CYCLE, message, names=tuple(dict.fromkeys(names[:OTHERS_LISTED])), cells=others
+    )
 
 
 def _numbered(cells: tuple[str, ...], numbers: Mapping[str, int], *, total: int) -> str:

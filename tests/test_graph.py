@@ -166,7 +166,10 @@ def test_a_cycle_of_three_names_the_path() -> None:
         C: c < b
     """)
     assert graph.errors["B"][0].names == ("a", "c", "b")
-    assert "cell 2 needs `a` of cell 1, which needs `c` of cell 3, which needs `b` of cell 2" in graph.errors["B"][0].message
+    assert (
+        "cell 2 needs `a` of cell 1, which needs `c` of cell 3, which needs `b` of cell 2"
+        in graph.errors["B"][0].message
+    )
 
 
 def test_a_cell_that_needs_its_own_name_is_neither_edge_nor_cycle() -> None:
@@ -212,7 +215,9 @@ def test_unknown_cells_have_no_neighbours() -> None:
 
 
 def test_errors_of_a_thousand_copies_stay_small() -> None:
-    graph = build(CellFacts(str(n), n, definitions=frozenset({"x"}), references=frozenset({"x"})) for n in range(1000))
+    graph = build(
+        CellFacts(str(n), n, definitions=frozenset({"x"}), references=frozenset({"x"})) for n in range(1000)
+    )
     error = graph.errors["500"][0]
     assert len(error.cells) == OTHERS_LISTED and error.message.count(",") < 10
     assert len(graph.upstream("500")) <= OTHERS_LISTED
@@ -267,11 +272,16 @@ def test_random_graphs_agree_with_what_a_plain_search_says(seed: int) -> None:
             assert together or graph.ranks[other] < graph.ranks[cell]
 
 
-@pytest.mark.parametrize(("count", "limit_s"), [(1_000, 0.15), (10_000, 2.5)])  # thrice the goal: machines are shared
+@pytest.mark.parametrize(
+    ("count", "limit_s"), [(1_000, 0.15), (10_000, 2.5)]
+)  # thrice the goal: machines are shared
 def test_large_notebooks_are_built_in_time(count: int, limit_s: float) -> None:
     facts = [
         CellFacts(
-            str(n), n, definitions=frozenset({f"v{n}"}), references=frozenset({f"v{n - 1}", f"v{n // 2}", "pd", "np"})
+            str(n),
+            n,
+            definitions=frozenset({f"v{n}"}),
+            references=frozenset({f"v{n - 1}", f"v{n // 2}", "pd", "np"}),
         )
         for n in range(count)
     ]

@@ -1,7 +1,8 @@
 """Says which names a cell defines and refers to, and why it cannot be analysed.
 
-Pure: source in, `Analysis` out; no Django, no asyncio. Python is read in python.py, SQL in sql.py. Where and with
-which limits on time and memory it runs is worker.py's; edges between cells are graph.py's.
+Pure: source in, `Analysis` out; no Django, no asyncio. Python is read in python.py, SQL in sql.py.
+Where and with which limits on time and memory it runs is worker.py's; edges between cells are
+graph.py's.
 """
 
 from __future__ import annotations
@@ -16,10 +17,15 @@ MAX_BYTES = 512 * 1024
 TOO_DEEP = "This cell is nested too deeply to be analysed. Split long expressions or deep nesting into steps."
 
 
+# CPython's parser says "out of memory" for both.
+TOO_MUCH = "This cell takes too much memory to analyse, or is nested too deeply. Split it into smaller cells."
+
+
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Public names only. `references` leaves builtins out; `builtins` are those the cell looks up, for another cell
-    may define a name like `sum` or `filter`. `parameters` and `tables` are of SQL, spelled as written.
+    """Public names only. `references` leaves builtins out; `builtins` are those the cell looks up, for
+    another cell may define a name like `sum` or `filter`. `parameters` and `tables` are of SQL, spelled
+    as written.
     """
 
     definitions: frozenset[str] = frozenset()
@@ -52,8 +58,10 @@ def analyse(
         if cell_type == CellType.SQL:
             return _sql(source, result_name, on_connection)
         definitions, references, builtins, errors = analyse_python(source)
-    except (RecursionError, MemoryError):
+    except RecursionError:
         return failed(TOO_DEEP)
+    except MemoryError:
+        return failed(TOO_MUCH)
     return Analysis(definitions, references, errors, builtins=builtins)
 
 
@@ -77,7 +85,8 @@ def _sql(source: str, result_name: str, on_connection: bool) -> Analysis:
 def _too_large(size: int, limit: int) -> CellError:
     return CellError(
         ErrorKind.TOO_LARGE,
-        f"This cell is {_words(size)} long. Cells over {_words(limit)} are kept but neither analysed nor run.",
+        f"This cell is {_words(size)} long. "
+        f"Cells over {_words(limit)} are kept, but neither analysed nor run.",
     )
 
 

@@ -118,7 +118,9 @@ class Expressions(Names):
             self.unit.exits.append(self.fork())
 
     def _comprehension(self, node: Any) -> None:
-        """Runs at once, in a scope of its own but for its first iterable: there a class body is still seen."""
+        """Runs at once, in a scope of its own but for its first iterable: there a class body is still
+        seen.
+        """
         self.expr(node.generators[0].iter)
         with self.within(self._comprehension_scope(node)):
             self._comprehension_body(node)
@@ -158,7 +160,7 @@ class Expressions(Names):
         scope.bound.update(scope.mangle(parameter.arg) for parameter in parameters(arguments))
         return fill(scope, body, has_walrus=self.has_walrus)
 
-    # --- targets and patterns ----------------------------------------------------------------------------------
+    # --- targets and patterns --------------------------------------------------------------------------
 
     def target(self, node: Any) -> None:
         """An assignment target or an operand of `del`, by the context Python's parser gave it."""
@@ -177,7 +179,9 @@ class Expressions(Names):
             self._spine(node)
 
     def pattern(self, node: Any) -> list[str]:
-        """Look up what the pattern compares with; the names it captures, which are bound when all of it matched."""
+        """Look up what the pattern compares with; the names it captures, which are bound when all of it
+        matched.
+        """
         captured: list[str] = []
         stack = [node]
         while stack:

@@ -1,8 +1,9 @@
 """What IPython's magics do with the cell's names.
 
-Pure. The input transformer (parsing.py) makes each a call of `get_ipython()`: `run_line_magic("time", "x = f(y)")`,
-`run_cell_magic("capture", "out", body)`, `system("ls {folder}")`, `getoutput(...)`. `read` says what such a call runs,
-looks up and binds. Unknown magics do nothing to names; other `%%` cells are not Python at all.
+Pure. The input transformer (parsing.py) makes each a call of `get_ipython()`: `run_line_magic("time",
+"x = f(y)")`, `run_cell_magic("capture", "out", body)`, `system("ls {folder}")`, `getoutput(...)`.
+`read` says what such a call runs, looks up and binds. Unknown magics do nothing to names; other `%%`
+cells are not Python at all.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ _HELP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 @dataclass(frozen=True, slots=True)
 class Magic:
-    """`code` is Python that runs in the cell's namespace, or with `in_function` in a function of its own (`%timeit`:
-    what it assigns is gone). `first_line` is the line of that code, counted from the magic's own.
+    """`code` is Python that runs in the cell's namespace, or with `in_function` in a function of its
+    own (`%timeit`: what it assigns is gone). `first_line` is the line of that code, counted from the
+    magic's own.
     """
 
     code: tuple[str, ...] = ()

@@ -2,10 +2,11 @@
 
 Pure. `Names` holds the state; expressions.py and statements.py walk the syntax tree and call it.
 
-- *Live*: the names that may be bound at this point on some path. A lookup of a name that is not live is a need.
-- Code runs at once (module level, class bodies, list comprehensions) or is *deferred* (bodies of functions,
-  lambdas, generator expressions, lazily evaluated types). A deferred need is no reference if other code of the cell
-  supplies the name: binds it without needing it first.
+- *Live*: the names that may be bound at this point on some path. A lookup of a name that is not live is
+  a need.
+- Code runs at once (module level, class bodies, list comprehensions) or is *deferred* (bodies of
+  functions, lambdas, generator expressions, lazily evaluated types). A deferred need is no reference if
+  other code of the cell supplies the name: binds it without needing it first.
 - The loop body is walked once, so a name that is looked up before it is bound further down is a need.
 """
 
@@ -19,6 +20,7 @@ from notebooks_app.analysis.scopes import Kind, Scope
 
 type Key = str | tuple[Scope, str]  # a global name, or a name of a class body
 type State = tuple[set[Key], bool]  # what may be bound, and whether this point is out of reach
+type Marks = list[tuple[list[State], int]]
 
 _IMPLICIT_IN_METHODS = ("__class__", "__classdict__")
 
@@ -32,7 +34,9 @@ class Unit:
     dead: bool = False
     needs: set[str] = field(default_factory=set)
     exits: list[State] = field(default_factory=list)
-    jumps: list[tuple[list[State], list[State]]] = field(default_factory=list)  # (breaks, continues) of each loop
+    jumps: list[tuple[list[State], list[State]]] = field(
+        default_factory=list
+    )  # (breaks, continues) of each loop
     captures: list[set[Key]] = field(default_factory=list)  # all that was bound inside each open `try`
 
 
@@ -51,7 +55,7 @@ class Names:
         bound = {key for key in self.module.live if isinstance(key, str)}
         return bound | self._deferred_bound, self.module.needs | (self._deferred_needs - self._supplied)
 
-    # --- names -------------------------------------------------------------------------------------------------
+    # --- names -----------------------------------------------------------------------------------------
 
     def look_up(self, name: str) -> None:
         scope = self.scope
@@ -81,14 +85,19 @@ class Names:
             self.unit.needs.add(key)
         self.unit.live.discard(key)
 
-    def unbind(self, name: str) -> None:
-        """Python itself removes the name, if it is there: `e` after `except E as e`."""
+    def unbind(self, name: str, marks: Marks) -> None:
+        """Python itself removes the name, if it is there, here and on the jumps since `marks`."""
         key = self._owner(name)
         if key is not None:
             self.unit.live.discard(key)
+            for jumps, start in marks:
+                for live, _ in jumps[start:]:
+                    live.discard(key)
 
     def _owner(self, name: str) -> Key | None:
-        """What a store to `name` sets here; None for a name of a function, which is nobody else's business."""
+        """What a store to `name` sets here; None for a name of a function, which is nobody else's
+        business.
+        """
         scope = self.scope
         while scope.kind is Kind.COMPREHENSION and scope.parent is not None:  # `:=` binds outside
             scope = scope.parent
@@ -126,7 +135,7 @@ class Names:
         lazy = self.scope is not scope and self.unit.deferred  # evaluated when the class is complete
         return lazy or (scope, name) in self.unit.live
 
-    # --- scopes and units --------------------------------------------------------------------------------------
+    # --- scopes and units ------------------------------------------------------------------------------
 
     @contextmanager
     def within(self, scope: Scope) -> Iterator[None]:
@@ -138,8 +147,8 @@ class Names:
 
     @contextmanager
     def deferred(self, *, consumed: bool = False) -> Iterator[None]:
-        """Code that runs later. What it binds may be bound from here on; `consumed`: only until it is deleted (a
-        generator expression is used up where it stands).
+        """Code that runs later. What it binds may be bound from here on; `consumed`: only until it is
+        deleted (a generator expression is used up where it stands).
         """
         outer, self.unit = self.unit, Unit(deferred=True)
         try:
@@ -160,7 +169,7 @@ class Names:
             if not consumed:
                 self._deferred_bound |= bound
 
-    # --- paths -------------------------------------------------------------------------------------------------
+    # --- paths -----------------------------------------------------------------------------------------
 
     def fork(self) -> State:
         """The state here, for another path to start from."""
@@ -185,6 +194,11 @@ class Names:
             to.append(self.fork())
         self.unit.dead = True
 
+    def marks(self) -> Marks:
+        """How many jumps there are now out of each loop and function around."""
+        lists = [self.unit.exits, *(jumps for loop in self.unit.jumps for jumps in loop)]
+        return [(jumps, len(jumps)) for jumps in lists]
+
     @contextmanager
     def capturing(self) -> Iterator[set[Key]]:
         """Every key bound inside, whether deleted again or not: any statement of a `try` may raise."""
@@ -197,10 +211,12 @@ class Names:
             if self.unit.captures:
                 self.unit.captures[-1] |= captured
 
-    def passing(self, run: Callable[[], None], entry: set[Key], normal: State, marks: list[tuple[list[State], int]]) -> None:
-        """Run a `finally`: it is entered from everywhere (`entry`), and what it deletes is deleted on every way out.
+    def passing(self, run: Callable[[], None], entry: set[Key], normal: State, marks: Marks) -> None:
+        """Run a `finally`: it is entered from everywhere (`entry`), and what it deletes is deleted on
+        every way out.
 
-        `normal` is the state of the way that goes on; `marks` are lists of jumps and their lengths at the `try`.
+        `normal` is the state of the way that goes on; `marks` were taken at
+        the `try`.
         """
         self.unit.live, self.unit.dead = set(entry), False
         with self.capturing() as bound:

@@ -21,7 +21,9 @@ def is_public(name: str) -> bool:
     return not name.startswith("_") or (name.startswith("__") and name != "__")
 
 
-def analyse_python(source: str) -> tuple[frozenset[str], frozenset[str], frozenset[str], tuple[CellError, ...]]:
+def analyse_python(
+    source: str,
+) -> tuple[frozenset[str], frozenset[str], frozenset[str], tuple[CellError, ...]]:
     """(definitions, references, builtins looked up, errors) of a Python cell.
 
     A cell that does not parse has no names. RecursionError and MemoryError pass through.
@@ -47,10 +49,6 @@ def _syntax_error(error: SyntaxError) -> CellError:
 
 
 def _star_error(module: str, line: int) -> CellError:
-    message = (
-        f"`from {module} import *` in line {line} hides which names this cell defines. "
-        f"Import the names you use, or the module: `import {module}`."
-        if not module.startswith(".")
-        else f"`from {module} import *` in line {line} hides which names this cell defines. Import the names you use."
-    )
+    message = f"`from {module} import *` in line {line} hides which names this cell defines. "
+    message += "Import the names you use" + ("." if module.startswith(".") else f", or `import {module}`.")
     return CellError(ErrorKind.STAR_IMPORT, message, names=(module,), line=line)

@@ -22,8 +22,8 @@ class Kind(Enum):
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """One scope. `bound` are the names bound in it (of a class: anywhere in its body), `private` the class name
-    that `__x` is mangled with.
+    """One scope. `bound` are the names bound in it (of a class: anywhere in its body), `private` the
+    class name that `__x` is mangled with.
     """
 
     kind: Kind
@@ -51,7 +51,7 @@ class Scope:
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
-# Where bindings can be when no `:=` is in the source: targets, patterns and statements, but no other expressions.
+# Where bindings can be when no `:=` is in the source: targets, patterns, statements, no other expressions.
 _BINDING_FIELDS: dict[type, tuple[str, ...]] = {
     ast.Assign: ("targets",),
     ast.AugAssign: ("target",),
@@ -105,7 +105,9 @@ def fill(scope: Scope, body: Iterable[ast.AST], *, has_walrus: bool) -> Scope:
 
 
 def parameters(arguments: ast.arguments) -> Iterator[ast.arg]:
-    """Every parameter of a function, `*args` and `**kwargs` too, in the order their annotations are evaluated."""
+    """Every parameter of a function, `*args` and `**kwargs` too, in the order their annotations are
+    evaluated.
+    """
     yield from arguments.posonlyargs
     yield from arguments.args
     if arguments.vararg:

@@ -1,8 +1,9 @@
 """What a SQL cell refers to: `{name}` parameters, and tables that may be dataframes.
 
-Pure. Parameters are found by sqltext.py, tables by sqlglot with the first dialect that reads the text; what no dialect
-reads is searched for names after FROM and JOIN. Tables are unqualified and spelled as written; the targets of INSERT,
-UPDATE and DELETE count, the ones that a CREATE makes do not, nor do CTEs, table functions and files.
+Pure. Parameters are found by sqltext.py, tables by sqlglot with the first dialect that reads the text;
+what no dialect reads is searched for names after FROM and JOIN. Tables are unqualified and spelled as
+written; the targets of INSERT, UPDATE and DELETE count, the ones that a CREATE makes do not, nor do
+CTEs, table functions and files.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from notebooks_app.analysis.sqltables import tables_by_words
+from notebooks_app.analysis.sqltables import word_set as _words
 from notebooks_app.analysis.sqltext import Token, bind, split_parameters, tokens
 from notebooks_app.facts import CellError, ErrorKind
 
@@ -26,16 +28,23 @@ logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of every statem
 _STAND_IN = "rillbook_parameter"
 _DIALECTS = ("duckdb", "postgres")
 _OTHER_DIALECTS = ("sqlite", "mysql", "tsql", "snowflake", "bigquery", "oracle")
-_VALUE_BEFORE = frozenset("= < > ( , + - * / | from join into update table using where and or not on in like".split())
-_FILE_ENDS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather", ".xlsx", ".gz", ".zst")
-_STATEMENTS = frozenset(
-    """abort alter analyze analyse attach audit backup begin break call change checkpoint cluster comment commit copy
-    create cross deallocate declare define delete desc describe detach discard do drop dump end exec execute exists
-    explain export fetch flush for force from get go grant handler help if import insert install install kill
-    let limit list listen load lock locate merge move notify open optimize order parallel pivot pragma prepare print put
-    raise reassign refresh reindex release rename repair replace reset restore resume return revoke rollback
-    savepoint security select set show shutdown start stop summarize summarise suspend sync system table truncate uncache
-    undrop unlisten unload unlock unpivot unset update upsert use using vacuum values wait watch while with""".split()
+_VALUE_BEFORE = _words(
+    """
+    = < > ( , + - * / | from join into update table using where and or not on in like
+    """
+)
+_FILE_ENDS = tuple(_words(".csv .tsv .txt .json .jsonl .ndjson .parquet .arrow .feather .xlsx .gz .zst"))
+_STATEMENTS = _words(
+    """
+    abort alter analyze analyse attach audit backup begin break call change checkpoint cluster comment
+    commit copy create cross deallocate declare define delete desc describe detach discard do drop dump
+    end exec execute exists explain export fetch flush for force from get go grant handler help if
+    import insert install kill let limit list listen load lock locate merge move notify open optimize
+    order parallel pivot pragma prepare print put raise reassign refresh reindex release rename repair
+    replace reset restore resume return revoke rollback savepoint security select set show shutdown
+    start stop summarize summarise suspend sync system table truncate uncache undrop unlisten unload
+    unlock unpivot unset update upsert use using vacuum values wait watch while with
+    """
 )
 
 
@@ -62,7 +71,7 @@ def analyse_sql(source: str) -> SqlNames:
     return SqlNames(parameters, _tables(statements, _quoted_names(found)), errors)
 
 
-# --- errors ----------------------------------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------------
 
 
 def _refusals(source: str, found: Iterable[Token]) -> Iterator[CellError]:
@@ -105,9 +114,8 @@ def _never_closed(found: list[Token]) -> tuple[str, int] | None:
             continue
         if token.text in pairs.values():
             stack.append(token)
-        elif token.text in pairs:
-            if not stack or stack.pop().text != pairs[token.text]:
-                return f"unmatched '{token.text}'", token.start
+        elif token.text in pairs and (not stack or stack.pop().text != pairs[token.text]):
+            return f"unmatched '{token.text}'", token.start
     return (f"'{stack[-1].text}' is never closed", stack[-1].start) if stack else None
 
 
@@ -118,7 +126,7 @@ def _no_statement(found: list[Token]) -> tuple[str, int] | None:
     return f"no statement starts with `{first.text[:40]}`", first.start
 
 
-# --- tables ----------------------------------------------------------------------------------------------------
+# --- tables --------------------------------------------------------------------------------------------
 
 
 def _parse_any(found: list[Token]) -> list[exp.Expression] | None:
@@ -136,7 +144,13 @@ def _parse_any(found: list[Token]) -> list[exp.Expression] | None:
     for text, dialect in readings:
         try:
             statements = sqlglot.parse(text, dialect=dialect)
-        except (SqlglotError, RecursionError, ValueError, TypeError, AttributeError):  # it is not proof against all
+        except (
+            SqlglotError,
+            RecursionError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        ):  # it is not proof against all
             continue
         return [statement for statement in statements if statement is not None]
     return None
@@ -164,7 +178,9 @@ _EXPLAIN_WORDS = ("analyze", "verbose", "query", "plan", "extended")
 def _quoted_names(found: Iterable[Token]) -> frozenset[str]:
     """Names written in "..." or `...`. What is quoted but not here was a '...' string: a file."""
     return frozenset(
-        token.text[1:-1].replace(token.text[0] * 2, token.text[0]) for token in found if token.kind == "quoted"
+        token.text[1:-1].replace(token.text[0] * 2, token.text[0])
+        for token in found
+        if token.kind == "quoted"
     )
 
 
@@ -223,7 +239,9 @@ def _is_file(name: str) -> bool:
 
 
 def _is_cte(table: exp.Table, name: str) -> bool:
-    """Whether a WITH around the table names it there: in its query, in a later CTE, or in itself if recursive."""
+    """Whether a WITH around the table names it there: in its query, in a later CTE, or in itself if
+    recursive.
+    """
     from sqlglot import exp
 
     inside: exp.Expression = table
@@ -232,13 +250,10 @@ def _is_cte(table: exp.Table, name: str) -> bool:
     while outer is not None:
         if isinstance(inside, exp.CTE):
             cte = inside
-        if isinstance(inside, exp.With):
-            if _names_before(inside, cte, name):
-                return True
-        else:
-            clause = outer.args.get("with_")
-            if clause is not None and clause is not inside and _names_before(clause, None, name):
-                return True
+        clause = inside if isinstance(inside, exp.With) else outer.args.get("with_")
+        seen_from = cte if clause is inside else None
+        if clause is not None and _names_before(clause, seen_from, name):
+            return True
         inside, outer = outer, outer.parent
     return False
 

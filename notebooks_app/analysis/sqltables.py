@@ -1,6 +1,7 @@
 """Finds table names in SQL that no parser reads: names after FROM, JOIN and the like.
 
-Pure and tolerant: for text that is half written or of a dialect sqlglot does not know. What sqlglot reads is in sql.py.
+Pure and tolerant: for text that is half written or of a dialect sqlglot does not know. What sqlglot
+reads is in sql.py.
 """
 
 from __future__ import annotations
@@ -9,12 +10,20 @@ from collections.abc import Iterator
 
 from notebooks_app.analysis.sqltext import Token
 
-_BEFORE_A_TABLE = frozenset("from join into update describe summarize pivot unpivot table".split())
-_NOT_A_TABLE = frozenset(
-    """select where group order having limit offset union intersect except on using join left right inner outer full
-    cross natural lateral as set values if not exists only unnest with table distinct""".split()
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text, for lists that read better without quotes and commas."""
+    return frozenset(text.split())
+
+
+_BEFORE_A_TABLE = word_set("from join into update describe summarize pivot unpivot table")
+_NOT_A_TABLE = word_set(
+    """
+    select where group order having limit offset union intersect except on using join left right inner
+    outer full cross natural lateral as set values if not exists only unnest with table distinct
+    """
 )
-_FUNCTIONS_WITH_FROM = frozenset("extract substring trim overlay position".split())
+_FUNCTIONS_WITH_FROM = word_set("extract substring trim overlay position")
 
 
 def tables_by_words(found: list[Token]) -> Iterator[str]:

@@ -1,12 +1,14 @@
 """Finds `{name}` parameters in SQL text, and puts bound placeholders in their place.
 
-Pure, and standard library only. The one tokenizer of SQL here: analysis (sql.py) and everything that executes SQL cells
-see the same parameters. Values are always bound by the database, never written into the text.
+Pure, and standard library only. The one tokenizer of SQL here: analysis (sql.py) and everything that
+executes SQL cells see the same parameters. Values are always bound by the database, never written into
+the text.
 
-A parameter is `{name}` with a plain Python name. It is text, and no parameter, inside '...', E'...', "...", `...`,
-$$...$$ and comments, in `{{...}}`, after `::` (a type cannot be bound), and in DuckDB's struct and map literals
-(`{'a': 1}`; the values in them may be parameters again). Other Python expressions in braces (`{a.b}`, `{n + 1}`) are
-refused by analysis. Strings are standard SQL: a backslash escapes in E'...' only.
+A parameter is `{name}` with a plain Python name. It is text, and no parameter, inside '...', E'...',
+"...", `...`, $$...$$ and comments, in `{{...}}`, after `::` (a type cannot be bound), and in DuckDB's
+struct and map literals (`{'a': 1}`; the values in them may be parameters again). Other Python
+expressions in braces (`{a.b}`, `{n + 1}`) are refused by analysis. Strings are standard SQL: a
+backslash escapes in E'...' only.
 """
 
 from __future__ import annotations
@@ -82,10 +84,10 @@ def split_parameters(source: str) -> list[str | Parameter]:
 def bind(source: str, style: Style) -> tuple[str, list[str]]:
     """The source with placeholders, and the names of the values to bind, in order.
 
-    numeric_dollar `$1` (DuckDB): a name used twice is one value. pyformat_psycopg `%s`, with `%` doubled in the rest:
-    one value for each use; always pass the list, also an empty one, or psycopg leaves `%%` as it is. named `:name`
-    (sqlite3) and named_sqlalchemy (for `sqlalchemy.text`: other colons are escaped): each name once. qmark `?`: one
-    value for each use.
+    numeric_dollar `$1` (DuckDB): a name used twice is one value. pyformat_psycopg `%s`, with `%`
+    doubled in the rest: one value for each use; always pass the list, also an empty one, or psycopg
+    leaves `%%` as it is. named `:name` (sqlite3) and named_sqlalchemy (for `sqlalchemy.text`: other
+    colons are escaped): each name once. qmark `?`: one value for each use.
     """
     names: list[str] = []
     parts: list[str] = []

@@ -1,7 +1,8 @@
 """Walks the statements of a cell, path by path.
 
-Pure. Accepted: conditions are not evaluated (`if False:` may run), and a `with` is taken not to swallow exceptions,
-so what is bound and deleted inside it is gone.
+Pure. Accepted: conditions are not evaluated (`if False:` may run), and a `with` is taken not to swallow
+exceptions, so what is bound and deleted inside it is gone. A `finally` is walked once, as if entered
+from anywhere in its `try`.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Statements(Expressions):
         with self.within(scope), self.deferred():
             self.body(module.body)
 
-    # --- simple statements -------------------------------------------------------------------------------------
+    # --- simple statements -----------------------------------------------------------------------------
 
     def _expression(self, node: ast.Expr) -> None:
         self.expr(node.value)
@@ -108,7 +109,9 @@ class Statements(Expressions):
             self.expr(node)
 
     def lazily(self, nodes: Iterable[ast.AST | None]) -> None:
-        """Types that are evaluated when somebody asks for them, in a scope that still sees a class body around."""
+        """Types that are evaluated when somebody asks for them, in a scope that still sees a class body
+        around.
+        """
         with self.within(self.scope.inner(Kind.ANNOTATION)), self.deferred():
             self.exprs(nodes)
 
@@ -141,7 +144,7 @@ class Statements(Expressions):
     def _continue(self, node: ast.Continue) -> None:
         self.jump(self.unit.jumps[-1][1] if self.unit.jumps else None)
 
-    # --- paths -------------------------------------------------------------------------------------------------
+    # --- paths -----------------------------------------------------------------------------------------
 
     def _if(self, node: ast.If) -> None:
         """A loop over `elif`, for generated ones grow long."""
@@ -223,8 +226,7 @@ class Statements(Expressions):
         if not node.finalbody:
             self._guarded(node)
             return
-        lists = [self.unit.exits, *(jumps for loop in self.unit.jumps for jumps in loop)]
-        marks = [(jumps, len(jumps)) for jumps in lists]
+        marks = self.marks()
         entry, _ = self.fork()
         with self.capturing() as bound:
             self._guarded(node)
@@ -243,17 +245,23 @@ class Statements(Expressions):
                 self.expr(handler.type)
             here = self.fork()
             if handler.name:
-                self.bind(handler.name)
-            self.body(handler.body)
-            if handler.name:
-                self.unbind(handler.name)
+                self._named_handler(handler, handler.name)
+            else:
+                self.body(handler.body)
             ends.append(self.here())
             self.resume(here)
         self.resume(end)
         self.body(node.orelse)
         self.join([self.here(), *ends])
 
-    # --- definitions -------------------------------------------------------------------------------------------
+    def _named_handler(self, handler: ast.ExceptHandler, name: str) -> None:
+        """`except E as name`: Python removes the name on every way out."""
+        marks = self.marks()
+        self.bind(name)
+        self.body(handler.body)
+        self.unbind(name, marks)
+
+    # --- definitions -----------------------------------------------------------------------------------
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self.exprs(node.decorator_list)
@@ -274,7 +282,9 @@ class Statements(Expressions):
             self.body(node.body)
 
     def _type_parameters(self, node: Any) -> Scope:
-        """The scope of `[T: bound = default]`; bounds and defaults are evaluated when asked for (PEP 695, 696)."""
+        """The scope of `[T: bound = default]`; bounds and defaults are evaluated when asked for (PEP
+        695, 696).
+        """
         scope = self.scope.inner(Kind.ANNOTATION)
         if isinstance(node, ast.ClassDef):
             scope.private = node.name

@@ -1,8 +1,9 @@
-"""Runs analysis within limits of time and memory: small sources here, larger ones in a process of its own.
+"""Runs analysis within limits of time and memory: small sources here, larger ones in a process of its
+own.
 
-Effects live here (a child process, locks, clocks); what analysis finds is the pure package's, and what the child
-does is in worker_process.py. A source that makes the
-child too slow or too big costs that child; the cell gets an error and the next source a new child.
+Effects live here (a child process, locks, clocks); what analysis finds is the pure package's, and what
+the child does is in worker_process.py. A source that makes the child too slow or too big costs that
+child; the cell gets an error and the next source a new child.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from notebooks_app.analysis import MAX_BYTES, Analysis, analyse, failed
+from notebooks_app.analysis import MAX_BYTES, TOO_MUCH, Analysis, analyse, failed
 
 IN_PROCESS_BYTES = 20_000  # takes some 10 ms at most: less than asking another process is worth
 TIMEOUT_S = 5.0
@@ -37,9 +38,11 @@ class _Child:
 
 
 class AnalysisPool:
-    """One worker process, started when the first large source comes and replaced when it fails. Thread-safe.
+    """One worker process, started when the first large source comes and replaced when it fails.
+    Thread-safe.
 
-    `timeout_s` bounds one analysis in the worker, `memory_bytes` the worker's address space. `close` ends the worker.
+    `timeout_s` bounds one analysis in the worker, `memory_bytes` the worker's address space. `close`
+    ends the worker.
     """
 
     def __init__(
@@ -102,19 +105,20 @@ class AnalysisPool:
                 child.pipe.send(request)
                 if not child.pipe.poll(self._timeout_s):
                     self._end_child()
-                    return failed(f"This cell could not be analysed within {self._timeout_s:g} s. Split it into smaller cells.")
-                answer: Analysis | None = child.pipe.recv()
-            except (OSError, EOFError):
+                    return failed(
+                        f"This cell could not be analysed within {self._timeout_s:g} s. "
+                        "Split it into smaller cells."
+                    )
+                answer: Analysis = child.pipe.recv()
+            except (OSError, EOFError):  # it died: of this source, or of another cause before
                 self._end_child()
                 if fresh:
                     break
                 continue
-            if answer is None:  # out of memory: what it still holds is unknown
-                self._end_child()
-                break
+            if any(error.message == TOO_MUCH for error in answer.errors):
+                self._end_child()  # what it still holds is unknown
             return answer
-        limit = f"{self._memory_bytes / 1024**2:,.0f} MiB"
-        return failed(f"Analysing this cell takes more memory than its limit of {limit}. Split it into smaller cells.")
+        return failed(TOO_MUCH)
 
     def _ready_child(self) -> _Child:
         if self._child is not None and self._child.process.poll() is None:
@@ -123,10 +127,19 @@ class AnalysisPool:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", "notebooks_app.analysis.worker_process", str(theirs.fileno()), str(self._memory_bytes)],
+                [
+                    sys.executable,
+                    "-m",
+                    "notebooks_app.analysis.worker_process",
+                    str(theirs.fileno()),
+                    str(self._memory_bytes),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={"PYTHONPATH": str(_ROOT), "PATH": os.environ.get("PATH", "")},  # none of the server's secrets
+                env={
+                    "PYTHONPATH": str(_ROOT),
+                    "PATH": os.environ.get("PATH", ""),
+                },  # none of the server's secrets
                 cwd=_ROOT,
                 start_new_session=True,  # a Ctrl+C in the terminal is the server's
             )

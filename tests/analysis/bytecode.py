@@ -1,7 +1,8 @@
-"""What CPython's compiler made of a source: which global names its code binds, deletes and looks up, path by path.
+"""What CPython's compiler made of a source: which global names its code binds, deletes and looks up,
+path by path.
 
-The oracle of test_bytecode.py, independent of the walk it checks: a data flow over the instructions of each code object
-(CPython 3.12 and 3.13), along jumps and the exception table.
+The oracle of test_bytecode.py, independent of the walk it checks: a data flow over the instructions of
+each code object (CPython 3.12 and 3.13), along jumps and the exception table.
 """
 
 from __future__ import annotations
@@ -17,11 +18,19 @@ from notebooks_app.analysis import analyse
 from notebooks_app.analysis.python import MODULE_NAMES, is_public
 
 IMMEDIATE = ("<listcomp>", "<setcomp>", "<dictcomp>")
-NEVER_FALLS_THROUGH = (
-    "RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD JUMP_BACKWARD_NO_INTERRUPT".split()
-)
+NEVER_FALLS_THROUGH = [
+    "RETURN_VALUE",
+    "RETURN_CONST",
+    "RAISE_VARARGS",
+    "RERAISE",
+    "JUMP_FORWARD",
+    "JUMP_BACKWARD",
+    "JUMP_BACKWARD_NO_INTERRUPT",
+]
 
-State = tuple[frozenset, frozenset]  # (may be bound, is bound on every path); keys: name, or (class body, name)
+State = tuple[
+    frozenset, frozenset
+]  # (may be bound, is bound on every path); keys: name, or (class body, name)
 
 
 @dataclass
@@ -84,8 +93,12 @@ def examine(code: CodeType) -> Found:
     return found
 
 
-def _flow(code: CodeType, entry: State, found: Found, *, deferred: bool, class_body: bool = False) -> State | None:
-    """Run the data flow of one code object to its fixed point; the state where it returns, None if it never does."""
+def _flow(
+    code: CodeType, entry: State, found: Found, *, deferred: bool, class_body: bool = False
+) -> State | None:
+    """Run the data flow of one code object to its fixed point; the state where it returns, None if it
+    never does.
+    """
     instructions = list(dis.get_instructions(code))
     index = {instruction.offset: n for n, instruction in enumerate(instructions)}
     bodies = dict(_class_calls(instructions))
@@ -131,7 +144,9 @@ def _is_class(code: CodeType) -> bool:
 
 
 def _class_calls(instructions: list[dis.Instruction]) -> Iterator[tuple[int, CodeType]]:
-    """(index of the call that builds a class, the class's body): the call that stands where LOAD_BUILD_CLASS does."""
+    """(index of the call that builds a class, the class's body): the call that stands where
+    LOAD_BUILD_CLASS does.
+    """
     for n, builder in enumerate(instructions):
         if builder.opname == "LOAD_BUILD_CLASS":
             rest = range(n, len(instructions))
@@ -153,7 +168,9 @@ def _join(one: State | None, other: State) -> State:
     return other if one is None else (one[0] | other[0], one[1] & other[1])
 
 
-def _step(code: CodeType, instruction: dis.Instruction, state: State, found: Found, deferred: bool, class_body: bool) -> State:
+def _step(
+    code: CodeType, instruction: dis.Instruction, state: State, found: Found, deferred: bool, class_body: bool
+) -> State:
     name, op = instruction.argval, instruction.opname
     may, must = state
     in_class = class_body and op.endswith("_NAME")

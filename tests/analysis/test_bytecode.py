@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tests.analysis.bytecode import disagreement
 
-pytestmark = pytest.mark.skipif(sys.version_info >= (3, 14), reason="the oracle reads opcodes of 3.12 and 3.13")
+pytestmark = pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="the oracle reads opcodes of 3.12 and 3.13"
+)
 
 NAMES = ["a", "b", "c", "d", "_p"]
 if sys.version_info >= (3, 13):
@@ -35,7 +37,7 @@ class Writer:
     def expression(self, depth: int, *, walrus: bool) -> str:
         forms = ["{n}", "{n}", "{n}.x", "{n}[{e}]", "f({e}, k={e})", "({e} + {e})", "(lambda {n}={e}: {e})",
                  "[{i} for {n} in {j}]", "{{{i}: {i} for {n} in {j} if {i}}}", "sum({i} for {n} in {j})",
-                 "[{i} for {n} in {j} for {n} in {i}]", "({e} if {e} else {e})", "({e} and {e})", "f'{{{e}}}'",
+                 "[{i} for {n} in {j} for {n} in {i}]", "({e} if {e} else {e})", "({e} and {e})", "f'{{{e}}}'",  # noqa: E501
                  "[{i} for {n}[{i}] in {j}]", "{{**{e}}}"]  # fmt: skip
         if walrus:
             forms.append("({n} := {e})")
@@ -67,7 +69,18 @@ class Writer:
     def statement(self, indent: int, *, loop=False, function=False, in_with=False) -> None:
         self.fuel -= 1
         place = {"loop": loop, "function": function, "in_with": in_with}
-        simple = ["assign", "assign", "use", "use", "augment", "unpack", "import", "annotate", "alias", "item"]
+        simple = [
+            "assign",
+            "assign",
+            "use",
+            "use",
+            "augment",
+            "unpack",
+            "import",
+            "annotate",
+            "alias",
+            "item",
+        ]
         if not in_with:
             simple += ["delete", "delete"]
         if loop or function:
@@ -97,7 +110,10 @@ class Writer:
 
     def _annotate(self, indent, place):
         target = self.pick("{0}: {1}", "{0}: {1} = {2}", "({0}): {1}", "{0}.z: {1}", "{0}[{2}]: {1} = {2}")
-        self.put(indent, target.format(self.name(), self.expression(1, walrus=False), self.expression(1, walrus=False)))
+        self.put(
+            indent,
+            target.format(self.name(), self.expression(1, walrus=False), self.expression(1, walrus=False)),
+        )
 
     def _alias(self, indent, place):
         self.put(indent, f"type {self.name()} = {self.expression(1, walrus=False)}")
@@ -121,7 +137,10 @@ class Writer:
             self.block(indent + 1, **place)
 
     def _for(self, indent, place):
-        self.put(indent, f"for {self.pick('{0}', '{0}, {1}', '{0}[{1}]').format(self.name(), self.name())} in {self.e()}:")
+        self.put(
+            indent,
+            f"for {self.pick('{0}', '{0}, {1}', '{0}[{1}]').format(self.name(), self.name())} in {self.e()}:",
+        )
         self.block(indent + 1, **place | {"loop": True})
         if self.draw(st.booleans()):
             self.put(indent, "else:")
@@ -148,13 +167,20 @@ class Writer:
 
     def _finally(self, indent, place):
         self.put(indent, "try:")
-        self.block(indent + 1, **place)
+        self.block(indent + 1, **place | {"in_with": True})  # no deletions: see statements.py
         self.put(indent, "finally:")
         self.block(indent + 1, **place | {"loop": False, "function": False})
 
     def _match(self, indent, place):
         self.put(indent, f"match {self.e()}:")
-        patterns = ["[{0}, *{1}]", "{{'k': {0}, **{1}}}", "C({0}, k={1})", "v.{0}", "(1 | 2) as {0}", "[1, {0}] | [{0}, 2]"]
+        patterns = [
+            "[{0}, *{1}]",
+            "{{'k': {0}, **{1}}}",
+            "C({0}, k={1})",
+            "v.{0}",
+            "(1 | 2) as {0}",
+            "[1, {0}] | [{0}, 2]",
+        ]
         for _ in range(self.draw(st.integers(1, 2))):
             guard = self.draw(st.sampled_from(["", f" if {self.e()}"]))
             one, other = self.name(), self.name()
@@ -172,7 +198,10 @@ class Writer:
         prefix = self.pick("", "", "async ")
         signature = f"{self.name()}: {self.expression(2, walrus=False)} = {self.e()}, *, k={self.e()}"
         signature = self.pick("", "q", signature)
-        self.put(indent, f"{prefix}def {self.name()}{parameters}({signature}) -> {self.expression(2, walrus=False)}:")
+        self.put(
+            indent,
+            f"{prefix}def {self.name()}{parameters}({signature}) -> {self.expression(2, walrus=False)}:",
+        )
         if self.draw(st.booleans()):
             word = self.pick("global", "global", "nonlocal") if place["function"] else "global"
             self.put(indent + 1, f"{word} {self.name()}")
@@ -193,11 +222,19 @@ class Writer:
 
     def _generic(self, indent, place):
         parameter, bound = self.name(), self.expression(2, walrus=False)
-        default = f" = {self.expression(2, walrus=False)}" if sys.version_info >= (3, 13) and self.draw(st.booleans()) else ""
-        getattr(self, self.pick("_def", "_class"))(indent, place, parameters=f"[{parameter}: {bound}{default}, *Ts]")
+        default = (
+            f" = {self.expression(2, walrus=False)}"
+            if sys.version_info >= (3, 13) and self.draw(st.booleans())
+            else ""
+        )
+        getattr(self, self.pick("_def", "_class"))(
+            indent, place, parameters=f"[{parameter}: {bound}{default}, *Ts]"
+        )
 
     def _lazy(self, indent, place):
-        self.put(indent, f"type {self.name()}[{self.name()}: {self.name()}] = {self.expression(1, walrus=False)}")
+        self.put(
+            indent, f"type {self.name()}[{self.name()}: {self.name()}] = {self.expression(1, walrus=False)}"
+        )
 
 
 @st.composite

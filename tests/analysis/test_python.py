@@ -100,7 +100,12 @@ PATHS = [
     ("raise E\nx = 1", "x", "E"),
     ("assert a, b", "", "a b"),
     ("match v:\n    case 1: x = 1\n    case _: x = 2", "x", "v"),
-    ("match v:\n    case [a, *b]: pass\n    case {'k': c, **d}: pass\n    case P(e, k=f): pass\n    case g: pass", "a b c d e f g", "v P"),
+    (
+        "match v:\n    case [a, *b]: pass\n    case {'k': c, **d}: pass\n    case P(e, k=f): pass\n"
+        "    case g: pass",
+        "a b c d e f g",
+        "v P",
+    ),
     ("match v:\n    case C.D: pass\n    case (1 | 2) as n if n > m: pass", "n", "v C m"),
     ("match v:\n    case [x, _]: pass\n    case {K.a: 1}: pass", "x", "v K"),
     ("match v:\n    case (str() as s) | (bytes() as s): pass", "s", "v"),
@@ -131,7 +136,12 @@ FUNCTIONS = [
     ("def f():\n    global x\n    del x", "f", "x"),
     ("def f():\n    x = 1\n    def g():\n        nonlocal x\n        x = 2\n    return g", "f", ""),
     ("def f():\n    x = 1\n    def g():\n        global x\n        return x\n    return g", "f", "x"),
-    ("def f():\n    x = 1\n    def g():\n        global x\n        def h(): return x\n        return h\n    return g", "f", "x"),
+    (
+        "def f():\n    x = 1\n    def g():\n        global x\n        def h(): return x\n"
+        "        return h\n    return g",
+        "f",
+        "x",
+    ),
     ("def f():\n    import a.b\n    from c import d\n    return a, d", "f", ""),
     ("def f():\n    for i in y: pass\n    return i", "f", "y"),
     ("def f():\n    with a as b: return b", "f", "a"),
@@ -269,7 +279,9 @@ IPYTHON = [
 CASES = [*BINDING, *DELETING, *PATHS, *FUNCTIONS, *COMPREHENSIONS, *CLASSES, *TYPES, *PRIVATE, *IPYTHON]
 
 
-@pytest.mark.parametrize(("source", "definitions", "references"), CASES, ids=[repr(case[0])[:60] for case in CASES])
+@pytest.mark.parametrize(
+    ("source", "definitions", "references"), CASES, ids=[repr(case[0])[:60] for case in CASES]
+)
 def test_a_cell_defines_and_refers_to(source: str, definitions: str, references: str) -> None:
     found = analyse("python", source)
     assert found.errors == ()
@@ -310,11 +322,16 @@ def test_a_cell_that_does_not_parse_says_where_and_what(source: str, line: int |
 
 def test_a_star_import_is_an_error_of_its_own() -> None:
     found = analyse("python", "x = 1\nfrom numpy import *")
-    assert [(error.kind, error.line, error.names) for error in found.errors] == [(ErrorKind.STAR_IMPORT, 2, ("numpy",))]
+    assert [(error.kind, error.line, error.names) for error in found.errors] == [
+        (ErrorKind.STAR_IMPORT, 2, ("numpy",))
+    ]
     assert found.definitions == {"x"}
 
 
-@pytest.mark.parametrize("source", ["-" * 50_000 + "1", "x" + ".a()" * 20_000, "x = " + "1 + " * 20_000 + "1", "[" * 150 + "]" * 150])
+@pytest.mark.parametrize(
+    "source",
+    ["-" * 50_000 + "1", "x" + ".a()" * 20_000, "x = " + "1 + " * 20_000 + "1", "[" * 150 + "]" * 150],
+)
 def test_extreme_shapes_give_an_error_or_names_and_never_raise(source: str) -> None:
     found = analyse("python", source)
     assert all(error.kind in (ErrorKind.TOO_LARGE, ErrorKind.SYNTAX) for error in found.errors)
