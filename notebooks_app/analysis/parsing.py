@@ -54,7 +54,7 @@ def describe(error: SyntaxError) -> str:
 
 def _compile(source: str) -> ast.Module:
     """Parsed and compiled: some errors (`return` outside a function) are found by the compiler only."""
-    tree = compile(source, FILENAME, "exec", flags=ast.PyCF_ONLY_AST | _FLAGS, dont_inherit=True)
+    tree: ast.Module = compile(source, FILENAME, "exec", flags=ast.PyCF_ONLY_AST | _FLAGS, dont_inherit=True)
     compile(source, FILENAME, "exec", flags=_FLAGS, dont_inherit=True)
     return tree
 
@@ -62,7 +62,7 @@ def _compile(source: str) -> ast.Module:
 def _transform(source: str) -> str | None:
     """The cell as IPython's transformer hands it on; None where even that cannot read it."""
     try:
-        return TransformerManager().transform_cell(source)
+        return TransformerManager().transform_cell(source)  # type: ignore[no-untyped-call]
     except (SyntaxError, RuntimeError, ValueError):  # RuntimeError: over 500 lines of special syntax
         return None
 

@@ -94,7 +94,7 @@ def _broken(source: str, found: list[Token]) -> Iterator[CellError]:
         yield CellError(ErrorKind.SYNTAX, f"Syntax error in line {line}: {message}", line=line)
 
 
-def _is_statement(tree: exp.Expression) -> bool:
+def _is_statement(tree: exp.Expr) -> bool:
     """sqlglot takes any expression for a statement: `hello world` is a column and its alias."""
     from sqlglot import exp
 
@@ -129,7 +129,7 @@ def _no_statement(found: list[Token]) -> tuple[str, int] | None:
 # --- tables --------------------------------------------------------------------------------------------
 
 
-def _parse_any(found: list[Token]) -> list[exp.Expression] | None:
+def _parse_any(found: list[Token]) -> list[exp.Expr] | None:
     """The statements, in the first reading that works; None where none does."""
     import sqlglot  # 0.1 s, and only SQL cells need it
     from sqlglot.errors import SqlglotError
@@ -184,7 +184,7 @@ def _quoted_names(found: Iterable[Token]) -> frozenset[str]:
     )
 
 
-def _tables(statements: list[exp.Expression], quoted: frozenset[str]) -> frozenset[str]:
+def _tables(statements: list[exp.Expr], quoted: frozenset[str]) -> frozenset[str]:
     from sqlglot import exp
 
     found: set[str] = set()
@@ -203,7 +203,7 @@ def _tables(statements: list[exp.Expression], quoted: frozenset[str]) -> frozens
     return frozenset(found)
 
 
-def _created(statement: exp.Expression) -> Iterator[int]:
+def _created(statement: exp.Expr) -> Iterator[int]:
     """Ids of the table nodes that only name what the statement makes."""
     from sqlglot import exp
 
@@ -244,7 +244,7 @@ def _is_cte(table: exp.Table, name: str) -> bool:
     """
     from sqlglot import exp
 
-    inside: exp.Expression = table
+    inside: exp.Expr = table
     outer = table.parent
     cte: exp.CTE | None = None
     while outer is not None:

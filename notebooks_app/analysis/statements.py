@@ -288,7 +288,8 @@ class Statements(Expressions):
         scope = self.scope.inner(Kind.ANNOTATION)
         if isinstance(node, ast.ClassDef):
             scope.private = node.name
-            scope.mangled = {parameter.name for parameter in node.type_params} if MANGLES_OWN_ONLY else None
+            names = {str(getattr(parameter, "name", "")) for parameter in node.type_params}
+            scope.mangled = names if MANGLES_OWN_ONLY else None
         scope.bound.update(scope.mangle(parameter.name) for parameter in node.type_params)
         with self.within(scope):
             for parameter in node.type_params:
