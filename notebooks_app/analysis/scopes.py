@@ -92,6 +92,8 @@ def fill(scope: Scope, body: Iterable[ast.AST], *, has_walrus: bool) -> Scope:
             if type(node.ctx) is not ast.Load:  # type: ignore[attr-defined]
                 scope.bound.add(scope.mangle(node.id))  # type: ignore[attr-defined]
             continue
+        if isinstance(node, ast.AnnAssign) and not node.simple and node.value is None:
+            continue  # `(x): T` declares nothing; `x: T` makes a local name
         for name in _names_of(node):
             scope.bound.add(scope.mangle(name))
         if kind is ast.Global:

@@ -129,6 +129,8 @@ FUNCTIONS = [
     ("def f():\n    x: T = 1", "f", ""),
     ("def f():\n    x: T\n    return x", "f", ""),
     ("def f():\n    a.b: T = c", "f", "a c"),
+    ("def f():\n    (x): T\n    return x", "f", "x"),
+    ("while c:\n    try: pass\n    except E as e:\n        if e: break", "", "c E"),
     ("def f():\n    global x\n    x = 1", "f x", ""),
     ("def f():\n    global x\n    x += 1", "f x", "x"),
     ("x = 0\ndef f():\n    global x\n    x += 1", "f x", ""),
