@@ -134,7 +134,15 @@ def _flow(
             if joined != states.get(target):
                 states[target] = joined
                 work.append(target)
-    for n in states:  # only now are they all that may be
+    places: dict[object, State] = {}
+    for (
+        n,
+        state,
+    ) in states.items():  # the compiler copies short blocks and `finally`: one place of the source is one
+        place = (instructions[n].opname, instructions[n].argval, instructions[n].positions)
+        places[place] = _join(places.get(place), state)
+    for n in states:
+        states[n] = places[instructions[n].opname, instructions[n].argval, instructions[n].positions]
         step(n, found)
     return end
 
