@@ -85,11 +85,12 @@ class Names:
             self.unit.needs.add(key)
         self.unit.live.discard(key)
 
-    def unbind(self, name: str, marks: Marks) -> None:
-        """Python itself removes the name, if it is there, here and on the jumps since `marks`."""
+    def unbind(self, name: str, marks: Marks, captured: set[Key]) -> None:
+        """Python itself removes the name: here, on the jumps since `marks`, and when an exception passes."""
         key = self._owner(name)
         if key is not None:
             self.unit.live.discard(key)
+            captured.discard(key)
             for jumps, start in marks:
                 for live, _ in jumps[start:]:
                     live.discard(key)

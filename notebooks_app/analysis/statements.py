@@ -257,9 +257,10 @@ class Statements(Expressions):
     def _named_handler(self, handler: ast.ExceptHandler, name: str) -> None:
         """`except E as name`: Python removes the name on every way out."""
         marks = self.marks()
-        self.bind(name)
-        self.body(handler.body)
-        self.unbind(name, marks)
+        with self.capturing() as captured:
+            self.bind(name)
+            self.body(handler.body)
+            self.unbind(name, marks, captured)
 
     # --- definitions -----------------------------------------------------------------------------------
 
