@@ -228,12 +228,15 @@ SQL_TIMEOUT_S = env_int("SQL_TIMEOUT_S", 60)
 
 # --- API ------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["notebooks_app.access.TokenAuthentication", "notebooks_app.access.SessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "notebooks_app.authentication.TokenAuthentication",
+        "notebooks_app.authentication.SessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["notebooks_app.parsers.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "notebooks_app.errors.api_exception_handler",
+    "EXCEPTION_HANDLER": "notebooks_app.api_errors.api_exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {

@@ -1,0 +1,222 @@
+"""The notebook's socket: connect, decode, call one function, forward what the feed says.
+
+Rules are in services.py and the runtime; what is sent when is feed.py's. Each command's access is read anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import deque
+from importlib import import_module
+from typing import Any
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib import auth
+from django.http import HttpRequest
+
+from kernels_app import commands
+from kernels_app.feed import NotebookFeed, encode
+from kernels_app.hosts import get_host
+from notebooks_app import db
+from notebooks_app.access import Access, open_notebook
+from notebooks_app.errors import BadRequest, Forbidden, NotFound, RillbookError, TooLarge, Unavailable
+from notebooks_app.models import Notebook
+from notebooks_app.parsers import parse
+from notebooks_app.services import Author
+
+log = logging.getLogger("rillbook.socket")
+
+HEARTBEAT_S = 5.0
+IN_FLIGHT_BYTES = 4 * 1024 * 1024  # sent and not acknowledged by the browser: beyond, we wait
+QUEUE_BYTES = 16 * 1024 * 1024  # waiting beyond this: dropped, the browser asks again from its cursor
+MAX_COMMANDS = 64  # of one socket at work at once
+
+ACCESS_ENDED = 4403
+TOO_MANY_COMMANDS = 4429
+
+
+class NotebookConsumer(AsyncWebsocketConsumer):
+    feed: NotebookFeed
+    access: Access
+
+    async def connect(self) -> None:
+        self.cursor: int | None = None
+        self._joined = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._queue: deque[str] = deque()
+        self._queued_bytes = self._sent_bytes = self._acked_bytes = 0
+        self._lost = False
+        self._sender: asyncio.Task[None] | None = None
+        self._order = asyncio.Lock()
+        self.user = self.scope["user"]
+        self.notebook_id: uuid.UUID = self.scope["url_route"]["kwargs"]["notebook_id"]
+        try:
+            self.access = await self._read_access()
+        except RillbookError:
+            await self.close()
+            return
+        self.author = Author.of(self.user)
+        self.feed = await get_host().feeds.open(self.notebook_id)
+        await self.accept()
+        self.feed.add(self)
+        self._joined = True
+        self._start(self._heartbeat(), "heartbeat")
+
+    async def disconnect(self, code: int) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._joined:
+            self.feed.remove(self)
+            await get_host().feeds.release(self.feed)
+
+    def person(self) -> dict[str, Any]:
+        words = self.author.name.split()
+        initials = (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper() if words else "?"
+        return {
+            "id": self.user.pk,
+            "name": self.author.name,
+            "initials": initials,
+            "color": self.user.pk % 5 + 1,
+            "cell": None,
+        }
+
+    # --- In -----------------------------------------------------------------------------------------------------
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        message = self._decode(text_data)
+        if message is None:
+            return
+        if message["type"] == "ack":
+            self._acknowledge(message)
+            return
+        if len(self._tasks) > MAX_COMMANDS:
+            await self.close(TOO_MANY_COMMANDS)
+            return
+        if message["type"] in commands.IN_ORDER:
+            await self._answer(message)
+        else:
+            self._start(self._answer(message), message["type"])
+
+    def _decode(self, text: str | None) -> dict[str, Any] | None:
+        """The message, or None after saying what is wrong with it."""
+        try:
+            message = parse(text) if text is not None else None
+        except ValueError as error:
+            self._reply(None, error=BadRequest(f"The message is not JSON: {error}."))
+            return None
+        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+            self._reply(None, error=BadRequest('A message is a JSON object with a "type".'))
+            return None
+        command_id = message.get("id")
+        if message["type"] != "ack" and not isinstance(command_id, (str, int)):
+            self._reply(None, error=BadRequest('A command has an "id" that its reply repeats.'))
+            return None
+        return message
+
+    async def _answer(self, message: dict[str, Any]) -> None:
+        try:
+            result = await self._carry_out(message)
+        except RillbookError as error:
+            self._reply(message["id"], error=error)
+        except Notebook.DoesNotExist:
+            self._reply(message["id"], error=NotFound("There is no such notebook."))
+        except Exception:
+            log.exception("command %.40s of notebook %s failed", message["type"], self.notebook_id)
+            self._reply(message["id"], error=Unavailable("The server could not do this; nothing was changed. Try again."))
+        else:
+            self._reply(message["id"], result)
+
+    async def _carry_out(self, message: dict[str, Any]) -> dict[str, Any]:
+        kind = message["type"]
+        self.access = await self._read_access()
+        if kind == "hello":
+            return await self._hello(message)
+        command = commands.COMMANDS.get(kind)
+        if command is None:
+            raise BadRequest(f"There is no command {kind[:40]!r}.")
+        self.access.require(command.role, command.what)
+        return await command.carry_out(commands.Context(self.feed, self.access, self.user, self.author, get_host()), message)
+
+    async def _hello(self, message: dict[str, Any]) -> dict[str, Any]:
+        cursor = message.get("cursor")
+        if cursor is not None and (not isinstance(cursor, int) or isinstance(cursor, bool)):
+            raise BadRequest("cursor: must be a whole number or null.")
+        self.cursor = None
+        self._lost = False
+        await self.feed.greet(self, cursor)
+        return {}
+
+    async def _read_access(self) -> Access:
+        return await db.read(lambda: open_notebook(self.user, self.notebook_id))
+
+    # --- Out ----------------------------------------------------------------------------------------------------
+
+    def _reply(self, command_id: Any, result: dict[str, Any] | None = None, *, error: RillbookError | None = None) -> None:
+        if error is not None:
+            self.send_text(encode({"type": "reply", "id": command_id, "ok": False, "error": error.as_json()}))
+        else:
+            self.send_text(encode({"type": "reply", "id": command_id, "ok": True, **(result or {})}))
+
+    def send_text(self, text: str) -> None:
+        """Queue a frame; never blocks. A browser that does not keep up is told so and asks again from its cursor."""
+        if self._lost:
+            return
+        self._queue.append(text)
+        self._queued_bytes += len(text)
+        if self._queued_bytes > QUEUE_BYTES:
+            self._queue.clear()
+            self._queued_bytes = 0
+            self._lost = True
+            self.cursor = None
+            self._queue.append(encode({"type": "resync", "seq": self.feed.seq}))
+        if self._sender is None or self._sender.done():
+            self._sender = self._start(self._send_queued(), "sender")
+
+    async def _send_queued(self) -> None:
+        while self._queue and self._sent_bytes - self._acked_bytes < IN_FLIGHT_BYTES:
+            text = self._queue.popleft()
+            self._queued_bytes = max(0, self._queued_bytes - len(text))
+            self._sent_bytes += len(text)
+            await self.send(text_data=text)
+
+    def _acknowledge(self, message: dict[str, Any]) -> None:
+        received = message.get("bytes")
+        if isinstance(received, int) and received > self._acked_bytes:
+            self._acked_bytes = min(received, self._sent_bytes)
+        if self._queue and (self._sender is None or self._sender.done()):
+            self._sender = self._start(self._send_queued(), "sender")
+
+    async def _heartbeat(self) -> None:
+        """Tell where the notebook stands, and end the socket when its person may no longer be here."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            if not await self._is_still_welcome():
+                await self.close(ACCESS_ENDED)
+                return
+            self.send_text(encode({"type": "heartbeat", "seq": self.feed.seq}))
+
+    async def _is_still_welcome(self) -> bool:
+        try:
+            user = await db.read(self._session_user)
+            if user != self.user or not user.is_active:
+                return False
+            await self._read_access()
+        except (NotFound, Forbidden):
+            return False
+        return True
+
+    def _session_user(self) -> Any:
+        """Who the session belongs to now: nobody after a logout or a change of password."""
+        request = HttpRequest()
+        request.session = import_module(settings.SESSION_ENGINE).SessionStore(self.scope["session"].session_key)
+        return auth.get_user(request)
+
+    def _start(self, work: Any, name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=f"{name} of a socket")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+

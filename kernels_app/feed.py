@@ -1,0 +1,352 @@
+"""What the sockets of this process are told about one notebook.
+
+One feed a notebook and process. It listens to the channel layer, keeps the one order (`seq`), closes gaps from the
+database, and derives the states of the cells. Live frames of a runtime in this process pass through it without a hop.
+Decoding commands is consumers.py; who may listen is checked there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from channels.layers import get_channel_layer
+from django.utils import timezone
+
+from notebooks_app import db, events, facts, reading, services
+from notebooks_app.models import Cell, Notebook
+
+log = logging.getLogger("rillbook.feed")
+
+type Document = dict[str, Any]
+
+TYPING_PAUSE_S = 0.3  # derived names and states follow typing by this
+SETTLE_S = 0.02  # structural changes of one burst are derived together
+POLL_S = 1.0
+CATCH_UP_LIMIT = 500  # more changes than this: a snapshot is smaller
+SNAPSHOT_OUTPUTS = 60  # first cells of a snapshot that carry their outputs
+
+
+class Subscriber(Protocol):
+    """A socket: `send_text` never blocks; `cursor` is the last number it was told, None before its hello."""
+
+    cursor: int | None
+
+    def send_text(self, text: str) -> None: ...
+
+    def person(self) -> Document: ...
+
+
+class LiveRuntime(Protocol):
+    """What a feed needs of the runtime in its process."""
+
+    def cells_changed(self, cells: list[Cell]) -> None: ...
+
+    def states(self) -> dict[str, facts.CellState]: ...
+
+    def kernel_document(self) -> Document: ...
+
+    def live_outputs(self, cell_id: str) -> list[Document] | None: ...
+
+
+class NotebookFeed:
+    def __init__(self, notebook_id: uuid.UUID) -> None:
+        self.notebook_id = notebook_id
+        self.runtime: LiveRuntime | None = None
+        self.seq = 0
+        self._subscribers: set[Subscriber] = set()
+        self._states: dict[str, Document] = {}
+        self._channel = ""
+        self._listener: asyncio.Task[None] | None = None
+        self._refresher: asyncio.Task[None] | None = None
+        self._refresh_at = 0.0
+        self._ordering = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
+        self._started = asyncio.Lock()
+
+    # --- Life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Join the group first, then read where the notebook stands: nothing falls between."""
+        async with self._started:
+            if self._listener is not None:
+                return
+            layer = get_channel_layer()
+            self._channel = await layer.new_channel()
+            await layer.group_add(events.group_name(self.notebook_id), self._channel)
+            self.seq = await db.read(self._read_seq)
+            self._listener = asyncio.create_task(self._listen(), name=f"feed {self.notebook_id}")
+
+    async def close(self) -> None:
+        for task in (self._listener, self._refresher):
+            if task is not None:
+                task.cancel()
+        if self._channel:
+            await get_channel_layer().group_discard(events.group_name(self.notebook_id), self._channel)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._subscribers and self.runtime is None
+
+    def _read_seq(self) -> int:
+        return Notebook.objects.filter(pk=self.notebook_id).values_list("seq", flat=True).first() or 0
+
+    # --- Sockets ------------------------------------------------------------------------------------------------
+
+    def add(self, subscriber: Subscriber) -> None:
+        self._subscribers.add(subscriber)
+        self.announce_people()
+
+    def remove(self, subscriber: Subscriber) -> None:
+        self._subscribers.discard(subscriber)
+        self.announce_people()
+
+    def people(self) -> list[Document]:
+        unique = {person["id"]: person for person in (socket.person() for socket in self._subscribers)}
+        return sorted(unique.values(), key=lambda person: (person["name"], person["id"]))
+
+    def announce_people(self) -> None:
+        self.send_live([{"type": "presence.changed", "people": self.people()}])
+
+    async def greet(self, subscriber: Subscriber, cursor: int | None) -> None:
+        """Bring a socket from its cursor to now, and keep it there. Raises Notebook.DoesNotExist."""
+        document = await self._since(cursor)
+        while document["seq"] < self.seq:  # something was delivered to the others while we read
+            document = await self._since(cursor)
+        subscriber.cursor = document["seq"]
+        subscriber.send_text(encode(document))
+
+    async def _since(self, cursor: int | None) -> Document:
+        await self.refresh()
+        document = await db.read(lambda: self._read_since(cursor))
+        if self.runtime is not None:
+            document["kernel"] = self.runtime.kernel_document()
+        self._overlay(document["cells"])
+        document["people"] = self.people()
+        return document
+
+    def _read_since(self, cursor: int | None) -> Document:
+        notebook = Notebook.objects.alive().get(pk=self.notebook_id)
+        head = {
+            "seq": notebook.seq,
+            "notebook": reading.notebook_document(notebook),
+            "kernel": reading.kernel_document(reading.session_of(notebook.pk), timezone.now()),
+        }
+        changes = None
+        if cursor is not None and cursor <= notebook.seq:
+            changes = reading.changes_since(notebook.pk, cursor, CATCH_UP_LIMIT)
+        if changes is None or cursor is None:
+            return {"type": "snapshot", **head, "cells": self._snapshot_cells()}
+        ran = set(reading.cells_run_since(notebook.pk, cursor))
+        if self.runtime is not None:
+            ran |= {uuid.UUID(cell) for cell, state in self._states.items() if state["status"] == "running"}
+        states = self._current_states()
+        cells = reading.cell_documents(notebook.pk, states=states, cell_ids=ran) if ran else []
+        states_json = {cell_id: state.as_json() for cell_id, state in states.items()}
+        return {"type": "catch_up", **head, "events": changes, "cells": cells, "states": states_json}
+
+    def _snapshot_cells(self) -> list[Document]:
+        states = self._current_states()
+        cells = reading.cell_documents(self.notebook_id, states=states, with_outputs=False)
+        near = [uuid.UUID(cell["id"]) for cell in cells[:SNAPSHOT_OUTPUTS]]
+        full = {cell["id"]: cell for cell in reading.cell_documents(self.notebook_id, states=states, cell_ids=near)}
+        return [full.get(cell["id"]) or {**cell, "outputs": None} for cell in cells]
+
+    async def cells(self, cell_ids: Iterable[uuid.UUID]) -> list[Document]:
+        """Named cells with their outputs, as they are now."""
+        wanted = list(cell_ids)
+        documents = await db.read(
+            lambda: reading.cell_documents(self.notebook_id, states=self._current_states(), cell_ids=wanted)
+        )
+        self._overlay(documents)
+        return documents
+
+    def _overlay(self, documents: list[Document]) -> None:
+        """A running cell's outputs are ahead of the database by what is not saved yet."""
+        if self.runtime is None:
+            return
+        for document in documents:
+            live = self.runtime.live_outputs(document["id"])
+            if live is not None:
+                document["outputs"] = live
+
+    def _current_states(self) -> dict[str, facts.CellState]:
+        return self.runtime.states() if self.runtime is not None else reading.states_now(self.notebook_id)
+
+    # --- Sending ------------------------------------------------------------------------------------------------
+
+    def send_live(self, happened: list[Document]) -> None:
+        """Unnumbered events to every socket at once."""
+        if self._subscribers and happened:
+            text = encode({"type": "events", "seq": None, "events": happened})
+            for subscriber in tuple(self._subscribers):
+                subscriber.send_text(text)
+
+    def _deliver(self, seq: int, happened: list[Document]) -> None:
+        self.seq = seq
+        text = encode({"type": "events", "seq": seq, "events": happened})
+        for subscriber in tuple(self._subscribers):
+            if subscriber.cursor is not None and subscriber.cursor < seq:
+                subscriber.cursor = seq
+                subscriber.send_text(text)
+
+    def send_states(self, states: dict[str, facts.CellState]) -> list[Document]:
+        """The event of the states that differ from the last ones sent (none: no event), and remember them."""
+        now = {cell: state.as_json() for cell, state in states.items()}
+        changed = {cell: state for cell, state in now.items() if self._states.get(cell) != state}
+        self._states = now
+        return [{"type": "cells.state", "states": changed}] if changed else []
+
+    # --- Listening ----------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        layer = get_channel_layer()
+        while True:
+            message = await layer.receive(self._channel)
+            try:
+                await self.receive(message["seq"], message["events"])
+            except Exception:
+                log.exception("an event of notebook %s could not be delivered", self.notebook_id)
+
+    async def receive(self, seq: int, happened: list[Document] | None) -> None:
+        """A numbered event, or the news of one: in its order, or after the gap before it was closed."""
+        async with self._ordering:
+            if seq <= self.seq:
+                return
+            if seq == self.seq + 1 and happened is not None:
+                await self._accept(seq, happened)
+            else:
+                await self._close_gap()
+
+    async def poll(self, seq: int) -> None:
+        """What the database says: the layer may have lost the last wake-up, and that leaves no gap to see."""
+        if seq > self.seq:
+            async with self._ordering:
+                if seq > self.seq:
+                    await self._close_gap()
+
+    async def _close_gap(self) -> None:
+        start = self.seq
+        seq, changes, ran = await db.read(lambda: self._read_gap(start))
+        if seq <= self.seq:
+            return
+        saved = [{"type": "output.saved", "cell": str(cell)} for cell in ran]
+        if changes is None:
+            for subscriber in tuple(self._subscribers):
+                subscriber.send_text(encode({"type": "resync", "seq": seq}))
+            self.seq = seq
+            self.refresh_soon(0)
+        else:
+            await self._accept(seq, changes + saved)
+
+    def _read_gap(self, start: int) -> tuple[int, list[Document] | None, list[uuid.UUID]]:
+        seq = self._read_seq()
+        return (
+            seq,
+            reading.changes_since(self.notebook_id, start, CATCH_UP_LIMIT),
+            reading.cells_run_since(self.notebook_id, start),
+        )
+
+    async def _accept(self, seq: int, happened: list[Document]) -> None:
+        told = []
+        for event in happened:
+            if event["type"] == "output.saved" and self.runtime is None:
+                told.append({"type": "cell.refreshed", "cell": event["cell"]})
+            else:
+                told.append(event)
+        refreshed = [event for event in told if event["type"] == "cell.refreshed"]
+        if refreshed:  # the runtime is in another process: its outputs are read from the database
+            documents = {doc["id"]: doc for doc in await self.cells({uuid.UUID(event["cell"]) for event in refreshed})}
+            for event in refreshed:
+                event["cell"] = documents.get(event["cell"])
+            told = [event for event in told if event.get("cell", True) is not None]
+        self._deliver(seq, told)
+        typing = all(event["type"] == "cell.edited" for event in happened)
+        if any(event["type"].startswith(("cell.", "cells.", "output.")) for event in happened):
+            self.refresh_soon(TYPING_PAUSE_S if typing else SETTLE_S)
+
+    # --- Deriving -----------------------------------------------------------------------------------------------
+
+    def refresh_soon(self, delay_s: float) -> None:
+        """Derive names and states after a pause; a later call moves it, so that typing waits for its end."""
+        self._refresh_at = asyncio.get_running_loop().time() + delay_s
+        if self._refresher is None or self._refresher.done():
+            self._refresher = asyncio.create_task(self._refresh_later(), name=f"refresh {self.notebook_id}")
+
+    async def _refresh_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        while (wait := self._refresh_at - loop.time()) > 0:
+            await asyncio.sleep(wait)
+        try:
+            await self.refresh()
+        except Exception:
+            log.exception("states of notebook %s could not be derived", self.notebook_id)
+
+    async def refresh(self) -> None:
+        """Analyse what was edited, derive all states, tell what changed."""
+        async with self._refreshing:
+            cells, analysed = await db.write(self._analyse)
+            if self.runtime is not None:
+                self.runtime.cells_changed(cells)
+                states = self.runtime.states()
+            else:
+                session = await db.read(lambda: reading.session_of(self.notebook_id))
+                states = reading.states_of(cells, session, timezone.now())
+            self.send_live(analysed + self.send_states(states))
+
+    def _analyse(self) -> tuple[list[Cell], list[Document]]:
+        analysed = services.analyse_pending(self.notebook_id)
+        return reading.small_cells(self.notebook_id), analysed
+
+
+class Feeds:
+    """The feeds of this process, and the poll that keeps them honest."""
+
+    def __init__(self) -> None:
+        self._feeds: dict[uuid.UUID, NotebookFeed] = {}
+        self._poller: asyncio.Task[None] | None = None
+
+    async def open(self, notebook_id: uuid.UUID) -> NotebookFeed:
+        feed = self._feeds.setdefault(notebook_id, NotebookFeed(notebook_id))
+        await feed.start()
+        if self._poller is None:
+            self._poller = asyncio.create_task(self._poll(), name="poll of all feeds")
+        return feed
+
+    async def release(self, feed: NotebookFeed) -> None:
+        """Close a feed that nobody uses any more."""
+        if feed.is_idle and self._feeds.get(feed.notebook_id) is feed:
+            del self._feeds[feed.notebook_id]
+            await feed.close()
+
+    async def close(self) -> None:
+        if self._poller is not None:
+            self._poller.cancel()
+            self._poller = None
+        for feed in list(self._feeds.values()):
+            await feed.close()
+        self._feeds.clear()
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            ids = list(self._feeds)
+            if not ids:
+                continue
+            try:
+                rows = await db.read(lambda ids=ids: dict(Notebook.objects.filter(pk__in=ids).values_list("pk", "seq")))
+            except Exception:
+                log.warning("the poll of %s notebooks failed", len(ids), exc_info=True)
+                continue
+            for notebook_id, seq in rows.items():
+                feed = self._feeds.get(notebook_id)
+                if feed is not None:
+                    await feed.poll(seq)
+
+
+def encode(document: Document) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,67 @@
+"""What a host of runtimes promises, whichever machine they live on."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from kernels_app.feed import Feeds
+    from notebooks_app.services import Author
+
+
+class RuntimeHandle(Protocol):
+    """One live notebook. Run commands return the run's id at once; results arrive as events."""
+
+    async def run(self, versions: dict[str, int], *, by: Author, only: bool = False) -> str:
+        """Run cells, each at least in the version named (0: whichever). Raises NotFound for an unknown cell."""
+
+    async def run_all(self, *, by: Author) -> str: ...
+
+    async def run_stale(self, *, by: Author) -> str: ...
+
+    async def wait(self, run: str, timeout_s: float) -> bool:
+        """Wait until a run is over and saved; False if it still goes on after `timeout_s`."""
+
+    async def stop(self) -> None:
+        """End the whole run; queued cells return to what they were. Returns when that is decided, not when it is over."""
+
+    async def take_out(self, cell: str) -> None: ...
+
+    async def restart(self, *, by: Author, run_all: bool = False) -> str | None: ...
+
+    async def settle(self, timeout_s: float) -> bool:
+        """Wait until nothing runs and all is saved."""
+
+    def input_reply(self, attempt: str, value: str) -> None: ...
+
+    async def complete(self, source: str, cursor: int) -> dict[str, Any]: ...
+
+    async def inspect(self, source: str, cursor: int) -> dict[str, Any]: ...
+
+    async def table(self, request: dict[str, Any]) -> dict[str, Any]: ...
+
+    async def variables(self) -> list[dict[str, Any]]: ...
+
+    def info(self) -> dict[str, Any]:
+        """The kernel: state, detail, memory_bytes, limit_bytes, epoch."""
+
+
+class KernelHost(Protocol):
+    feeds: Feeds
+    is_started: bool
+
+    async def start(self) -> None: ...
+
+    async def ensure(self, notebook_id: uuid.UUID) -> RuntimeHandle:
+        """The notebook's runtime, made if there is none. Raises Unavailable if another server runs it."""
+
+    async def get(self, notebook_id: uuid.UUID) -> RuntimeHandle | None:
+        """The notebook's runtime if it lives here; never starts one."""
+
+    async def stop(self, notebook_id: uuid.UUID, reason: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def call[T](self, work: Any, timeout_s: float) -> Any:
+        """Run a coroutine on the host's loop from another thread (a page, the API) and return its result."""

@@ -1,0 +1,21 @@
+"""The ASGI application: pages and API by Django, sockets by Channels, the kernels' host beside them."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "notebook_project.settings")
+django_application = get_asgi_application()
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402  needs the applications loaded
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.urls import path  # noqa: E402
+
+from kernels_app.consumers import NotebookConsumer  # noqa: E402
+from kernels_app.lifecycle import with_host  # noqa: E402
+from kernels_app.origin import ExactOrigin  # noqa: E402
+
+sockets = ExactOrigin(
+    AuthMiddlewareStack(URLRouter([path("ws/notebooks/<uuid:notebook_id>/", NotebookConsumer.as_asgi())]))
+)
+application = with_host(ProtocolTypeRouter({"http": django_application, "websocket": sockets}))

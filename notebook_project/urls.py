@@ -1,0 +1,49 @@
+"""Every address the server answers. Wiring only."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+
+from kernels_app import api as kernels_api
+from notebooks_app import api, views
+
+api_patterns = [
+    path("notebooks/", api.NotebookList.as_view(), name="api_notebooks"),
+    path("notebooks/<uuid:notebook_id>/", api.NotebookDetail.as_view(), name="api_notebook"),
+    path("notebooks/<uuid:notebook_id>/cells/", api.CellList.as_view(), name="api_cells"),
+    path("notebooks/<uuid:notebook_id>/cells/<uuid:cell_id>/", api.CellDetail.as_view(), name="api_cell"),
+    path("notebooks/<uuid:notebook_id>/cells/<uuid:cell_id>/move/", api.CellMove.as_view(), name="api_cell_move"),
+    path("notebooks/<uuid:notebook_id>/changes/", api.ChangeList.as_view(), name="api_changes"),
+    path("notebooks/<uuid:notebook_id>/undo/", api.Undo.as_view(), name="api_undo"),
+    path("notebooks/<uuid:notebook_id>/runs/", kernels_api.RunList.as_view(), name="api_runs"),
+    path("notebooks/<uuid:notebook_id>/runs/<uuid:run_id>/", kernels_api.RunDetail.as_view(), name="api_run"),
+    path("notebooks/<uuid:notebook_id>/stop/", kernels_api.Stop.as_view(), name="api_stop"),
+    path("notebooks/<uuid:notebook_id>/interrupt/", kernels_api.Stop.as_view(), name="api_interrupt"),
+    path("notebooks/<uuid:notebook_id>/restart/", kernels_api.Restart.as_view(), name="api_restart"),
+    path("notebooks/<uuid:notebook_id>/kernel/", kernels_api.Kernel.as_view(), name="api_kernel"),
+    path("connections/", api.ConnectionList.as_view(), name="api_connections"),
+    path("connections/<uuid:connection_id>/", api.ConnectionDetail.as_view(), name="api_connection"),
+    path("tokens/", api.TokenList.as_view(), name="api_tokens"),
+    path("tokens/<int:token_id>/", api.TokenDetail.as_view(), name="api_token"),
+    path("schema/", SpectacularAPIView.as_view(), name="api_schema"),
+]
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("notebooks/new/", views.notebook_create, name="notebook_create"),
+    path("notebooks/import/", views.notebook_import, name="notebook_import"),
+    path("notebooks/<uuid:notebook_id>/", views.notebook, name="notebook"),
+    path("notebooks/<uuid:notebook_id>/rename/", views.notebook_rename, name="notebook_rename"),
+    path("notebooks/<uuid:notebook_id>/delete/", views.notebook_delete, name="notebook_delete"),
+    path("notebooks/<uuid:notebook_id>/export/", views.notebook_export, name="notebook_export"),
+    path("notebooks/<uuid:notebook_id>/reset/", views.demo_reset, name="demo_reset"),
+    path("outputs/<uuid:notebook_id>/<uuid:file_id>/", views.output_file, name="output_file"),
+    path("frame/", views.output_frame, name="output_frame"),
+    path("welcome/<str:key>/", views.welcome, name="welcome"),
+    path("health", views.health, name="health"),
+    path("ready", views.ready, name="ready"),
+    path("accounts/", include("allauth.account.urls")),
+    path("api/v1/", include(api_patterns)),
+    path("admin/", admin.site.urls),
+]
+handler400 = "notebooks_app.views.bad_request"

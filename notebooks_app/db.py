@@ -1,0 +1,58 @@
+"""The only way from asynchronous code to the ORM.
+
+`sync_to_async` and the `a…` methods of the ORM share one thread of the process, so that one slow query stops every
+socket. Here are two executors of our own: readers, and writers (one on SQLite, whose lock admits one). Connections are
+kept on SQLite, for closing the last one checkpoints the whole WAL; PostgreSQL's pool keeps its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+from django.db import close_old_connections, connection
+
+READERS = 4
+WRITERS_POSTGRESQL = 4
+
+
+async def read[T](function: Callable[[], T]) -> T:
+    """Run `function`, which only reads, in a reader thread."""
+    return await asyncio.get_running_loop().run_in_executor(_readers(), _with_connection, function)
+
+
+async def write[T](function: Callable[[], T]) -> T:
+    """Run `function`, which writes, in the writer (SQLite) or a writer (PostgreSQL) thread."""
+    return await asyncio.get_running_loop().run_in_executor(_writers(), _with_connection, function)
+
+
+def close() -> None:
+    """End the threads and with them their connections; the executors start anew when needed (tests, shutdown)."""
+    for executor_of in (_readers, _writers):
+        if executor_of.cache_info().currsize:
+            executor = executor_of()
+            for _ in range(executor._max_workers):
+                executor.submit(connection.close)
+            executor.shutdown(wait=True)
+            executor_of.cache_clear()
+
+
+def _with_connection[T](function: Callable[[], T]) -> T:
+    close_old_connections()
+    try:
+        return function()
+    finally:
+        close_old_connections()
+
+
+@cache
+def _readers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
+
+
+@cache
+def _writers() -> ThreadPoolExecutor:
+    workers = 1 if connection.vendor == "sqlite" else WRITERS_POSTGRESQL
+    return ThreadPoolExecutor(workers, thread_name_prefix="db-write")

@@ -1,0 +1,56 @@
+"""What can go wrong for a caller, one class per decision it can make. As API answers: api_errors.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RillbookError(Exception):
+    """A refusal that is told to the person or program that asked. Nothing was written."""
+
+    code = "bad_request"
+    status = 400
+
+    def __init__(self, message: str, **more: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.more = more
+
+    def as_json(self) -> dict[str, Any]:
+        return {"code": self.code, "message": self.message, **self.more}
+
+
+class BadRequest(RillbookError):
+    """A field is missing or wrong; the message names it."""
+
+
+class NotFound(RillbookError):
+    code = "not_found"
+    status = 404
+
+
+class Forbidden(RillbookError):
+    code = "forbidden"
+    status = 403
+
+
+class Conflict(RillbookError):
+    """The edit was made on an older version; `since` carries what has happened, so that the caller can rebase."""
+
+    code = "conflict"
+    status = 409
+
+
+class TooLarge(RillbookError):
+    code = "too_large"
+    status = 413
+
+
+class KernelDied(RillbookError):
+    code = "kernel_died"
+    status = 503
+
+
+class Unavailable(RillbookError):
+    code = "unavailable"
+    status = 503

@@ -1,0 +1,26 @@
+"""What is stored. One module a thing; rules about one row are methods, rules about many are querysets."""
+
+from notebooks_app.models.cell import Cell
+from notebooks_app.models.change import Change
+from notebooks_app.models.connection import Connection
+from notebooks_app.models.member import Membership
+from notebooks_app.models.notebook import Notebook
+from notebooks_app.models.output import Output, OutputFile, StreamChunk
+from notebooks_app.models.run import CellRun, Run
+from notebooks_app.models.session import KernelSession
+from notebooks_app.models.token import ApiToken
+
+__all__ = [
+    "ApiToken",
+    "Cell",
+    "CellRun",
+    "Change",
+    "Connection",
+    "KernelSession",
+    "Membership",
+    "Notebook",
+    "Output",
+    "OutputFile",
+    "Run",
+    "StreamChunk",
+]

@@ -1,0 +1,56 @@
+"""A named database that SQL cells may query. Its DSN is encrypted; only the broker ever sees it in the clear."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+
+class ConnectionQuerySet(models.QuerySet["Connection"]):
+    def usable_by(self, user: AbstractBaseUser) -> ConnectionQuerySet:
+        """The person's own and those an operator shares with all."""
+        return self.filter(Q(owner_id=user.pk) | Q(owner=None))
+
+
+class Connection(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # None: shared with everyone by an operator.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="connections"
+    )
+    name = models.CharField(max_length=100)
+    driver = models.CharField(max_length=20)
+    secret = models.BinaryField(editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ConnectionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "name"], name="connection_name_unique_for_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def set_dsn(self, dsn: str) -> None:
+        """Check the DSN and keep it encrypted. Raises ValueError naming what is wrong; never holds the plain text."""
+        from notebooks_app import connections
+
+        parsed = connections.parse_dsn(dsn, operator=self.owner_id is None)
+        self.driver = parsed.driver
+        self.secret = connections.encrypt(dsn, str(self.id).encode())
+
+    def dsn(self) -> str:
+        """The plain DSN, for the broker alone."""
+        from notebooks_app import connections
+
+        return connections.decrypt(bytes(self.secret), str(self.id).encode())

@@ -1,0 +1,28 @@
+"""Who besides its owner may do what in a notebook."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+
+class Membership(models.Model):
+    class Role(models.TextChoices):
+        VIEWER = "viewer"
+        RUNNER = "runner"
+        EDITOR = "editor"
+
+    notebook = models.ForeignKey("notebooks_app.Notebook", on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["notebook", "user"], name="membership_unique"),
+            models.CheckConstraint(condition=Q(role__in=["viewer", "runner", "editor"]), name="membership_role_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.role}"

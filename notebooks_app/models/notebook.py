@@ -1,0 +1,99 @@
+"""A notebook: its owner, its name and its one counter."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+    type Person = AbstractBaseUser | AnonymousUser
+
+
+class NotebookQuerySet(models.QuerySet["Notebook"]):
+    """Access starts here: what a person may see, so that a stranger's notebook is simply not found."""
+
+    def visible_to(self, user: Person | None) -> NotebookQuerySet:
+        if user is None or not user.is_authenticated:
+            return self.none()
+        from notebooks_app.models.member import Membership
+
+        member = Membership.objects.filter(notebook=OuterRef("pk"), user_id=user.pk)
+        return self.filter(Q(owner_id=user.pk) | Exists(member))
+
+    def alive(self) -> NotebookQuerySet:
+        return self.filter(deleted_at=None)
+
+    def recent(self) -> NotebookQuerySet:
+        return self.order_by("-updated_at", "id")
+
+    def next_number(self, notebook_id: uuid.UUID) -> tuple[int, int]:
+        """Take the next `seq` and `revision` for an edit. Call inside a transaction: the row lock is the order.
+
+        Raises Notebook.DoesNotExist if the notebook is gone.
+        """
+        self.filter(pk=notebook_id).update(seq=F("seq") + 1, revision=F("revision") + 1, updated_at=timezone.now())
+        return self.values_list("seq", "revision").get(pk=notebook_id)
+
+    def next_run_seq(self, notebook_id: uuid.UUID, *, epoch: int) -> int | None:
+        """Take the next `seq` for a runtime's outputs; None if another runtime has taken over (the runtime is fenced)."""
+        if not self.filter(pk=notebook_id, session__epoch=epoch).update(seq=F("seq") + 1):
+            return None
+        return self.values_list("seq", flat=True).get(pk=notebook_id)
+
+
+class Notebook(models.Model):
+    class Kind(models.TextChoices):
+        NORMAL = "normal"
+        BLANK = "blank"
+        DEMO = "demo"
+
+    class RunMode(models.TextChoices):
+        AUTO = "auto"
+        LAZY = "lazy"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notebooks")
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.NORMAL)
+    demo_version = models.PositiveIntegerField(null=True, blank=True)
+    run_mode = models.CharField(max_length=10, choices=RunMode.choices, default=RunMode.AUTO)
+    connection = models.ForeignKey(
+        "notebooks_app.Connection", on_delete=models.SET_NULL, null=True, blank=True, related_name="notebooks"
+    )
+    # The one counter: each accepted change, edit or batch of outputs, takes the next number.
+    seq = models.PositiveBigIntegerField(default=0)
+    # Accepted edits only: what people and the API see.
+    revision = models.PositiveBigIntegerField(default=0)
+    # What the file it came from said about itself (ipynb metadata survives a round trip).
+    metadata = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = NotebookQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            # Each user gets Demo and Blank once.
+            models.UniqueConstraint(
+                fields=["owner", "kind"],
+                condition=Q(kind__in=["blank", "demo"], deleted_at=None),
+                name="notebook_one_demo_and_blank_per_owner",
+            ),
+            models.CheckConstraint(condition=Q(run_mode__in=["auto", "lazy"]), name="notebook_run_mode_known"),
+            models.CheckConstraint(condition=Q(kind__in=["normal", "blank", "demo"]), name="notebook_kind_known"),
+        ]
+        indexes = [
+            # The list page: a person's notebooks, last changed first.
+            models.Index(fields=["owner", "-updated_at"], name="notebook_owner_recent"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,70 @@
+"""The lease on a notebook's runtime: who may run it now, fenced by an epoch that only grows."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import F, Q
+
+
+class KernelSessionQuerySet(models.QuerySet["KernelSession"]):
+    def claim(self, notebook_id: uuid.UUID, *, host: str, now: datetime, ttl: timedelta) -> int | None:
+        """Take the lease if nobody holds a live one; the new epoch, or None.
+
+        One conditional statement decides (stack.md 5.2); `host` is unique for each incarnation of a runtime.
+        """
+        self.get_or_create(notebook_id=notebook_id, defaults={"expires": now - ttl})
+        claimed = self.filter(Q(notebook_id=notebook_id), Q(expires__lte=now) | Q(host="")).update(
+            epoch=F("epoch") + 1, host=host, expires=now + ttl, started_at=now, state="starting", detail=""
+        )
+        if not claimed:
+            return None
+        return self.values_list("epoch", flat=True).get(notebook_id=notebook_id, host=host)
+
+    def renew(self, notebook_id: uuid.UUID, *, epoch: int, now: datetime, ttl: timedelta) -> bool:
+        """Prolong the lease, also after it ran out: nobody took it while the epoch is still ours. False: fenced."""
+        return self.filter(notebook_id=notebook_id, epoch=epoch).exclude(host="").update(expires=now + ttl) == 1
+
+    def release(self, notebook_id: uuid.UUID, *, epoch: int, now: datetime, detail: str = "") -> None:
+        self.filter(notebook_id=notebook_id, epoch=epoch).update(host="", expires=now, state="stopped", detail=detail)
+
+
+class KernelSession(models.Model):
+    class State(models.TextChoices):
+        STOPPED = "stopped"
+        STARTING = "starting"
+        IDLE = "idle"
+        RUNNING = "running"
+        PAUSED = "paused"
+        DEAD = "dead"
+
+    notebook = models.OneToOneField(
+        "notebooks_app.Notebook", on_delete=models.CASCADE, related_name="session", primary_key=True
+    )
+    epoch = models.PositiveBigIntegerField(default=0)
+    host = models.CharField(max_length=200, blank=True, default="")
+    expires = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.STOPPED)
+    # The sentence a person reads: "Out of memory at 2.0 GiB in cell 4".
+    detail = models.CharField(max_length=500, blank=True, default="")
+    # Executions so far: the next cell's execution count.
+    executions = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField(null=True, blank=True)
+
+    objects = KernelSessionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["stopped", "starting", "idle", "running", "paused", "dead"]),
+                name="session_state_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.state} (epoch {self.epoch})"
+
+    def is_live(self, now: datetime) -> bool:
+        return bool(self.host) and self.expires > now

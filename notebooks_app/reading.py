@@ -1,0 +1,158 @@
+"""What is read of a notebook, in a fixed number of queries: cells, states, outputs, what happened since.
+
+Documents have the shape of docs/architecture.md, section 2.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from notebooks_app import facts, freshness, graph, outputs
+from notebooks_app.models import Cell, Change, KernelSession, Notebook, Output, OutputFile, StreamChunk
+
+type Document = dict[str, Any]
+
+STOPPED = {"state": "stopped", "detail": ""}
+
+
+def small_cells(notebook_id: uuid.UUID) -> list[Cell]:
+    """All cells in order with their last attempt, without sources: one query of small columns."""
+    return list(Cell.objects.alive().filter(notebook_id=notebook_id).small().in_order())
+
+
+def session_of(notebook_id: uuid.UUID) -> KernelSession | None:
+    return KernelSession.objects.filter(notebook_id=notebook_id).first()
+
+
+def kernel_document(session: KernelSession | None, now: datetime) -> Document:
+    """The kernel in words; a lease that ran out while its kernel lived reads as lost."""
+    if session is None:
+        return dict(STOPPED)
+    if session.is_live(now):
+        return {"state": session.state, "detail": session.detail}
+    if session.host:
+        return {"state": "dead", "detail": "The server that ran this kernel went away. Outputs are kept; variables are gone."}
+    return {"state": session.state if session.state == "dead" else "stopped", "detail": session.detail}
+
+
+def states_of(cells: list[Cell], session: KernelSession | None, now: datetime) -> dict[str, facts.CellState]:
+    """The state of each cell as the database tells it: a status counts only under its epoch's live lease."""
+    known = {str(cell.id): cell.facts() for cell in cells}
+    derived = freshness.derive(known, graph.build(known.values()))
+    live_epoch = session.epoch if session is not None and session.is_live(now) else None
+    return {str(cell.id): _state(cell, derived[str(cell.id)], live_epoch) for cell in cells}
+
+
+def _state(cell: Cell, derived: facts.Derived, live_epoch: int | None) -> facts.CellState:
+    last = cell.last_run
+    is_live = live_epoch is not None and cell.status_epoch == live_epoch
+    ran_here = is_live and last is not None and last.epoch == live_epoch
+    return facts.CellState(
+        derived=derived,
+        status=facts.Status(cell.status) if is_live else facts.Status.IDLE,
+        loaded=bool(ran_here and last and last.outcome == "ok"),
+        execution_count=cell.execution_count,
+        **attempt_fields(last),
+    )
+
+
+def attempt_fields(last: Any) -> dict[str, Any]:
+    """What a state tells of the last attempt (a CellRun), as arguments of CellState."""
+    if last is None:
+        return {}
+    return {
+        "attempt": str(last.id),
+        "outcome": facts.Outcome(last.outcome) if last.outcome else None,
+        "started_at": last.started_at,
+        "finished_at": last.finished_at,
+        "duration_ms": last.duration_ms,
+        "reason": last.reason or None,
+        "warnings": tuple(last.warnings),
+    }
+
+
+def states_now(notebook_id: uuid.UUID) -> dict[str, facts.CellState]:
+    return states_of(small_cells(notebook_id), session_of(notebook_id), timezone.now())
+
+
+def cell_documents(
+    notebook_id: uuid.UUID,
+    *,
+    states: Mapping[str, facts.CellState],
+    cell_ids: Iterable[uuid.UUID] | None = None,
+    with_outputs: bool = True,
+) -> list[Document]:
+    """Cells in order, with source, state and outputs; all of them, or those named."""
+    cells = Cell.objects.alive().filter(notebook_id=notebook_id).defer("metadata").in_order()
+    if cell_ids is not None:
+        cells = cells.filter(pk__in=list(cell_ids))
+    rows = list(cells)
+    found = outputs_of([cell.pk for cell in rows], running=_running(rows, states)) if with_outputs else {}
+    return [
+        cell.as_fields() | {"state": states[str(cell.pk)].as_json(), "outputs": found.get(cell.pk, [])}
+        for cell in rows
+        if str(cell.pk) in states
+    ]
+
+
+def _running(cells: list[Cell], states: Mapping[str, facts.CellState]) -> dict[uuid.UUID, uuid.UUID]:
+    """The attempts whose output is still in chunks, by cell."""
+    return {cell.pk: cell.last_run_id for cell in cells if cell.last_run_id and states[str(cell.pk)].outcome is None}
+
+
+def outputs_of(
+    cell_ids: list[uuid.UUID], *, running: Mapping[uuid.UUID, uuid.UUID] | None = None
+) -> dict[uuid.UUID, list[Document]]:
+    """The outputs of cells by cell: saved rows, or for an attempt that goes on, what its chunks add up to."""
+    rows = Output.objects.filter(cell_id__in=cell_ids).order_by("cell_id", "index")
+    files: dict[int, dict[str, Document]] = defaultdict(dict)
+    for file in OutputFile.objects.filter(output__cell_id__in=cell_ids):
+        files[file.output_id][file.mime_type] = file.as_json()
+    found: dict[uuid.UUID, list[Document]] = defaultdict(list)
+    for row in rows:
+        found[row.cell_id].append(row.as_json(files.get(row.pk, {})))
+    for cell_id, ops in _chunks(running or {}).items():
+        found[cell_id] = outputs.apply_ops([], ops)
+    return found
+
+
+def _chunks(running: Mapping[uuid.UUID, uuid.UUID]) -> dict[uuid.UUID, list[Document]]:
+    if not running:
+        return {}
+    ops: dict[uuid.UUID, list[Document]] = defaultdict(list)
+    chunks = StreamChunk.objects.filter(attempt__in=list(running.values())).order_by("id")
+    for cell_id, piece in chunks.values_list("cell_id", "ops"):
+        ops[cell_id].extend(piece)
+    return ops
+
+
+def notebook_document(notebook: Notebook) -> Document:
+    return {
+        "id": str(notebook.id),
+        "name": notebook.name,
+        "kind": notebook.kind,
+        "run_mode": notebook.run_mode,
+        "connection": str(notebook.connection_id) if notebook.connection_id else None,
+        "seq": notebook.seq,
+        "revision": notebook.revision,
+        "created_at": notebook.created_at.isoformat(),
+        "updated_at": notebook.updated_at.isoformat(),
+    }
+
+
+def changes_since(notebook_id: uuid.UUID, seq: int, limit: int) -> list[Document] | None:
+    """The logged events after `seq`, oldest first; None if there are more than `limit`."""
+    changes = list(Change.objects.filter(notebook_id=notebook_id, seq__gt=seq).order_by("seq")[: limit + 1])
+    return [change.as_event() for change in changes] if len(changes) <= limit else None
+
+
+def cells_run_since(notebook_id: uuid.UUID, seq: int) -> list[uuid.UUID]:
+    """Cells whose outputs or attempts a runtime saved after `seq`."""
+    cells = Cell.objects.alive().filter(notebook_id=notebook_id, run_seq__gt=seq)
+    return list(cells.values_list("pk", flat=True))

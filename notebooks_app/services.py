@@ -1,0 +1,535 @@
+"""Every accepted change of a notebook, by whichever way it came: page, socket, API, admin, command.
+
+Each function is one transaction: it takes the notebook's next `seq` (the row lock is the one order), writes the rows of
+the cell concerned, logs the change and announces it on commit. Permission is the caller's (access.py). A retry with a
+known operation id writes nothing and returns the first answer.
+
+Creating, importing and deleting whole notebooks is in notebooks.py; what is read is in reading.py.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from notebooks_app import changeset, events, placing
+from notebooks_app.analysis import analyse
+from notebooks_app.errors import BadRequest, Conflict, NotFound, TooLarge
+from notebooks_app.models import Cell, Change, Connection, Notebook
+from notebooks_app.text import clean_name, clean_source
+
+type Event = events.Event
+
+RESULT_NAME_MAX_LENGTH = 100
+UPDATABLE = frozenset({"type", "result_name", "connection", "disabled", "code_hidden"})
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who makes a change: the user's id and the name that others see."""
+
+    user_id: int | None
+    name: str
+
+    @classmethod
+    def of(cls, user: Any) -> Author:
+        return cls(user.pk, user.get_full_name() or user.get_username())
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A change as it stands in the log."""
+
+    seq: int
+    revision: int
+    event: Event
+
+    @property
+    def version(self) -> int | None:
+        return self.event.get("version")
+
+
+# --- Cells -----------------------------------------------------------------------------------------------------------
+
+
+def edit_cell(
+    notebook_id: uuid.UUID,
+    cell_id: uuid.UUID,
+    *,
+    version: int,
+    author: Author,
+    operation_id: uuid.UUID,
+    changes: Any = None,
+    source: str | None = None,
+) -> Accepted:
+    """Change a cell's source, by a change set on `version` or as a whole.
+
+    Raises Conflict with what has happened since if `version` is not the cell's, BadRequest, TooLarge, NotFound.
+    """
+
+    def change() -> tuple[uuid.UUID, Event, dict[str, Any]]:
+        cell = _cell(notebook_id, cell_id)
+        _check_version(cell, version)
+        new_source, applied = _edited(cell.source, changes, source)
+        _save(cell, source=new_source)
+        event = {
+            "type": "cell.edited",
+            "cell": str(cell.id),
+            "version": cell.version,
+            "changes": applied,
+            "source": None,
+            "author": author.name,
+            "operation_id": str(operation_id),
+        }
+        return cell.id, event, {}
+
+    return _accept(notebook_id, operation_id, author, change)
+
+
+def insert_cell(
+    notebook_id: uuid.UUID,
+    cell_id: uuid.UUID,
+    *,
+    after: uuid.UUID | None,
+    cell_type: str,
+    author: Author,
+    operation_id: uuid.UUID,
+    source: str = "",
+    result_name: str = "",
+    connection: uuid.UUID | None = None,
+) -> Accepted:
+    """Put a new cell after another one, or first. Raises BadRequest, NotFound, TooLarge; Conflict if the id is taken."""
+
+    def change() -> tuple[uuid.UUID, Event, dict[str, Any]]:
+        if Cell.objects.filter(pk=cell_id).exists():
+            raise Conflict("A cell with this id exists already.")
+        _check_room(notebook_id, 1)
+        cell = Cell(
+            id=cell_id,
+            notebook_id=notebook_id,
+            position=placing.after(notebook_id, after, 1)[0],
+            type=_type(cell_type),
+            source=clean_source(source, max_bytes=settings.SOURCE_MAX_BYTES),
+            result_name=_result_name(result_name),
+            connection=_connection(connection, author),
+        )
+        _derive(cell)
+        cell.save(force_insert=True)
+        return cell.id, _inserted(cell, after, author, operation_id), {"delete": [str(cell.id)]}
+
+    return _accept(notebook_id, operation_id, author, change)
+
+
+def delete_cells(
+    notebook_id: uuid.UUID, cell_ids: Sequence[uuid.UUID], *, author: Author, operation_id: uuid.UUID
+) -> Accepted:
+    """Move cells to the bin. Unknown ones raise NotFound and nothing is deleted."""
+
+    def change() -> tuple[uuid.UUID | None, Event, dict[str, Any]]:
+        cells = _cells(notebook_id, cell_ids)
+        places = [[str(cell.id), cell.position] for cell in cells]
+        placing.bin_cells(notebook_id, cells)
+        event = {
+            "type": "cell.deleted",
+            "cells": [str(cell.id) for cell in cells],
+            "author": author.name,
+            "operation_id": str(operation_id),
+        }
+        return cells[0].id, event, {"restore": places}
+
+    return _accept(notebook_id, operation_id, author, change)
+
+
+def move_cells(
+    notebook_id: uuid.UUID,
+    cell_ids: Sequence[uuid.UUID],
+    *,
+    after: uuid.UUID | None,
+    author: Author,
+    operation_id: uuid.UUID,
+) -> Accepted:
+    """Put cells, in their present order, after another one or first. Raises NotFound; BadRequest if `after` moves too."""
+
+    def change() -> tuple[uuid.UUID | None, Event, dict[str, Any]]:
+        cells = _cells(notebook_id, cell_ids)
+        if after in {cell.id for cell in cells}:
+            raise BadRequest("after: a cell cannot be moved behind itself.")
+        places = [[str(cell.id), cell.position] for cell in cells]
+        placing.move(notebook_id, cells, after)
+        return cells[0].id, _moved(cells, after, author, operation_id), {"place": places}
+
+    return _accept(notebook_id, operation_id, author, change)
+
+
+def update_cell(
+    notebook_id: uuid.UUID,
+    cell_id: uuid.UUID,
+    fields: dict[str, Any],
+    *,
+    author: Author,
+    operation_id: uuid.UUID,
+    version: int | None = None,
+) -> Accepted:
+    """Set type, result_name, connection, disabled or code_hidden. Raises BadRequest naming the field, Conflict, NotFound."""
+    unknown = sorted(set(fields) - UPDATABLE)
+    if unknown or not fields:
+        raise BadRequest(f"fields: {', '.join(unknown) or 'none given'}; known are {', '.join(sorted(UPDATABLE))}.")
+
+    def change() -> tuple[uuid.UUID, Event, dict[str, Any]]:
+        cell = _cell(notebook_id, cell_id)
+        if version is not None:
+            _check_version(cell, version)
+        old = {name: _json_field(cell, name) for name in fields}
+        _save(cell, **_checked(fields, author))
+        event = {
+            "type": "cell.updated",
+            "cell": str(cell.id),
+            "version": cell.version,
+            "fields": {name: _json_field(cell, name) for name in fields},
+            "author": author.name,
+            "operation_id": str(operation_id),
+        }
+        return cell.id, event, {"update": old}
+
+    return _accept(notebook_id, operation_id, author, change)
+
+
+def undo(
+    notebook_id: uuid.UUID, operation_id: uuid.UUID, *, new_operation_id: uuid.UUID, author: Author
+) -> Accepted:
+    """Take a structural change back (undoing an undo is redo). Raises NotFound, or Conflict where it no longer fits."""
+    undone = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
+    if undone is None or not undone.inverse:
+        raise NotFound("There is no such change to take back.")
+    inverse = undone.inverse
+    who = {"author": author, "operation_id": new_operation_id}
+    try:
+        if "delete" in inverse:
+            return delete_cells(notebook_id, [uuid.UUID(cell) for cell in inverse["delete"]], **who)
+        if "update" in inverse:
+            return update_cell(notebook_id, undone.cell_id, inverse["update"], **who)
+        if "restore" in inverse:
+            return _restore_cells(notebook_id, inverse["restore"], **who)
+        return _place_cells(notebook_id, inverse["place"], **who)
+    except NotFound as error:
+        raise Conflict("The cells have changed since; this cannot be taken back.") from error
+
+
+def _restore_cells(
+    notebook_id: uuid.UUID, places: list[list[Any]], *, author: Author, operation_id: uuid.UUID
+) -> Accepted:
+    def change() -> tuple[uuid.UUID | None, Event, dict[str, Any]]:
+        ids = [uuid.UUID(cell) for cell, _ in places]
+        cells = {cell.id: cell for cell in Cell.objects.filter(notebook_id=notebook_id, pk__in=ids).exclude(deleted_at=None)}
+        if len(cells) < len(ids):
+            raise NotFound("These cells are no longer in the bin.")
+        _check_room(notebook_id, len(ids))
+        inserted = []
+        for cell_id, position in zip(ids, (place for _, place in places), strict=True):
+            after = placing.put_back(notebook_id, cells[cell_id], position)
+            inserted.append(_inserted(cells[cell_id], after, author, operation_id))
+        event = {"type": "cells.restored", "inserted": inserted, "author": author.name, "operation_id": str(operation_id)}
+        return ids[0], event, {"delete": [str(cell_id) for cell_id in ids]}
+
+    return _accept(notebook_id, operation_id, author, change)
+
+
+def _place_cells(
+    notebook_id: uuid.UUID, places: list[list[Any]], *, author: Author, operation_id: uuid.UUID
+) -> Accepted:
+    def change() -> tuple[uuid.UUID | None, Event, dict[str, Any]]:
+        cells = _cells(notebook_id, [uuid.UUID(cell) for cell, _ in places])
+        by_id = {str(cell.id): cell for cell in cells}
+        now = [[str(cell.id), cell.position] for cell in cells]
+        moves = []
+        for cell_id, position in places:
+            after = placing.put_back(notebook_id, by_id[cell_id], position)
+            moves.append(_moved([by_id[cell_id]], after, author, operation_id))
+        event = {"type": "cells.placed", "moves": moves, "author": author.name, "operation_id": str(operation_id)}
+        return cells[0].id, event, {"place": now}
+
+    return _accept(notebook_id, operation_id, author, change)
+
+
+# --- The notebook itself ---------------------------------------------------------------------------------------------
+
+
+def rename_notebook(notebook_id: uuid.UUID, name: str, *, author: Author, operation_id: uuid.UUID) -> Accepted:
+    name = clean_name(name, max_length=settings.NAME_MAX_LENGTH)
+
+    def change() -> tuple[None, Event, dict[str, Any]]:
+        Notebook.objects.filter(pk=notebook_id).update(name=name)
+        event = {"type": "notebook.renamed", "name": name, "author": author.name, "operation_id": str(operation_id)}
+        return None, event, {}
+
+    return _accept(notebook_id, operation_id, author, change)
+
+
+def update_notebook(
+    notebook_id: uuid.UUID, fields: dict[str, Any], *, author: Author, operation_id: uuid.UUID
+) -> Accepted:
+    """Set run_mode or the notebook's default connection. Raises BadRequest naming the field."""
+    unknown = sorted(set(fields) - {"run_mode", "connection"})
+    if unknown or not fields:
+        raise BadRequest(f"fields: {', '.join(unknown) or 'none given'}; known are connection, run_mode.")
+    values = dict(fields)
+    if "run_mode" in values and values["run_mode"] not in Notebook.RunMode.values:
+        raise BadRequest(f"run_mode: must be one of {', '.join(Notebook.RunMode.values)}.")
+    if "connection" in values:
+        values["connection"] = _connection(values["connection"], author)
+
+    def change() -> tuple[None, Event, dict[str, Any]]:
+        Notebook.objects.filter(pk=notebook_id).update(**values)
+        event = {
+            "type": "notebook.updated",
+            "fields": fields,
+            "author": author.name,
+            "operation_id": str(operation_id),
+        }
+        return None, event, {}
+
+    return _accept(notebook_id, operation_id, author, change)
+
+
+# --- Analysis --------------------------------------------------------------------------------------------------------
+
+
+def analyse_pending(notebook_id: uuid.UUID) -> list[Event]:
+    """Bring definitions and references up to their sources; the `cell.analysed` events of those that were behind.
+
+    Reads only the sources concerned and takes no number: what is derived is not a change.
+    """
+    pending = (
+        Cell.objects.alive()
+        .filter(notebook_id=notebook_id)
+        .exclude(analysis_hash=F("source_hash"))
+        .only("id", "type", "source", "source_hash", "version", "result_name", "connection_id")
+    )
+    return [event for cell in pending if (event := _analyse(cell))]
+
+
+def _analyse(cell: Cell) -> Event | None:
+    found = analyse(
+        cell.type,
+        cell.source,
+        result_name=cell.result_name,
+        on_connection=cell.connection_id is not None,
+        max_bytes=settings.ANALYSIS_MAX_BYTES,
+    )
+    definitions, references = sorted(found.definitions), sorted(found.references)
+    saved = Cell.objects.filter(pk=cell.pk, source_hash=cell.source_hash).update(
+        definitions=definitions,
+        references=references,
+        analysis_errors=[error.as_json() for error in found.errors],
+        analysis_hash=cell.source_hash,
+    )
+    if not saved:  # edited again meanwhile: the next analysis is on its way
+        return None
+    return {
+        "type": "cell.analysed",
+        "cell": str(cell.pk),
+        "version": cell.version,
+        "definitions": definitions,
+        "references": references,
+    }
+
+
+# --- The one way in --------------------------------------------------------------------------------------------------
+
+
+def _accept(
+    notebook_id: uuid.UUID,
+    operation_id: uuid.UUID,
+    author: Author,
+    change: Callable[[], tuple[uuid.UUID | None, Event, dict[str, Any]]],
+) -> Accepted:
+    """Number, carry out, log and announce one change; a known operation id gets its first answer and writes nothing."""
+    with transaction.atomic():
+        first = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
+        if first is not None:
+            return Accepted(first.seq, first.revision, first.event)
+        try:
+            seq, revision = Notebook.objects.next_number(notebook_id)
+        except Notebook.DoesNotExist:
+            raise NotFound("There is no such notebook.") from None
+        cell_id, event, inverse = change()
+        Change.objects.create(
+            notebook_id=notebook_id,
+            seq=seq,
+            revision=revision,
+            cell_id=cell_id,
+            author_id=author.user_id,
+            kind=event["type"],
+            operation_id=operation_id,
+            event=event,
+            inverse=inverse,
+        )
+        events.announce_on_commit(notebook_id, seq, [event])
+    return Accepted(seq, revision, event)
+
+
+# --- Rows and fields -------------------------------------------------------------------------------------------------
+
+
+def _cell(notebook_id: uuid.UUID, cell_id: uuid.UUID) -> Cell:
+    cell = Cell.objects.alive().filter(notebook_id=notebook_id, pk=cell_id).first()
+    if cell is None:
+        raise NotFound(f"There is no cell {cell_id} in this notebook.")
+    return cell
+
+
+def _cells(notebook_id: uuid.UUID, cell_ids: Sequence[uuid.UUID]) -> list[Cell]:
+    wanted = set(cell_ids)
+    if not wanted:
+        raise BadRequest("cells: name at least one cell.")
+    cells = list(Cell.objects.alive().filter(notebook_id=notebook_id, pk__in=wanted).defer("source").in_order())
+    missing = wanted - {cell.id for cell in cells}
+    if missing:
+        raise NotFound(f"There is no cell {min(map(str, missing))} in this notebook.")
+    return cells
+
+
+def _check_version(cell: Cell, version: int) -> None:
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise BadRequest("version: must be a whole number.")
+    if version != cell.version:
+        raise Conflict(
+            f"This cell is at version {cell.version}; the change was made on {version}.",
+            version=cell.version,
+            since=changes_of_cell(cell, version),
+        )
+
+
+def changes_of_cell(cell: Cell, version: int) -> list[Event]:
+    """The events that took a cell beyond `version`, oldest first: what a conflict carries."""
+    changes = Change.objects.filter(
+        notebook_id=cell.notebook_id, cell_id=cell.id, kind__in=["cell.edited", "cell.updated"]
+    ).order_by("-seq")[: max(cell.version - version, 0)]
+    return [change.as_event() for change in reversed(changes) if change.event.get("version", 0) > version]
+
+
+def _edited(old: str, changes: Any, source: str | None) -> tuple[str, changeset.ChangeSet]:
+    if (changes is None) == (source is None):
+        raise BadRequest("Give either changes or source.")
+    if source is not None:
+        new = clean_source(source, max_bytes=settings.SOURCE_MAX_BYTES)
+        return new, changeset.replace_all(old, new)
+    try:
+        applied = changeset.apply(changes, old)
+    except changeset.BadChangeSet as error:
+        raise BadRequest(f"changes: {error}") from None
+    new = clean_source(applied, max_bytes=settings.SOURCE_MAX_BYTES)
+    # A cleaned text differs from what the editor has: all must be told the text that is kept.
+    return new, changes if new == applied else changeset.replace_all(old, new)
+
+
+def _save(cell: Cell, **fields: Any) -> None:
+    """Write the fields and the next version where the version is still the one that was read."""
+    expected = cell.version
+    for name, value in fields.items():
+        setattr(cell, name, value)
+    cell.version = expected + 1
+    derived = _derive(cell)
+    saved = Cell.objects.filter(pk=cell.pk, version=expected).update(
+        version=cell.version, updated_at=timezone.now(), **fields, **derived
+    )
+    if not saved:
+        raise Conflict("This cell was changed at the same moment; try again.", version=None, since=[])
+
+
+def _derive(cell: Cell) -> dict[str, Any]:
+    """Set what follows from the cell's own fields; text needs no analysis."""
+    cell.source_hash = cell.current_hash()
+    derived: dict[str, Any] = {"source_hash": cell.source_hash}
+    if cell.type == Cell.Type.MARKDOWN:
+        derived |= {"analysis_hash": cell.source_hash, "definitions": [], "references": [], "analysis_errors": []}
+    for name, value in derived.items():
+        setattr(cell, name, value)
+    return derived
+
+
+def _checked(fields: dict[str, Any], author: Author) -> dict[str, Any]:
+    checks: dict[str, Callable[[Any], Any]] = {
+        "type": _type,
+        "result_name": _result_name,
+        "connection": lambda value: _connection(value, author),
+        "disabled": lambda value: _boolean("disabled", value),
+        "code_hidden": lambda value: _boolean("code_hidden", value),
+    }
+    return {name: checks[name](value) for name, value in fields.items()}
+
+
+def _type(value: Any) -> str:
+    if value not in Cell.Type.values:
+        raise BadRequest(f"type: must be one of {', '.join(Cell.Type.values)}.")
+    return value
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadRequest(f"{name}: must be true or false.")
+    return value
+
+
+def _result_name(value: Any) -> str:
+    import keyword
+
+    if value in ("", None):
+        return ""
+    if not isinstance(value, str) or not value.isidentifier() or keyword.iskeyword(value):
+        raise BadRequest("result_name: must be a Python name.")
+    if value.startswith("_") and not value.startswith("__"):
+        raise BadRequest("result_name: names with one underscore in front are private to a cell.")
+    if len(value) > RESULT_NAME_MAX_LENGTH:
+        raise BadRequest(f"result_name: more than {RESULT_NAME_MAX_LENGTH} characters.")
+    return value
+
+
+def _connection(value: Any, author: Author) -> Connection | None:
+    if value in ("", None):
+        return None
+    try:
+        connection = Connection.objects.filter(pk=uuid.UUID(str(value))).first()
+    except ValueError:
+        connection = None
+    if connection is None or connection.owner_id not in (None, author.user_id):
+        raise BadRequest("connection: there is no such connection.")
+    return connection
+
+
+def _json_field(cell: Cell, name: str) -> Any:
+    if name == "connection":
+        return str(cell.connection_id) if cell.connection_id else None
+    return getattr(cell, name)
+
+
+def _check_room(notebook_id: uuid.UUID, count: int) -> None:
+    if Cell.objects.alive().filter(notebook_id=notebook_id).count() + count > settings.NOTEBOOK_MAX_CELLS:
+        raise TooLarge(f"A notebook may have {settings.NOTEBOOK_MAX_CELLS:,} cells; this would be more.")
+
+
+def _inserted(cell: Cell, after: uuid.UUID | None, author: Author, operation_id: uuid.UUID) -> Event:
+    return {
+        "type": "cell.inserted",
+        "cell": cell.as_fields(),
+        "after": str(after) if after else None,
+        "author": author.name,
+        "operation_id": str(operation_id),
+    }
+
+
+def _moved(cells: Sequence[Cell], after: uuid.UUID | None, author: Author, operation_id: uuid.UUID) -> Event:
+    return {
+        "type": "cell.moved",
+        "cells": [str(cell.id) for cell in cells],
+        "after": str(after) if after else None,
+        "author": author.name,
+        "operation_id": str(operation_id),
+    }

@@ -1,0 +1,353 @@
+"""Pages: fetch what the person may see, choose a template. Writes go through services.py and notebooks.py."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import login
+from django.contrib.auth.decorators import login_required
+from django.core import signing
+from django.core.files.storage import storages
+from django.core.paginator import Paginator
+from django.db import connection
+from django.db.models import Count, Q
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.text import slugify
+from django.views.decorators.cache import never_cache
+from django.views.decorators.clickjacking import xframe_options_sameorigin
+from django.views.decorators.csp import csp_override
+from django.views.decorators.http import require_GET, require_POST
+
+from notebooks_app import notebooks, reading, rendering, services
+from notebooks_app.access import Access, Role, open_notebook
+from notebooks_app.errors import RillbookError
+from notebooks_app.formats import FormatError, read_file
+from notebooks_app.models import Notebook, OutputFile
+
+WINDOW = 40  # cells drawn whole; the others are placeholders filled as they come near
+PAGE_SIZE = 50
+WELCOME_SALT = "rillbook.welcome"
+WELCOME_SECONDS = 12 * 3600
+FRAME_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+
+
+def _open(request: HttpRequest, notebook_id: uuid.UUID, role: Role = Role.VIEWER) -> Access:
+    """Fetch and authorise in one step; 404 for what the person may not see."""
+    try:
+        access = open_notebook(request.user, notebook_id)
+        access.require(role, "do this")
+    except RillbookError as error:
+        raise Http404(error.message) from None
+    return access
+
+
+# --- The list ----------------------------------------------------------------------------------------------------
+
+
+@login_required
+@never_cache
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    notebooks.ensure_first_notebooks(request.user)
+    query = request.GET.get("q", "").strip()[: settings.NAME_MAX_LENGTH]
+    found = Notebook.objects.visible_to(request.user).alive().recent().select_related("owner")
+    if query:
+        found = found.filter(name__icontains=query)
+    found = found.annotate(cell_count=Count("cells", filter=Q(cells__deleted_at=None)))
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
+    context = {"notebooks": [_row(item) for item in page], "page": page, "q": query}
+    return render(request, "notebooks/list.html", context)
+
+
+def _row(notebook: Notebook) -> dict[str, Any]:
+    return {
+        "id": notebook.id,
+        "name": notebook.name,
+        "kind": notebook.kind,
+        "cell_count": notebook.cell_count,  # type: ignore[attr-defined]  annotated
+        "updated_at": notebook.updated_at,
+        "owner": notebook.owner.get_full_name() or notebook.owner.get_username(),
+        "state_counts": {},
+    }
+
+
+@login_required
+@require_POST
+def notebook_create(request: HttpRequest) -> HttpResponse:
+    name = request.POST.get("name", "").strip() or "Untitled"
+    try:
+        made = notebooks.create_notebook(request.user, name)
+    except RillbookError as error:
+        messages.error(request, error.message)
+        return redirect("home")
+    return redirect("notebook", made.id)
+
+
+@login_required
+@require_POST
+def notebook_import(request: HttpRequest) -> HttpResponse:
+    files = request.FILES.getlist("file")
+    if not files:
+        messages.error(request, "Choose a notebook file to import.")
+    made = None
+    for file in files:
+        try:
+            made = notebooks.import_notebook(request.user, read_file(file.name, file.read()))
+        except FormatError as error:
+            messages.error(request, str(error))
+        except RillbookError as error:
+            messages.error(request, f"{file.name}: {error.message}")
+    if made is not None and len(files) == 1:
+        return redirect("notebook", made.id)
+    return redirect("home")
+
+
+# --- One notebook ------------------------------------------------------------------------------------------------
+
+
+@login_required
+@never_cache
+@require_GET
+def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
+    access = _open(request, notebook_id)
+    services.analyse_pending(notebook_id)
+    found = access.notebook
+    session = reading.session_of(notebook_id)
+    small = reading.small_cells(notebook_id)
+    states = reading.states_of(small, session, timezone.now())
+    first = _first_cell(request, len(small))
+    near = [cell.pk for cell in small[first : first + WINDOW]]
+    documents = reading.cell_documents(notebook_id, states=states, with_outputs=False)
+    outputs = reading.outputs_of(near, running=_running(small, states))
+    cells = [_page_cell(number, document, near, outputs) for number, document in enumerate(documents, start=1)]
+    kernel = reading.kernel_document(session, timezone.now())
+    context = {
+        "notebook": {
+            **reading.notebook_document(found),
+            "demo_update_available": notebooks.demo_update_available(found) and access.role == Role.OWNER,
+        },
+        "cells": cells,
+        "people": [],
+        "kernel": kernel,
+        "window": _window(request, first, len(small)),
+        "page_data": _page_data(request, access, cells, kernel),
+    }
+    return render(request, "notebooks/notebook.html", context)
+
+
+def _running(cells: list[Any], states: dict[str, Any]) -> dict[uuid.UUID, uuid.UUID]:
+    return {cell.pk: cell.last_run_id for cell in cells if cell.last_run_id and states[str(cell.pk)].outcome is None}
+
+
+def _first_cell(request: HttpRequest, count: int) -> int:
+    """Index of the first cell that is drawn whole: the page's `from`, 1-based."""
+    try:
+        first = int(request.GET.get("from", "1")) - 1
+    except ValueError:
+        first = 0
+    return max(0, min(first, max(count - 1, 0)))
+
+
+def _window(request: HttpRequest, first: int, count: int) -> dict[str, Any] | None:
+    """Links between the parts of a long notebook, for readers without JavaScript."""
+    if count <= WINDOW:
+        return None
+    return {
+        "first": first + 1,
+        "last": min(first + WINDOW, count),
+        "count": count,
+        "previous": f"?from={max(first - WINDOW, 0) + 1}" if first else None,
+        "next": f"?from={first + WINDOW + 1}" if first + WINDOW < count else None,
+    }
+
+
+def _page_cell(
+    number: int, document: dict[str, Any], near: list[uuid.UUID], outputs: dict[uuid.UUID, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    cell_id = uuid.UUID(document["id"])
+    cell = {**document, "number": number, "far": cell_id not in set(near)}
+    if cell["far"]:
+        return cell | {"outputs": None}
+    cell["outputs"] = outputs.get(cell_id, [])
+    if cell["type"] == "markdown":
+        cell["markdown_html"] = rendering.markdown_html(cell["source"])
+    cell["source_html"] = rendering.highlight(cell["source"], cell["type"])
+    return cell
+
+
+def _page_data(request: HttpRequest, access: Access, cells: list[dict[str, Any]], kernel: dict[str, Any]) -> dict[str, Any]:
+    user = request.user
+    hidden = {"source_html", "markdown_html", "number", "far"}
+    notebook_id = access.notebook.id
+    return {
+        "notebook": reading.notebook_document(access.notebook),
+        "seq": access.notebook.seq,
+        "cells": [{key: value for key, value in cell.items() if key not in hidden} for cell in cells],
+        "kernel": kernel,
+        "user": {
+            "id": user.pk,
+            "name": services.Author.of(user).name,
+            "role": access.role.name.lower(),
+            "can_edit": access.role >= Role.EDITOR,
+            "can_run": access.role >= Role.RUNNER,
+        },
+        "connections": _connections(user),
+        "urls": {
+            "socket": f"/ws/notebooks/{notebook_id}/",
+            "home": reverse("home"),
+            "frame": reverse("output_frame"),
+            "api": reverse("api_notebook", args=[notebook_id]),
+            "export": reverse("notebook_export", args=[notebook_id]),
+        },
+        "settings": {
+            "source_max_bytes": settings.SOURCE_MAX_BYTES,
+            "analysis_max_bytes": settings.ANALYSIS_MAX_BYTES,
+            "wide": request.COOKIES.get("wide") == "1",
+        },
+    }
+
+
+def _connections(user: Any) -> list[dict[str, str]]:
+    from notebooks_app.models import Connection
+
+    usable = Connection.objects.usable_by(user).order_by("name")
+    return [{"id": str(item.id), "name": item.name, "driver": item.driver} for item in usable]
+
+
+@login_required
+@require_POST
+def notebook_rename(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
+    _open(request, notebook_id, Role.EDITOR)
+    try:
+        services.rename_notebook(
+            notebook_id,
+            request.POST.get("name", ""),
+            author=services.Author.of(request.user),
+            operation_id=uuid.uuid4(),
+        )
+    except RillbookError as error:
+        messages.error(request, error.message)
+    return redirect(request.POST.get("next") == "notebook" and reverse("notebook", args=[notebook_id]) or "home")
+
+
+@login_required
+@require_POST
+def notebook_delete(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
+    access = _open(request, notebook_id, Role.OWNER)
+    notebooks.delete_notebook(access.notebook)
+    messages.success(request, f"“{access.notebook.name}” was deleted.")
+    return redirect("home")
+
+
+@login_required
+@require_POST
+def demo_reset(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
+    access = _open(request, notebook_id, Role.OWNER)
+    if access.notebook.kind != Notebook.Kind.DEMO:
+        raise Http404("This is not the demo.")
+    made = notebooks.reset_demo(access.notebook)
+    return redirect("notebook", made.id)
+
+
+@login_required
+@require_GET
+def notebook_export(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
+    access = _open(request, notebook_id)
+    text = notebooks.export_ipynb(access.notebook)
+    response = HttpResponse(text, content_type="application/x-ipynb+json")
+    name = slugify(access.notebook.name) or "notebook"
+    response["Content-Disposition"] = f'attachment; filename="{name}.ipynb"'
+    return response
+
+
+# --- Output files and their frame --------------------------------------------------------------------------------
+
+
+@login_required
+@require_GET
+@csp_override({"default-src": ["'none'"], "sandbox": []})
+def output_file(request: HttpRequest, notebook_id: uuid.UUID, file_id: uuid.UUID) -> HttpResponseBase:
+    """One large MIME item: a short-lived signed redirect (S3), or a stream (files). Never shown as a page of ours."""
+    _open(request, notebook_id)
+    file = OutputFile.objects.filter(pk=file_id, notebook_id=notebook_id, is_ready=True).first()
+    if file is None:
+        raise Http404("There is no such file.")
+    storage = storages["outputs"]
+    shown = file.mime_type in FRAME_TYPES
+    kind = file.mime_type if shown or file.mime_type == "text/plain" else "application/octet-stream"
+    disposition = "inline" if shown else "attachment"
+    if settings.OUTPUTS_BUCKET:
+        parameters = {"ResponseContentType": kind, "ResponseContentDisposition": disposition}
+        response: HttpResponseBase = redirect(storage.url(file.key, parameters=parameters))
+        response["Cache-Control"] = "private, no-store"
+        return response
+    try:
+        stream = storage.open(file.key)
+    except FileNotFoundError:
+        raise Http404("The file is gone from the storage.") from None
+    response = FileResponse(stream, as_attachment=not shown, filename=file.sha256[:16], content_type=kind)
+    response["Cache-Control"] = "private, max-age=31536000, immutable"
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+@require_GET
+@xframe_options_sameorigin
+def output_frame(request: HttpRequest) -> HttpResponse:
+    """The one document in which output's script runs, with a policy and an origin of its own."""
+    origin = f"{request.scheme}://{request.get_host()}"
+    response = render(request, "frame.html", {"origin": origin})
+    response["Content-Security-Policy"] = rendering.frame_csp(origin)
+    response._csp_config = {}  # type: ignore[attr-defined]  the middleware keeps a header that is there
+    response["Cache-Control"] = "private, max-age=3600"
+    return response
+
+
+# --- Signing in, health ------------------------------------------------------------------------------------------
+
+
+@never_cache
+@require_GET
+def welcome(request: HttpRequest, key: str) -> HttpResponse:
+    """The one URL that `make run` prints: signs the first user in, in single mode, while the key is fresh."""
+    if settings.RILLBOOK_MODE != "single":
+        raise Http404("There is no such page.")
+    try:
+        user_id = signing.loads(key, salt=WELCOME_SALT, max_age=WELCOME_SECONDS)
+    except signing.BadSignature:
+        messages.error(request, "This link is no longer valid: start the server anew to get another one.")
+        return redirect("account_login")
+    from django.contrib.auth import get_user_model
+
+    user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
+    if user is None:
+        raise Http404("There is no such page.")
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    return redirect("home")
+
+
+@require_GET
+def health(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "ok"})
+
+
+@require_GET
+def ready(request: HttpRequest) -> JsonResponse:
+    """Whether the database answers; load balancers ask this."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Exception:
+        return JsonResponse({"status": "unavailable", "database": "does not answer"}, status=503)
+    return JsonResponse({"status": "ok"})
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render(request, "400.html", status=400)
+
