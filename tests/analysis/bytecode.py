@@ -28,6 +28,8 @@ NEVER_FALLS_THROUGH = [
     "JUMP_BACKWARD_NO_INTERRUPT",
 ]
 
+MOVES = ("LOAD_CONST", "POP_EXCEPT", "POP_TOP", "NOP", "COPY", "SWAP", "PUSH_EXC_INFO")
+
 State = tuple[
     frozenset, frozenset
 ]  # (may be bound, is bound on every path); keys: name, or (class body, name)
@@ -119,7 +121,7 @@ def _flow(
         after = step(n, Found())
         targets: list[tuple[int, State]] = []
         for handler in handlers:
-            if handler.start <= instruction.offset < handler.end:
+            if handler.start <= instruction.offset < handler.end and not _cannot_raise(instructions, n):
                 targets += [(index[handler.target], states[n]), (index[handler.target], after)]
         if instruction.opname.startswith("RETURN_") and instruction.opname != "RETURN_GENERATOR":
             end = _join(end, after)
@@ -145,6 +147,19 @@ def _flow(
         states[n] = places[instructions[n].opname, instructions[n].argval, instructions[n].positions]
         step(n, found)
     return end
+
+
+def _cannot_raise(instructions: list[dis.Instruction], n: int) -> bool:
+    """Instructions that only move values, the store of `as e`, and `e = None; del e` at its handler's end."""
+    names = [instruction.opname for instruction in instructions[max(n - 2, 0) : n + 2]]
+    if n < 2 or names[2] in MOVES or names[2].startswith("JUMP"):
+        return True
+    clears = [
+        instructions[m].opname == "LOAD_CONST" and instructions[m].argval is None for m in (n - 1, n - 2)
+    ]
+    if names[2].startswith("STORE_"):
+        return names[0] == "CHECK_EXC_MATCH" or (clears[0] and names[-1].startswith("DELETE_"))
+    return names[2].startswith("DELETE_") and clears[1]
 
 
 def _is_class(code: CodeType) -> bool:

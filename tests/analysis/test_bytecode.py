@@ -249,7 +249,7 @@ def programs(draw) -> str:
 
 @settings(
     max_examples=600,
-    derandomize=True,  # the same programs in every run; look for new ones with max_examples raised and this off
+    derandomize=True,  # the same programs in every run; to look for new ones, off and more of them
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
