@@ -169,6 +169,7 @@ class CellState:
     execution_count: int | None = None
     reason: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    note: str = ""
 
     def as_json(self) -> dict[str, Any]:
         d = self.derived
@@ -189,6 +190,7 @@ class CellState:
             "execution_count": self.execution_count,
             "reason": dict(self.reason) if self.reason else None,
             "warnings": list(self.warnings),
+            "note": self.note,
         }
 
 

@@ -74,6 +74,7 @@ def attempt_fields(last: Any) -> dict[str, Any]:
         "duration_ms": last.duration_ms,
         "reason": last.reason or None,
         "warnings": tuple(last.warnings),
+        "note": last.note,
     }
 
 
@@ -118,7 +119,7 @@ def outputs_of(
     for row in rows:
         found[row.cell_id].append(row.as_json(files.get(row.pk, {})))
     for cell_id, ops in _chunks(running or {}).items():
-        found[cell_id] = outputs.apply_ops([], ops)
+        found[cell_id] = outputs.apply([], ops)
     return found
 
 

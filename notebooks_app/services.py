@@ -12,6 +12,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -20,7 +21,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from notebooks_app import changeset, events, placing
-from notebooks_app.analysis import analyse
+from notebooks_app.analysis import Analysis
+from notebooks_app.analysis.worker import AnalysisPool
 from notebooks_app.errors import BadRequest, Conflict, NotFound, TooLarge
 from notebooks_app.models import Cell, Change, Connection, Notebook
 from notebooks_app.text import clean_name, clean_source
@@ -304,29 +306,37 @@ def update_notebook(
 def analyse_pending(notebook_id: uuid.UUID) -> list[Event]:
     """Bring definitions and references up to their sources; the `cell.analysed` events of those that were behind.
 
-    Reads only the sources concerned and takes no number: what is derived is not a change.
+    Reads only the sources concerned and takes no number: what is derived is not a change. Asynchronous callers do the
+    three steps themselves (kernels_app/feed.py), so that a slow analysis holds no writer.
     """
-    pending = (
-        Cell.objects.alive()
-        .filter(notebook_id=notebook_id)
-        .exclude(analysis_hash=F("source_hash"))
-        .only("id", "type", "source", "source_hash", "version", "result_name", "connection_id")
-    )
-    return [event for cell in pending if (event := _analyse(cell))]
+    pending = pending_analysis(notebook_id)
+    return save_analyses([(cell, analysis_of(cell)) for cell in pending]) if pending else []
 
 
-def _analyse(cell: Cell) -> Event | None:
-    found = analyse(
-        cell.type,
-        cell.source,
-        result_name=cell.result_name,
-        on_connection=cell.connection_id is not None,
-        max_bytes=settings.ANALYSIS_MAX_BYTES,
+def pending_analysis(notebook_id: uuid.UUID) -> list[Cell]:
+    """Cells whose names are of an older source, with their sources."""
+    cells = Cell.objects.alive().filter(notebook_id=notebook_id).exclude(analysis_hash=F("source_hash"))
+    return list(cells.only("id", "type", "source", "source_hash", "version", "result_name", "connection_id"))
+
+
+def analysis_of(cell: Cell) -> Analysis:
+    """What the cell's source defines and uses, within the limits of the worker."""
+    return _analysis_pool().analyse_sync(
+        cell.type, cell.source, result_name=cell.result_name, on_connection=cell.connection_id is not None
     )
+
+
+def save_analyses(found: list[tuple[Cell, Analysis]]) -> list[Event]:
+    """Keep what was found where the source is still the one analysed."""
+    return [event for cell, analysis in found if (event := _save_analysis(cell, analysis))]
+
+
+def _save_analysis(cell: Cell, found: Analysis) -> Event | None:
     definitions, references = sorted(found.definitions), sorted(found.references)
     saved = Cell.objects.filter(pk=cell.pk, source_hash=cell.source_hash).update(
         definitions=definitions,
         references=references,
+        builtins_used=sorted(found.builtins),
         analysis_errors=[error.as_json() for error in found.errors],
         analysis_hash=cell.source_hash,
     )
@@ -339,6 +349,11 @@ def _analyse(cell: Cell) -> Event | None:
         "definitions": definitions,
         "references": references,
     }
+
+
+@cache
+def _analysis_pool() -> AnalysisPool:
+    return AnalysisPool(max_bytes=settings.ANALYSIS_MAX_BYTES)
 
 
 # --- The one way in --------------------------------------------------------------------------------------------------

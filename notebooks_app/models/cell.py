@@ -48,6 +48,8 @@ class Cell(models.Model):
     # Derived by analysis of the source whose hash is analysis_hash; they may lag behind typing by its pause.
     definitions = models.JSONField(default=list, blank=True)
     references = models.JSONField(default=list, blank=True)
+    # Builtins it uses: no references to readers, but an edge where some cell defines a name of theirs.
+    builtins_used = models.JSONField(default=list, blank=True)
     analysis_errors = models.JSONField(default=list, blank=True)
     analysis_hash = models.CharField(max_length=64, default="", blank=True)
     result_name = models.CharField(max_length=100, blank=True, default="")
@@ -106,7 +108,7 @@ class Cell(models.Model):
             version=self.version,
             source_hash=self.source_hash,
             definitions=frozenset(self.definitions),
-            references=frozenset(self.references),
+            references=frozenset(self.references) | frozenset(self.builtins_used),
             disabled=self.disabled,
             on_connection=self.connection_id is not None,
             errors=() if pending else tuple(facts.CellError.from_json(error) for error in self.analysis_errors),

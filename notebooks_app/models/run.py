@@ -17,6 +17,8 @@ class Run(models.Model):
     kind = models.CharField(max_length=20, default="requested")  # requested | run_all | run_stale | restart
     # ok | failed | stopped | died; empty while it goes on. Counts only under `epoch`'s live lease.
     outcome = models.CharField(max_length=20, blank=True, default="")
+    # The attempts that served it, in the order they started: requests that merge share attempts.
+    attempts = models.JSONField(default=list, blank=True)
     epoch = models.PositiveBigIntegerField(default=0)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -45,6 +47,8 @@ class CellRun(models.Model):
     values = models.JSONField(default=dict, blank=True)
     reason = models.JSONField(default=dict, blank=True)
     warnings = models.JSONField(default=list, blank=True)
+    # What the run says about itself in a line: rows, time and bound values of a query.
+    note = models.CharField(max_length=500, blank=True, default="")
     outcome = models.CharField(max_length=20, blank=True, default="")
     epoch = models.PositiveBigIntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)
