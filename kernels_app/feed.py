@@ -18,7 +18,7 @@ from channels.layers import get_channel_layer
 from django.utils import timezone
 
 from notebooks_app import db, events, facts, reading, services
-from notebooks_app.models import Cell, Notebook
+from notebooks_app.models import Cell, KernelSession, Notebook
 
 log = logging.getLogger("rillbook.feed")
 
@@ -44,7 +44,7 @@ class Subscriber(Protocol):
 class LiveRuntime(Protocol):
     """What a feed needs of the runtime in its process."""
 
-    def cells_changed(self, cells: list[Cell]) -> None: ...
+    def cells_changed(self, cells: list[Cell], revision: int, run_mode: str) -> None: ...
 
     def states(self) -> dict[str, facts.CellState]: ...
 
@@ -194,11 +194,11 @@ class NotebookFeed:
                 subscriber.cursor = seq
                 subscriber.send_text(text)
 
-    def send_states(self, states: dict[str, facts.CellState]) -> list[Document]:
-        """The event of the states that differ from the last ones sent (none: no event), and remember them."""
+    def changed_states(self, states: dict[str, facts.CellState]) -> list[Document]:
+        """The event of those states that differ from the last ones told (none: no event), which are remembered."""
         now = {cell: state.as_json() for cell, state in states.items()}
         changed = {cell: state for cell, state in now.items() if self._states.get(cell) != state}
-        self._states = now
+        self._states |= changed
         return [{"type": "cells.state", "states": changed}] if changed else []
 
     # --- Listening ----------------------------------------------------------------------------------------------
@@ -289,18 +289,27 @@ class NotebookFeed:
     async def refresh(self) -> None:
         """Analyse what was edited, derive all states, tell what changed."""
         async with self._refreshing:
-            cells, analysed = await db.write(self._analyse)
+            analysed = await self._analyse()
+            cells, revision, run_mode, session = await db.read(self._read_small)
             if self.runtime is not None:
-                self.runtime.cells_changed(cells)
+                self.runtime.cells_changed(cells, revision, run_mode)
                 states = self.runtime.states()
             else:
-                session = await db.read(lambda: reading.session_of(self.notebook_id))
                 states = reading.states_of(cells, session, timezone.now())
-            self.send_live(analysed + self.send_states(states))
+            self.send_live(analysed + self.changed_states(states))
 
-    def _analyse(self) -> tuple[list[Cell], list[Document]]:
-        analysed = services.analyse_pending(self.notebook_id)
-        return reading.small_cells(self.notebook_id), analysed
+    async def _analyse(self) -> list[Document]:
+        """Read, think, write: the thinking holds no thread of the database."""
+        pending = await db.read(lambda: services.pending_analysis(self.notebook_id))
+        if not pending:
+            return []
+        found = await asyncio.to_thread(lambda: [(cell, services.analysis_of(cell)) for cell in pending])
+        return await db.write(lambda: services.save_analyses(found))
+
+    def _read_small(self) -> tuple[list[Cell], int, str, KernelSession | None]:
+        notebook = Notebook.objects.only("revision", "run_mode").get(pk=self.notebook_id)
+        cells = reading.small_cells(self.notebook_id)
+        return cells, notebook.revision, notebook.run_mode, reading.session_of(self.notebook_id)
 
 
 class Feeds:

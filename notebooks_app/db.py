@@ -16,6 +16,7 @@ from django.db import close_old_connections, connection
 
 READERS = 4
 WRITERS_POSTGRESQL = 4
+UPLOADERS = 4
 
 
 async def read[T](function: Callable[[], T]) -> T:
@@ -28,9 +29,14 @@ async def write[T](function: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_writers(), _with_connection, function)
 
 
+async def upload[T](function: Callable[[], T]) -> T:
+    """Run `function`, which moves large bytes and writes their row, where neither readers nor writers wait for it."""
+    return await asyncio.get_running_loop().run_in_executor(_uploaders(), _with_connection, function)
+
+
 def close() -> None:
     """End the threads and with them their connections; the executors start anew when needed (tests, shutdown)."""
-    for executor_of in (_readers, _writers):
+    for executor_of in (_readers, _writers, _uploaders):
         if executor_of.cache_info().currsize:
             executor = executor_of()
             for _ in range(executor._max_workers):
@@ -50,6 +56,11 @@ def _with_connection[T](function: Callable[[], T]) -> T:
 @cache
 def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
+
+
+@cache
+def _uploaders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(UPLOADERS, thread_name_prefix="db-upload")
 
 
 @cache

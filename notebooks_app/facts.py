@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -192,6 +192,11 @@ class CellState:
             "warnings": list(self.warnings),
             "note": self.note,
         }
+
+
+def replace_last(fact: CellFacts, last: Attempt | None) -> CellFacts:
+    """The same facts with another last attempt."""
+    return replace(fact, last=last)
 
 
 def source_hash(cell_type: str, source: str, result_name: str = "", connection: str | None = None) -> str:

@@ -1,0 +1,342 @@
+"""The attempts of a live notebook: what each has shown so far, and what of it is not saved yet.
+
+Outputs are made by notebooks_app/outputs.py; rows by saver.py. Everything here happens on the server's loop but the
+copying of large items.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from kernels_app import spill
+from kernels_app.records import AttemptRecord, Batch, OutputRecord
+from kernels_app.schedule import CellView, RecordFinished, RecordRunning
+from kernels_app.spool import SpoolError
+from notebooks_app import db, facts
+from notebooks_app.models import Cell, CellRun
+from notebooks_app.outputs import OutputLog, merge_ops
+
+log = logging.getLogger("rillbook.outputs")
+
+type Json = dict[str, Any]
+type Take = Callable[[list[Json]], None]
+
+
+class AttemptBook:
+    def __init__(self, notebook_id: uuid.UUID, tell: Take, mark_dirty: Callable[[], None]) -> None:
+        self._notebook_id = notebook_id
+        self._tell = tell
+        self._mark_dirty = mark_dirty
+        self._records: dict[str, AttemptRecord] = {}  # running, or ended and not saved
+        self._last: dict[str, AttemptRecord] = {}  # cell -> its last attempt that started
+        self._logs: dict[str, OutputLog] = {}
+        self._cells: dict[str, str] = {}  # attempt -> cell, of every log
+        self._texts: dict[str, _WholeTexts] = {}
+        self._durations: dict[str, int] = {}
+        self._buffer: list[tuple[str, Json]] = []
+        self._dirty: set[str] = set()
+        self._dirty_outputs: set[str] = set()
+        self._ops: dict[str, list[Json]] = {}
+        self._waiting: deque[tuple[list[Json], Path | None, Take]] = deque()
+        self._copier: asyncio.Task[None] | None = None
+
+    # --- What is known of attempts ------------------------------------------------------------------------------
+
+    def learn(self, cells: Iterable[Cell], known: Mapping[str, facts.CellFacts]) -> None:
+        """Remember the last attempts of cells that are new to us, from their rows."""
+        for cell in cells:
+            cell_id = str(cell.id)
+            if cell_id not in known and cell.last_run is not None and cell_id not in self._last:
+                self._last[cell_id] = _record_of(cell.last_run, cell_id, cell.execution_count)
+
+    def expect(self, attempt: str, cell: str) -> None:
+        """An attempt began: what it shows goes to its own log."""
+        if attempt not in self._logs:
+            texts = _WholeTexts()
+            self._texts[attempt] = texts
+            self._logs[attempt] = OutputLog(
+                attempt,
+                inline_limit=settings.OUTPUT_INLINE_LIMIT,
+                on_text=texts.write,
+                on_clear=texts.clear,
+            )
+            self._cells[attempt] = cell
+
+    def start(self, action: RecordRunning, number: int) -> None:
+        self.expect(action.attempt, action.cell)
+        record = AttemptRecord(
+            id=action.attempt,
+            cell=action.cell,
+            version=action.version,
+            source_hash=action.source_hash,
+            run=action.runs[0] if action.runs else None,
+            number=number,
+            reason=action.reason.as_json(),
+            inputs=dict(action.inputs),
+            started_at=timezone.now(),
+        )
+        self._forget(self._last.get(action.cell))
+        self._records[action.attempt] = self._last[action.cell] = record
+        self._dirty.add(action.attempt)
+
+    def finish(self, action: RecordFinished) -> None:
+        record = self._records.get(action.attempt)
+        if record is None:
+            return
+        record.outcome = action.outcome.value
+        record.inputs, record.values = dict(action.inputs), dict(action.values)
+        record.warnings = _warnings(action.undeclared)
+        record.finished_at = timezone.now()
+        measured = self._durations.pop(action.attempt, None)
+        passed = (record.finished_at - record.started_at).total_seconds() if record.started_at else 0
+        record.duration_ms = measured if measured is not None else int(passed * 1000)
+        self._dirty.add(action.attempt)
+        self._logs[action.attempt].finish()
+        self._dirty_outputs.add(action.attempt)
+        self._keep_texts(action.attempt)
+
+    def note(self, attempt: str, text: str) -> None:
+        """A line the attempt says about itself."""
+        if attempt in self._records:
+            self._records[attempt].note = text
+            self._dirty.add(attempt)
+
+    def note_durations(self, entries: Iterable[Json]) -> None:
+        for entry in entries:
+            if isinstance(entry.get("duration_ms"), (int, float)) and entry["attempt"] in self._cells:
+                self._durations[entry["attempt"]] = int(entry["duration_ms"])
+
+    def last(self, cell: str) -> AttemptRecord | None:
+        return self._last.get(cell)
+
+    def cell_of(self, attempt: str) -> str | None:
+        return self._cells.get(attempt)
+
+    def fields(self, cell: str, view: CellView) -> Json:
+        """What a cell's state tells of its attempt, as arguments of facts.CellState."""
+        last = self._last.get(cell)
+        told: Json = {}
+        if last is not None:
+            told = {
+                "attempt": last.id,
+                "outcome": facts.Outcome(last.outcome) if last.outcome else None,
+                "started_at": last.started_at,
+                "finished_at": last.finished_at,
+                "duration_ms": last.duration_ms,
+                "execution_count": last.number,
+                "reason": last.reason or None,
+                "warnings": last.warnings,
+                "note": last.note,
+            }
+        if view.reason is not None:
+            told["reason"] = view.reason.as_json()
+        return told
+
+    def _forget(self, record: AttemptRecord | None) -> None:
+        """The cell has a newer attempt: what the old one showed is replaced."""
+        if record is None:
+            return
+        self._logs.pop(record.id, None)
+        self._cells.pop(record.id, None)
+        self._ops.pop(record.id, None)
+        self._dirty_outputs.discard(record.id)
+        texts = self._texts.pop(record.id, None)
+        if texts is not None:
+            texts.clear()
+
+    # --- Entries ------------------------------------------------------------------------------------------------
+
+    def put(self, attempt: str | None, entry: Json) -> None:
+        if attempt is not None and attempt in self._logs:
+            self._buffer.append((attempt, entry))
+
+    def flush(self) -> list[Json]:
+        """Events of what was put since the last flush."""
+        buffer, self._buffer = self._buffer, []
+        groups: list[tuple[str, list[Json]]] = []
+        for attempt, entry in buffer:
+            if not groups or groups[-1][0] != attempt:
+                groups.append((attempt, []))
+            groups[-1][1].append(entry)
+        told: list[Json] = []
+        for attempt, entries in groups:
+            told += self._fed(attempt, entries)
+        return told
+
+    def feed(self, attempt: str, entries: list[Json]) -> None:
+        """Entries that the server itself makes (queries)."""
+        for entry in entries:
+            self.put(attempt, entry)
+        self._tell(self.flush())
+
+    def _fed(self, attempt: str, entries: list[Json]) -> list[Json]:
+        output = self._logs[attempt]
+        told = self._event(attempt, output.feed(entries))
+        while output.unclaimed:
+            told += self._update_elsewhere(output.unclaimed.popleft())
+        return told
+
+    def _update_elsewhere(self, entry: Json) -> list[Json]:
+        """update_display reaches every display of that id, also in other cells."""
+        told: list[Json] = []
+        for attempt, output in self._logs.items():
+            if output.find_display(str(entry.get("display_id") or "")):
+                told += self._event(attempt, output.update_display(entry))
+        return told
+
+    def _event(self, attempt: str, ops: list[Json]) -> list[Json]:
+        if not ops:
+            return []
+        record = self._records.get(attempt)
+        if record is None or not record.outcome:
+            self._ops.setdefault(attempt, []).extend(ops)
+        else:
+            self._dirty_outputs.add(attempt)
+            self._mark_dirty()
+        return [{"type": "output.ops", "cell": self._cells[attempt], "attempt": attempt, "ops": ops}]
+
+    def unsaved_outputs(self, cell: str) -> list[Json] | None:
+        """A cell's outputs as its live attempt shows them; None where the database knows as much."""
+        last = self._last.get(cell)
+        output = self._logs.get(last.id) if last is not None else None
+        if last is None or output is None:
+            return None
+        outputs = output.outputs()
+        return outputs if outputs or last.outcome else None
+
+    # --- Large items --------------------------------------------------------------------------------------------
+
+    def must_wait(self, entries: list[Json]) -> bool:
+        return bool(self._waiting) or any(entry.get("spool") for entry in entries)
+
+    def later(self, entries: list[Json], work: Path | None, take: Take) -> None:
+        """Take entries once their files are copied, in order."""
+        self._waiting.append((entries, work, take))
+        if self._copier is None or self._copier.done():
+            self._copier = asyncio.create_task(self._copy(), name="large outputs")
+
+    async def drained(self) -> None:
+        """Return when no entry waits for its files."""
+        if self._copier is not None:
+            await asyncio.wait([self._copier])
+
+    async def _copy(self) -> None:
+        while self._waiting:
+            entries, work, take = self._waiting[0]
+            for entry in entries:
+                if entry.get("spool"):
+                    await self._take_spool(entry, work)
+            self._waiting.popleft()
+            take(entries)
+
+    async def _take_spool(self, entry: Json, work: Path | None) -> None:
+        files: Json = {}
+        for mime, spooled in entry.pop("spool").items():
+            try:
+                if work is None:
+                    raise SpoolError("The kernel is gone, and with it a large output.")
+                files[mime] = await db.upload(lambda name=spooled["file"], mime=mime: spill.keep_spooled(self._notebook_id, work, name, mime))
+            except SpoolError as error:
+                entry["data"].setdefault("text/plain", str(error))
+            except Exception:
+                log.exception("a large output of notebook %s could not be stored", self._notebook_id)
+                entry["data"].setdefault("text/plain", "This output is large, and the storage for large outputs did not take it.")
+        entry["files"] = files
+
+    def _keep_texts(self, attempt: str) -> None:
+        texts = self._texts[attempt]
+        if texts.files:
+            task = asyncio.create_task(self._upload_texts(attempt, texts), name="whole texts")
+            texts.task = task
+
+    async def _upload_texts(self, attempt: str, texts: _WholeTexts) -> None:
+        for item, file in texts.files.items():
+            try:
+                kept = await db.upload(lambda file=file: spill.keep_file(self._notebook_id, "text/plain", file))
+            except Exception:
+                log.exception("a long text of notebook %s could not be stored", self._notebook_id)
+                continue
+            output = self._logs.get(attempt)
+            if output is not None:
+                self._tell(self._event(attempt, output.set_file(item, "text/plain", kept)))
+        texts.clear()
+
+    # --- Saving -------------------------------------------------------------------------------------------------
+
+    def fill(self, batch: Batch) -> None:
+        """Move what is unsaved into the batch, as copies that do not change any more."""
+        dirty, self._dirty = self._dirty, set()
+        for attempt in dirty:
+            record = self._records.get(attempt)
+            if record is not None:
+                batch.attempts[attempt] = replace(record)
+                if record.outcome:
+                    del self._records[attempt]
+        outputs, self._dirty_outputs = self._dirty_outputs, set()
+        for attempt in outputs & set(self._logs):
+            cell = self._cells[attempt]
+            batch.outputs[cell] = OutputRecord(cell, attempt, tuple(self._logs[attempt].outputs()))
+            self._ops.pop(attempt, None)
+        ops, self._ops = self._ops, {}
+        batch.chunks = [(self._cells[a], a, merge_ops(made)) for a, made in ops.items() if made and a in self._cells]
+
+
+class _WholeTexts:
+    """The whole of texts that are too long to show, in files of ours until their attempt ends."""
+
+    def __init__(self) -> None:
+        self.files: dict[int, IO[bytes]] = {}
+        self.task: asyncio.Task[None] | None = None
+        self._size = 0
+
+    def write(self, item: int, part: str) -> None:
+        data = part.encode("utf-8", "replace")
+        if self._size + len(data) > settings.OUTPUT_CELL_MAX_BYTES:
+            return
+        self._size += len(data)
+        if item not in self.files:
+            self.files[item] = tempfile.TemporaryFile()
+        self.files[item].write(data)
+
+    def clear(self) -> None:
+        for file in self.files.values():
+            file.close()
+        self.files = {}
+        self._size = 0
+
+
+def _warnings(undeclared: frozenset[str]) -> tuple[str, ...]:
+    if not undeclared:
+        return ()
+    names = ", ".join(sorted(undeclared)[:10])
+    return (f"{names}: bound in a way that the graph cannot see (exec, globals). Cells that use it do not follow.",)
+
+
+def _record_of(run: CellRun, cell: str, execution_count: int | None) -> AttemptRecord:
+    return AttemptRecord(
+        id=str(run.id),
+        cell=cell,
+        version=run.cell_version,
+        source_hash=run.source_hash,
+        number=execution_count,
+        reason=run.reason,
+        inputs=run.inputs,
+        values=run.values,
+        warnings=tuple(run.warnings),
+        note=run.note,
+        outcome=run.outcome,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        duration_ms=run.duration_ms,
+    )

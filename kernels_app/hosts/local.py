@@ -1,0 +1,263 @@
+"""Runtimes of this process: asyncio tasks on the server's loop, kernels as its children."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from kernels_app import saver
+from kernels_app.broker import Broker
+from kernels_app.feed import Feeds
+from kernels_app.kernel import Kernel
+from kernels_app.pool import KernelPool
+from kernels_app.provisioner import Profile
+from kernels_app.runtime import Runtime
+from kernels_app.sandbox import Rung
+from notebooks_app import db, facts, reading
+from notebooks_app.demo.sample import ensure_sample
+from notebooks_app.errors import Unavailable
+from notebooks_app.models import KernelSession
+
+log = logging.getLogger("rillbook.host")
+
+RENEW_S = 2.0
+CLAIM_RETRY_S = 0.5
+SAMPLE_INSIDE = "/data/sample"
+
+
+class LocalKernelHost:
+    """See hosts/base.py: KernelHost."""
+
+    def __init__(self) -> None:
+        self.is_started = False
+        self.feeds = Feeds()
+        self.saver = saver.Saver()
+        self.broker = Broker()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._pool: KernelPool | None = None
+        self._runtimes: dict[uuid.UUID, Runtime] = {}
+        self._locks: dict[uuid.UUID, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._renewed_at = time.monotonic()
+
+    # --- Life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin; the pool fills in the background."""
+        self.is_started = True
+        self.loop = asyncio.get_running_loop()
+        self._pool = KernelPool(settings.KERNEL_POOL_SIZE, profile(), settings.KERNEL_WORK_DIR)
+        self.keep(self._prepare())
+        self.keep(self._renew())
+
+    async def close(self) -> None:
+        """End every runtime and kernel; what they had shown is saved."""
+        self.is_started = False
+        for task in tuple(self._tasks):
+            task.cancel()
+        runtimes = list(self._runtimes.values())
+        for runtime in runtimes:
+            await self._end(runtime, "The server was restarted. Outputs are kept; variables are gone.")
+        await self.saver.close()
+        await self.feeds.close()
+        await self.broker.close()
+        if self._pool is not None:
+            await self._pool.close()
+        await asyncio.to_thread(db.close)
+
+    async def _prepare(self) -> None:
+        await asyncio.to_thread(ensure_sample, settings.SAMPLE_DATABASE)
+        assert self._pool is not None
+        await self._pool.start()
+
+    # --- Runtimes -----------------------------------------------------------------------------------------------
+
+    async def ensure(self, notebook_id: uuid.UUID) -> Runtime:
+        runtime = self._runtimes.get(notebook_id)
+        if runtime is not None:
+            return runtime
+        async with self._locks.setdefault(notebook_id, asyncio.Lock()):
+            runtime = self._runtimes.get(notebook_id)
+            if runtime is None:
+                runtime = await self._open(notebook_id)
+            return runtime
+
+    async def get(self, notebook_id: uuid.UUID) -> Runtime | None:
+        return self._runtimes.get(notebook_id)
+
+    async def stop(self, notebook_id: uuid.UUID, reason: str) -> None:
+        runtime = self._runtimes.get(notebook_id)
+        if runtime is not None:
+            await self._end(runtime, reason)
+
+    def drop(self, runtime: Runtime) -> None:
+        """Forget a runtime that was fenced."""
+        if self._runtimes.get(runtime.notebook_id) is runtime:
+            del self._runtimes[runtime.notebook_id]
+
+    async def notebook_states(self, notebook_id: uuid.UUID) -> dict[str, facts.CellState]:
+        """The states of all cells: live where the notebook's runtime is here, else as the database tells."""
+        runtime = self._runtimes.get(notebook_id)
+        if runtime is None:
+            return await db.read(lambda: reading.states_now(notebook_id))
+        await runtime.feed.refresh()
+        return runtime.states()
+
+    def call(self, work: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
+        if self.loop is None:
+            work.close()
+            raise Unavailable("The server is starting; try again.")
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            future.cancel()
+            raise Unavailable(f"The server did not answer within {timeout_s:g} s.") from None
+
+    async def _open(self, notebook_id: uuid.UUID) -> Runtime:
+        epoch, session = await self._claim(notebook_id)
+        feed = await self.feeds.open(notebook_id)
+        runtime = Runtime(self, feed, epoch, session)
+        self._runtimes[notebook_id] = runtime
+        try:
+            await runtime.open()
+        except BaseException:
+            del self._runtimes[notebook_id]
+            await db.write(lambda: saver.session_ended(notebook_id, epoch, ""))
+            raise
+        return runtime
+
+    async def _end(self, runtime: Runtime, detail: str) -> None:
+        await runtime.close(detail)
+        self.drop(runtime)
+        await self.saver.flush()
+        await db.write(lambda: saver.session_ended(runtime.notebook_id, runtime.epoch, detail))
+        await self.feeds.release(runtime.feed)
+
+    # --- Lease --------------------------------------------------------------------------------------------------
+
+    async def _claim(self, notebook_id: uuid.UUID) -> tuple[int, KernelSession]:
+        """Take the notebook's lease; waits for one whose server is gone to run out."""
+        me = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+        deadline = time.monotonic() + settings.LEASE_SECONDS + 2
+        while True:
+            claimed = await db.write(lambda: _claim(notebook_id, me))
+            if claimed is not None:
+                return claimed
+            if time.monotonic() > deadline:
+                raise Unavailable("Another server runs this notebook. Run it there, or stop that server first.")
+            await asyncio.sleep(CLAIM_RETRY_S)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            runtimes = list(self._runtimes.values())
+            if not runtimes:
+                self._renewed_at = time.monotonic()
+                continue
+            try:
+                kept = await db.write(lambda runtimes=runtimes: [_renew(runtime) for runtime in runtimes])
+            except Exception:
+                await self._endure(runtimes)
+                continue
+            self._renewed_at = time.monotonic()
+            for runtime, is_kept in zip(runtimes, kept, strict=True):
+                runtime.hold(False)
+                if not is_kept:
+                    runtime.fenced()
+
+    async def _endure(self, runtimes: list[Runtime]) -> None:
+        """The database does not answer: hold, and give up only after a long while."""
+        outage_s = time.monotonic() - self._renewed_at
+        log.warning("leases could not be renewed for %.0f s", outage_s)
+        for runtime in runtimes:
+            if outage_s > settings.LEASE_LOST_KILL_S:
+                runtime.fenced()
+            else:
+                runtime.hold(True)
+
+    # --- Kernels ------------------------------------------------------------------------------------------------
+
+    async def claim_kernel(self, notebook_id: uuid.UUID) -> Kernel:
+        assert self._pool is not None
+        return await self._pool.claim(str(notebook_id))
+
+    async def saver_has_room(self) -> None:
+        while self.saver.is_behind:
+            await asyncio.sleep(0.1)
+
+    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
+        """A background task that belongs to the host."""
+        task = asyncio.get_running_loop().create_task(work, name=getattr(work, "__name__", "host"))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%s of the host failed", task.get_name(), exc_info=task.exception())
+
+
+def profile() -> Profile:
+    """What all kernels of this server have in common, from the settings."""
+    sample = settings.SAMPLE_DATABASE
+    made = Profile(
+        sandbox=settings.KERNEL_SANDBOX,
+        python=settings.KERNEL_PYTHON,
+        network=settings.KERNEL_NETWORK,
+        memory_bytes=settings.KERNEL_MEMORY_BYTES,
+        readonly={SAMPLE_INSIDE: sample.parent},
+        env={"RILLBOOK_SAMPLE_DB": f"{SAMPLE_INSIDE}/{sample.name}"},
+    )
+    if made.rung is Rung.NONE:
+        return Profile(
+            sandbox="none",
+            python=settings.KERNEL_PYTHON,
+            memory_bytes=settings.KERNEL_MEMORY_BYTES,
+            env={"RILLBOOK_SAMPLE_DB": str(sample)},
+        )
+    return made
+
+
+def _claim(notebook_id: uuid.UUID, host: str) -> tuple[int, KernelSession] | None:
+    ttl = timedelta(seconds=settings.LEASE_SECONDS)
+    now = timezone.now()
+    _free_if_dead(notebook_id)
+    epoch = KernelSession.objects.claim(notebook_id, host=host, now=now, ttl=ttl)
+    return (epoch, KernelSession.objects.get(notebook_id=notebook_id)) if epoch is not None else None
+
+
+def _free_if_dead(notebook_id: uuid.UUID) -> None:
+    """End the lease of a process of this machine that is no more, so that a restart need not wait for it."""
+    held = KernelSession.objects.filter(notebook_id=notebook_id).exclude(host="").values_list("host", flat=True).first()
+    if not held:
+        return
+    name, _, rest = held.partition(":")
+    pid = rest.partition(":")[0]
+    if name == socket.gethostname() and pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
+        KernelSession.objects.filter(notebook_id=notebook_id, host=held).update(host="", expires=timezone.now())
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _renew(runtime: Runtime) -> bool:
+    ttl = timedelta(seconds=settings.LEASE_SECONDS)
+    return KernelSession.objects.renew(runtime.notebook_id, epoch=runtime.epoch, now=timezone.now(), ttl=ttl)

@@ -1,0 +1,702 @@
+"""One live notebook: asks the scheduler, carries out its actions, gathers outputs, tells the feed.
+
+It owns the only kernel of its notebook and the lease that says so. Which cell is next is scheduler.py's; what an
+output becomes, outputs.py's; saving, saver.py's; queries on connections, queries.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from kernels_app import answers, scheduler
+from kernels_app.attempts import AttemptBook
+from kernels_app.deaths import CallFailed, Death, KernelDied, KernelSilent, KernelStartTimeout
+from kernels_app.kernel import Kernel
+from kernels_app.queries import run_query
+from kernels_app.records import Batch, CellRecord, RunRecord, SessionRecord
+from kernels_app.schedule import (
+    Action,
+    Amend,
+    CellsChanged,
+    CellsDeleted,
+    Event,
+    Finished,
+    Hold,
+    Interrupt,
+    KernelGone,
+    KernelReady,
+    Mode,
+    PlanEnded,
+    PlanItem,
+    RecordDropped,
+    RecordFinished,
+    RecordQueued,
+    RecordRunning,
+    Refresh,
+    Refused,
+    Restart,
+    RunAll,
+    RunCells,
+    RunFinished,
+    RunPlan,
+    RunSql,
+    RunStale,
+    RunStarted,
+    SetMode,
+    Started,
+    StartKernel,
+    Stop,
+    TakeOut,
+    Unload,
+    Why,
+)
+from kernels_app.sources import Sources
+from notebooks_app import db, facts
+from notebooks_app.errors import BadRequest, NotFound, RillbookError, Unavailable
+from notebooks_app.facts import Outcome, Status
+from notebooks_app.models import Cell, KernelSession, Notebook
+from notebooks_app.services import Author
+
+if TYPE_CHECKING:
+    from kernels_app.feed import NotebookFeed
+    from kernels_app.hosts.local import LocalKernelHost
+
+log = logging.getLogger("rillbook.runtime")
+
+type Json = dict[str, Any]
+
+STATES_EVERY_S = 0.05  # states of a burst are merged; the last one is always sent
+CHUNKS_AFTER_S = 0.25  # output of a cell that runs on is saved in pieces this often
+STOPPED_WORDS = "The kernel was stopped."
+
+
+class Runtime:
+    """See kernels_app/hosts/base.py: RuntimeHandle. Made and used on the server's loop."""
+
+    def __init__(self, host: LocalKernelHost, feed: NotebookFeed, epoch: int, session: KernelSession) -> None:
+        self.host = host
+        self.feed = feed
+        self.notebook_id: uuid.UUID = feed.notebook_id
+        self.epoch = epoch
+        self.executions = session.executions
+        self.is_fenced = False
+        self._kernel: Kernel | None = None
+        self._kernel_state = "stopped"
+        self._kernel_detail = ""
+        self._told_kernel: Json = {}
+        self._revision = -1
+        self._sources = Sources(self.notebook_id)
+        self._book = AttemptBook(self.notebook_id, self.tell, self._mark_dirty)
+        self._runs: dict[str, RunRecord] = {}
+        self._dirty_runs: set[str] = set()
+        self._dirty_cells: set[str] = set()
+        self._dirty_session = False
+        self._refresh: set[str] = set()
+        self._states_sent_at = 0.0
+        self._states_later: asyncio.TimerHandle | None = None
+        self._waiters: dict[str, asyncio.Event] = {}
+        self._deliveries: asyncio.Queue[Action] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._chunks_at = 0.0
+        self._queries: dict[str, asyncio.Task[None]] = {}
+        self._state = scheduler.load([], seed=str(uuid.uuid4()))
+
+    # --- Life ---------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Load the notebook's small columns and begin to carry actions out."""
+        mode = await db.read(lambda: Notebook.objects.values_list("run_mode", flat=True).get(pk=self.notebook_id))
+        self._state = scheduler.load([], seed=str(uuid.uuid4()), mode=Mode(mode))
+        self._start(self._carry_out(), "deliveries")
+        self.feed.runtime = self
+        await self.feed.refresh()
+
+    async def close(self, detail: str = STOPPED_WORDS) -> None:
+        """End the kernel; attempts that run end as interrupted, outputs stay."""
+        self._decide(KernelGone(Outcome.INTERRUPTED))
+        kernel, self._kernel = self._kernel, None
+        self._kernel_state, self._kernel_detail = "stopped", detail
+        self._dirty_session = True
+        if kernel is not None:
+            await kernel.shutdown()
+        self._end_tasks()
+        self._flush_states()
+        self.feed.runtime = None
+
+    def fenced(self) -> None:
+        """Another runtime has taken over: end the kernel, write nothing more."""
+        if self.is_fenced:
+            return
+        self.is_fenced = True
+        log.warning("the runtime of notebook %s was replaced (epoch %s)", self.notebook_id, self.epoch)
+        self.host.drop(self)
+        kernel, self._kernel = self._kernel, None
+        self.feed.runtime = None
+        self._end_tasks()
+        if kernel is not None:
+            self.host.keep(kernel.kill(Death("shutdown", "Another server took this notebook over.")))
+
+    def _end_tasks(self) -> None:
+        for task in tuple(self._tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+        for waiter in self._waiters.values():
+            waiter.set()
+
+    def hold(self, is_held: bool) -> None:
+        """The database is out of reach (or back): the running cell goes on, no other starts."""
+        self._decide(Hold(is_held))
+        self._tell_kernel()
+
+    # --- Commands -----------------------------------------------------------------------------------------------
+
+    async def run(
+        self, versions: dict[str, int], *, by: Author, only: bool = False, revision: int | None = None
+    ) -> str:
+        await self._catch_up(revision, versions)
+        unknown = [cell for cell in versions if cell not in self._state.cells]
+        if unknown:
+            raise NotFound(f"There is no cell {unknown[0]} in this notebook.")
+        run = self._new_run("requested", by)
+        self._decide(RunCells(run, tuple(versions), by=by.name, only=only))
+        return run
+
+    async def run_all(self, *, by: Author, revision: int | None = None) -> str:
+        await self._catch_up(revision)
+        run = self._new_run("run_all", by)
+        self._decide(RunAll(run, by=by.name))
+        return run
+
+    async def run_stale(self, *, by: Author, revision: int | None = None) -> str:
+        await self._catch_up(revision)
+        run = self._new_run("run_stale", by)
+        self._decide(RunStale(run, by=by.name))
+        return run
+
+    async def restart(self, *, by: Author, run_all: bool = False) -> str | None:
+        await self._catch_up(None)
+        if not run_all:
+            self._decide(Restart())
+            return None
+        run = self._new_run("restart", by)
+        self._decide(Restart(), RunAll(run, by=by.name, kind="restart"))
+        return run
+
+    async def stop(self) -> None:
+        had_plan = self._state.plan is not None
+        self._decide(Stop())
+        if had_plan and self._kernel is not None:
+            # Also where no start was reported: a cell in C code never gets it out. The ladder ends at SIGKILL.
+            self._start(self._kernel.interrupt(), "interrupt")
+
+    async def take_out(self, cell: str) -> None:
+        self._decide(TakeOut(cell))
+
+    async def wait(self, run: str, timeout_s: float) -> bool:
+        waiter = self._waiters.get(run)
+        if waiter is None:
+            return True
+        try:
+            await asyncio.wait_for(waiter.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def settle(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while self._state.runs or self._state.running or self._state.plan:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.02)
+        await self.host.saver.flush()
+        return True
+
+    def input_reply(self, attempt: str, value: str) -> None:
+        if self._kernel is None or not self._kernel.input_reply(value):
+            raise BadRequest("Nothing waits for input.")
+
+    # --- Questions ----------------------------------------------------------------------------------------------
+
+    async def complete(self, source: str, cursor: int) -> Json:
+        return await self._ask(lambda kernel: answers.complete(kernel, source, cursor), {"matches": [], "from": cursor, "to": cursor})
+
+    async def inspect(self, source: str, cursor: int) -> Json:
+        return await self._ask(lambda kernel: answers.inspect(kernel, source, cursor), {})
+
+    async def table(self, request: Json) -> Json:
+        table = await self._ask(lambda kernel: answers.table(kernel, request), None)
+        if table is None:
+            raise BadRequest("This table is from an earlier run; run its cell again to page, sort or search it.")
+        return table
+
+    async def variables(self) -> list[Json]:
+        return await self._ask(answers.variables, [])
+
+    async def _ask[T](self, question: Callable[[Kernel], Awaitable[T]], nothing: T) -> T:
+        if self._kernel is None:
+            return nothing
+        try:
+            return await question(self._kernel)
+        except CallFailed as error:
+            raise BadRequest(error.evalue or error.ename) from error
+        except (KernelDied, KernelSilent):
+            return nothing
+
+    def info(self) -> Json:
+        return {**self.kernel_document(), "epoch": self.epoch}
+
+    def kernel_document(self) -> Json:
+        state, detail, cell = self._kernel_state, self._kernel_detail, None
+        running = self._running_cell()
+        if state == "idle" and running is not None:
+            state, cell = "running", running
+            detail = f"Running cell {self._number(running)}"
+        document: Json = {"state": state, "detail": detail, "cell": cell}
+        if self._kernel is not None:
+            document |= {"memory_bytes": self._kernel.memory, "limit_bytes": settings.KERNEL_MEMORY_BYTES}
+        return document
+
+    def _running_cell(self) -> str | None:
+        running = self._state.running
+        if running is not None:
+            return running.item.cell
+        plan = self._state.plan  # sent, and not yet reported: it may be in C code from its first line
+        return plan.sent[0].cell if plan is not None and plan.sent else None
+
+    def _number(self, cell: str) -> int:
+        order = sorted(self._state.cells.values(), key=lambda known: known.position)
+        return next((number for number, known in enumerate(order, start=1) if known.id == cell), 0)
+
+    def live_outputs(self, cell_id: str) -> list[Json] | None:
+        return self._book.unsaved_outputs(cell_id)
+
+    # --- What the notebook is -----------------------------------------------------------------------------------
+
+    async def _catch_up(self, revision: int | None, versions: dict[str, int] | None = None) -> None:
+        """Know every edit that was accepted before this request."""
+        if self.is_fenced:
+            raise Unavailable("Another server has taken this notebook over; reload the page.")
+        if revision is None:
+            revision = await db.read(self._read_revision)
+        known = self._state.cells
+        behind = any(cell in known and known[cell].version < version for cell, version in (versions or {}).items())
+        if revision > self._revision or behind:
+            await self.feed.refresh()
+
+    def _read_revision(self) -> int:
+        return Notebook.objects.values_list("revision", flat=True).get(pk=self.notebook_id)
+
+    def cells_changed(self, cells: list[Cell], revision: int, run_mode: str) -> None:
+        """The feed read the notebook anew, analysed."""
+        self._revision = max(revision, self._revision)
+        now = {str(cell.id): cell for cell in cells}
+        known = self._state.cells
+        happened: list[Event] = []
+        gone = tuple(cell for cell in known if cell not in now)
+        if gone:
+            happened.append(CellsDeleted(gone))
+        changed = tuple(fact for cell in cells if (fact := self._fact(cell)) != known.get(fact.id))
+        if changed:
+            happened.append(CellsChanged(changed))
+        if run_mode != self._state.mode:
+            happened.append(SetMode(Mode(run_mode)))
+        self._book.learn(cells, known)
+        if happened:
+            self._decide(*happened)
+
+    def _fact(self, cell: Cell) -> facts.CellFacts:
+        """The row's facts, but for the last attempt: what we know of it is newer than the row."""
+        fact = cell.facts()
+        known = self._state.cells.get(fact.id)
+        if known is None:
+            return fact
+        return facts.replace_last(fact, known.last)
+
+    def states(self) -> dict[str, facts.CellState]:
+        return self._states_of(None)
+
+    def _states_of(self, cells: Iterable[str] | None) -> dict[str, facts.CellState]:
+        derived = scheduler.freshness(self._state, cells)
+        views = scheduler.views(self._state, cells)
+        return {
+            cell: facts.CellState(
+                derived=derived[cell],
+                status=view.status,
+                loaded=view.loaded,
+                place=view.place,
+                **self._book.fields(cell, view),
+            )
+            for cell, view in views.items()
+            if cell in derived
+        }
+
+    # --- Deciding and telling -----------------------------------------------------------------------------------
+
+    def _decide(self, *happened: Event) -> None:
+        """Let the scheduler decide; record at once, hand the rest to the kernel in order."""
+        self._state, actions = scheduler.decide(self._state, *happened)
+        for action in actions:
+            self._take(action)
+        if self._refresh:
+            self._send_states_soon()
+
+    def _take(self, action: Action) -> None:
+        match action:
+            case StartKernel() | Unload() | RunPlan() | Amend() | RunSql():
+                self._deliveries.put_nowait(action)
+            case Interrupt():
+                self._interrupt(action)
+            case Refresh():
+                self._refresh |= action.cells
+            case RunStarted():
+                self.tell([{"type": "run.started", "run": action.run, "by": action.by, "cells": list(action.cells)}])
+            case Refused():
+                self._refuse(action)
+            case RunFinished():
+                self._finish_run(action)
+            case RecordQueued() | RecordRunning() | RecordFinished() | RecordDropped():
+                self._record(action)
+
+    def _record(self, action: RecordQueued | RecordRunning | RecordFinished | RecordDropped) -> None:
+        match action:
+            case RecordQueued():
+                self._dirty_cells |= {item.cell for item in action.items}
+            case RecordDropped():
+                self._dirty_cells |= {cell for _, cell in action.attempts}
+            case RecordRunning():
+                self.executions += 1
+                self._book.start(action, self.executions)
+                for run in action.runs:
+                    if run in self._runs:
+                        self._runs[run].attempts.append(action.attempt)
+                        self._dirty_runs.add(run)
+                self._dirty_cells.add(action.cell)
+                self._dirty_session = True
+            case RecordFinished():
+                self._book.finish(action)
+                self._dirty_cells.add(action.cell)
+        self._mark_dirty()
+
+    def _refuse(self, action: Refused) -> None:
+        if action.why is not Why.TEXT:
+            self.tell([{"type": "run.refused", "run": action.run, "cell": action.cell, "why": action.why.value, "cells": list(action.cells)}])
+
+    def _new_run(self, kind: str, by: Author) -> str:
+        run = str(uuid.uuid4())
+        self._runs[run] = RunRecord(run, kind, by.user_id, timezone.now())
+        self._waiters[run] = asyncio.Event()
+        self._dirty_runs.add(run)
+        self._mark_dirty()
+        return run
+
+    def _finish_run(self, action: RunFinished) -> None:
+        run = self._runs.get(action.run)
+        if run is None:
+            return
+        run.outcome, run.finished_at = action.outcome.value, timezone.now()
+        self._dirty_runs.add(action.run)
+        self._mark_dirty()
+        self.tell([{"type": "run.finished", "run": action.run, "outcome": action.outcome.value}])
+
+    def tell(self, happened: list[Json]) -> None:
+        self.feed.send_live(happened)
+
+    def _send_states_soon(self) -> None:
+        """Now, if the last ones were a while ago, else together with what follows them."""
+        if self._states_later is not None:
+            return
+        wait = self._states_sent_at + STATES_EVERY_S - time.monotonic()
+        if wait <= 0:
+            self._flush_states()
+        else:
+            self._states_later = asyncio.get_running_loop().call_later(wait, self._flush_states)
+
+    def _flush_states(self, before: list[Json] | None = None) -> None:
+        if self._states_later is not None:
+            self._states_later.cancel()
+            self._states_later = None
+        refresh, self._refresh = self._refresh, set()
+        refresh |= set(scheduler.queue_order(self._state))
+        refresh &= set(self._state.cells)
+        self._states_sent_at = time.monotonic()
+        happened = list(before or [])
+        if refresh:
+            happened += self.feed.changed_states(self._states_of(refresh))
+        self.tell(happened + self._kernel_event())
+
+    def _kernel_event(self) -> list[Json]:
+        document = self.kernel_document()
+        compared = {key: document[key] for key in ("state", "detail", "cell")}
+        if compared == self._told_kernel:
+            return []
+        self._told_kernel = compared
+        return [{"type": "kernel.changed", **document}]
+
+    def _tell_kernel(self) -> None:
+        self.tell(self._kernel_event())
+
+    # --- Carrying out -------------------------------------------------------------------------------------------
+
+    async def _carry_out(self) -> None:
+        """Deliver actions to the kernel one after the other; each knows that those before it have arrived."""
+        while True:
+            action = await self._deliveries.get()
+            try:
+                await self._deliver(action)
+            except (KernelDied, KernelSilent, CallFailed) as error:
+                log.info("notebook %s: %s was not delivered: %s", self.notebook_id, type(action).__name__, error)
+            except Exception:
+                log.exception("notebook %s: %s failed", self.notebook_id, type(action).__name__)
+                if isinstance(action, RunPlan):
+                    self._decide(PlanEnded(action.plan))
+
+    async def _deliver(self, action: Action) -> None:
+        match action:
+            case StartKernel():
+                await self._start_kernel(restart=action.restart)
+            case Unload() if self._kernel is not None:
+                await self._kernel.call("unload", names=sorted(action.names))
+            case RunPlan():
+                await self._run_plan(action)
+            case Amend() if self._kernel is not None:
+                await self._amend(action)
+            case RunSql():
+                task = self._start(self._run_sql(action.item), "query")
+                self._queries[action.item.attempt] = task
+                task.add_done_callback(lambda _: self._queries.pop(action.item.attempt, None))
+
+    async def _start_kernel(self, *, restart: bool) -> None:
+        old, self._kernel = self._kernel, None
+        self._kernel_state, self._kernel_detail = "starting", ""
+        self._tell_kernel()
+        if old is not None:
+            await old.kill(Death("shutdown", "The kernel was restarted."))
+        try:
+            kernel = await self.host.claim_kernel(self.notebook_id)
+        except (KernelStartTimeout, OSError, RuntimeError) as error:
+            log.warning("no kernel for notebook %s: %s", self.notebook_id, error)
+            self._lose_kernel(f"The kernel did not start: {str(error).splitlines()[0][:300]}")
+            return
+        self._kernel = kernel
+        kernel.on_entries = self._take_entries
+        kernel.on_input = self._take_input
+        kernel.gate = self._gate
+        self._start(self._see_death(kernel), "kernel's death")
+        self._kernel_state, self._kernel_detail = "idle", ""
+        self._dirty_session = True
+        self._decide(KernelReady())
+        self._tell_kernel()
+
+    async def _see_death(self, kernel: Kernel) -> None:
+        death = await asyncio.shield(kernel.died)
+        if self._kernel is not kernel:
+            return
+        cell = self._running_cell()
+        where = f" It ended while cell {self._number(cell)} ran." if cell is not None else ""
+        self._kernel = None
+        self._lose_kernel(f"{death.reason}{where}")
+
+    def _lose_kernel(self, detail: str) -> None:
+        self._kernel_state, self._kernel_detail = "dead", detail
+        self._dirty_session = True
+        self._decide(KernelGone())
+        self._flush_states()
+        self._mark_dirty()
+
+    def _gate(self) -> Awaitable[Any] | None:
+        """Stop reading the kernel while its output cannot be saved: it waits, nothing is lost."""
+        return self.host.saver_has_room() if self.host.saver.is_behind else None
+
+    async def _run_plan(self, action: RunPlan) -> None:
+        items = await self._items(action.items)
+        if self._kernel is None or not items:
+            self._decide(PlanEnded(action.plan))
+            return
+        self._start(self._await_plan(self._kernel, action.plan, items), "plan")
+
+    async def _await_plan(self, kernel: Kernel, plan: str, items: list[Json]) -> None:
+        try:
+            reply = await kernel.run_plan(plan, items)
+        except KernelDied:
+            return
+        await self._book.drained()
+        happened: list[Event] = [_finished(entry) for entry in reply["finished"]]
+        self._book.note_durations(reply["finished"])
+        self._decide(*happened, PlanEnded(plan))
+        self._flush_states()
+
+    async def _amend(self, action: Amend) -> None:
+        assert self._kernel is not None
+        await self._kernel.amend(
+            action.plan,
+            drop=action.drop,
+            replace=await self._items(action.replace),
+            append=await self._items(action.append),
+        )
+
+    async def _items(self, items: Iterable[PlanItem]) -> list[Json]:
+        """Plan items as the kernel wants them. One whose source has changed since is left out: it comes again."""
+        wanted = list(items)
+        found = await self._sources.of(wanted)
+        numbers = {known.id: number for number, known in enumerate(self._in_order(), start=1)}
+        messages = [
+            found[item.cell].as_item(item, number=numbers.get(item.cell, 0), count=self.executions + place)
+            for place, item in enumerate(wanted, start=1)
+            if item.cell in found
+        ]
+        if len(messages) < len(wanted):
+            self.feed.refresh_soon(0)
+        return messages
+
+    def _in_order(self) -> list[facts.CellFacts]:
+        return sorted(self._state.cells.values(), key=lambda known: known.position)
+
+    def _interrupt(self, action: Interrupt) -> None:
+        query = self._queries.get(action.attempt)
+        if query is not None:
+            query.cancel()
+        elif self._kernel is not None and self._state.running is not None:
+            if self._state.running.item.attempt == action.attempt:
+                self._start(self._kernel.interrupt(), "interrupt")
+
+    async def _run_sql(self, item: PlanItem) -> None:
+        found = (await self._sources.of([item])).get(item.cell)
+        outcome, names = Outcome.INTERRUPTED, frozenset[str]()
+        try:
+            if found is None or self._kernel is None:
+                self.feed.refresh_soon(0)
+                return
+            number = self._number(item.cell)
+            result = await run_query(self.host.broker, self._kernel, item, found, number=number)
+            await self._book.drained()
+            self._book.feed(item.attempt, result.entries)
+            self._book.note(item.attempt, result.note)
+            outcome, names = result.outcome, result.names
+        except asyncio.CancelledError:
+            self._book.feed(item.attempt, [_interrupted(item.attempt)])
+        finally:
+            self._decide(Finished(item.attempt, outcome, names))
+            self._flush_states()
+
+    # --- What the kernel says -----------------------------------------------------------------------------------
+
+    def _take_entries(self, entries: list[Json]) -> None:
+        """A frame. Entries with files wait for those; what comes after them waits too, so that order is kept."""
+        if self._book.must_wait(entries):
+            self._book.later(entries, self._work_folder(), self._take_now)
+        else:
+            self._take_now(entries)
+
+    def _work_folder(self) -> Any:
+        return self._kernel.work if self._kernel is not None else None
+
+    def _take_now(self, entries: list[Json]) -> None:
+        happened: list[Event] = []
+        known = self._known_attempts()
+        told: list[Json] = []
+        for entry in entries:
+            attempt = entry.get("attempt")
+            kind = entry["t"]
+            if kind == "started" and attempt in known:
+                happened.append(Started(attempt, entry["version"]))
+                self._book.expect(attempt, known[attempt])
+            elif kind == "finished":
+                happened.append(_finished(entry))
+                self._book.note_durations([entry])
+            else:
+                self._book.put(attempt or self._owner_of_stray(), entry)
+        told += self._book.flush()
+        if happened:
+            self._decide(*happened)
+        if self._refresh and time.monotonic() - self._states_sent_at >= STATES_EVERY_S or self._state.plan is None:
+            self._flush_states(told)
+        else:
+            self.tell(told)
+        if told and time.monotonic() - self._chunks_at > CHUNKS_AFTER_S:
+            self._chunks_at = time.monotonic()
+            self._mark_dirty()
+
+    def _known_attempts(self) -> dict[str, str]:
+        """The cell of each attempt that the kernel may report: only of the plan we sent."""
+        known: dict[str, str] = {}
+        if self._state.plan is not None:
+            known |= {attempt: items[0].cell for attempt, items in self._state.plan.known.items() if items}
+        if self._state.running is not None:
+            known[self._state.running.item.attempt] = self._state.running.item.cell
+        return known
+
+    def _owner_of_stray(self) -> str | None:
+        return self._state.running.item.attempt if self._state.running is not None else None
+
+    def _take_input(self, attempt: str, prompt: str, password: bool) -> None:
+        cell = self._book.cell_of(attempt)
+        if cell is not None:
+            event = {"type": "input.requested", "cell": cell, "attempt": attempt, "prompt": prompt, "password": password}
+            self.tell([event])
+
+    # --- Saving -------------------------------------------------------------------------------------------------
+
+    def _mark_dirty(self) -> None:
+        if not self.is_fenced:
+            self.host.saver.mark(self)
+
+    def take_batch(self) -> Batch | None:
+        """Everything new since the last one, or None. Called by the saver on the loop."""
+        if self.is_fenced:
+            return None
+        cells, self._dirty_cells = self._dirty_cells, set()
+        runs, self._dirty_runs = self._dirty_runs, set()
+        batch = Batch(self.notebook_id, self.epoch, self._session_record())
+        batch.runs = {run: self._runs[run] for run in runs if run in self._runs}
+        self._book.fill(batch)
+        views = scheduler.views(self._state, [cell for cell in cells if cell in self._state.cells])
+        batch.cells = {cell: self._cell_record(cell, view.status) for cell, view in views.items()}
+        is_empty = not (batch.runs or batch.attempts or batch.cells or batch.outputs or batch.chunks)
+        if is_empty and not self._dirty_session:
+            return None
+        self._dirty_session = False
+        return batch
+
+    def _session_record(self) -> SessionRecord:
+        return SessionRecord(self._kernel_state, self._kernel_detail, self.executions)
+
+    def _cell_record(self, cell: str, status: Status) -> CellRecord:
+        last = self._book.last(cell)
+        return CellRecord(cell, status.value, last.number if last else None, last.id if last else None)
+
+    def saved(self, batch: Batch) -> None:
+        """A batch is in the database: those who wait for its runs may read it there."""
+        for run in batch.runs.values():
+            if run.finished_at is not None:
+                self._runs.pop(run.id, None)
+                waiter = self._waiters.pop(run.id, None)
+                if waiter is not None:
+                    waiter.set()
+
+    def _start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work, name=f"{name} of {self.notebook_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None and not isinstance(task.exception(), RillbookError):
+            log.error("%s failed", task.get_name(), exc_info=task.exception())
+
+
+def _finished(entry: Json) -> Finished:
+    outcome = None if entry["outcome"] == "skipped" else Outcome(entry["outcome"])
+    return Finished(entry["attempt"], outcome, frozenset(entry["names"]), frozenset(entry["undeclared"]))
+
+
+def _interrupted(attempt: str) -> Json:
+    return {"t": "error", "attempt": attempt, "ename": "Interrupted", "evalue": "The query was stopped.", "traceback": []}

@@ -1,0 +1,232 @@
+"""The one writer of what runtimes produce: all runtimes of the process in one transaction every 50 ms.
+
+Each runtime's part is conditional on its epoch: a runtime that was replaced writes nothing and is told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterable
+from typing import Protocol
+
+from channels.layers import get_channel_layer
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from kernels_app.records import Batch
+from notebooks_app import db, events
+from notebooks_app.models import Cell, CellRun, KernelSession, Notebook, Output, OutputFile, Run, StreamChunk
+from notebooks_app.notebooks import output_row
+
+log = logging.getLogger("rillbook.saver")
+
+GATHER_S = 0.05
+RETRY_S = 1.0
+
+ATTEMPT_FIELDS = [
+    "run", "number", "reason", "inputs", "values", "warnings", "note", "outcome",
+    "started_at", "finished_at", "duration_ms",
+]  # fmt: skip
+RUN_FIELDS = ["outcome", "attempts", "finished_at"]
+
+
+class Savable(Protocol):
+    """What the saver needs of a runtime."""
+
+    def take_batch(self) -> Batch | None: ...
+
+    def saved(self, batch: Batch) -> None: ...
+
+    def fenced(self) -> None: ...
+
+
+class Saver:
+    def __init__(self) -> None:
+        self._dirty: dict[Savable, None] = {}
+        self._unsaved: list[tuple[Savable, Batch]] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._saving = asyncio.Lock()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last attempt to save failed: runtimes hold their kernels until it succeeds."""
+        return bool(self._unsaved)
+
+    def mark(self, runtime: Savable) -> None:
+        """Say that a runtime has something to save."""
+        self._dirty[runtime] = None
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="saver")
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Save now what there is."""
+        async with self._saving:
+            await self._save()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        try:
+            await self.flush()
+        except Exception:
+            log.exception("the last outputs could not be saved")
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(GATHER_S)
+            self._wake.clear()
+            try:
+                await self.flush()
+            except Exception:
+                log.exception("outputs of %s notebooks could not be saved; trying again", len(self._unsaved))
+                await asyncio.sleep(RETRY_S)
+                self._wake.set()
+
+    async def _save(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        for runtime in dirty:
+            batch = runtime.take_batch()
+            if batch is not None:
+                self._unsaved.append((runtime, batch))
+        if not self._unsaved:
+            return
+        work = list(self._unsaved)
+        numbers = await db.write(lambda: write_batches(batch for _, batch in work))
+        del self._unsaved[: len(work)]
+        for (runtime, batch), seq in zip(work, numbers, strict=True):
+            if seq is None:
+                runtime.fenced()
+                continue
+            await self._announce(batch, seq)
+            runtime.saved(batch)
+
+    async def _announce(self, batch: Batch, seq: int) -> None:
+        message = events.envelope(batch.notebook_id, seq, batch.events())
+        try:
+            await get_channel_layer().group_send(events.group_name(batch.notebook_id), message)
+        except Exception:
+            log.warning("announcing seq %s of notebook %s failed", seq, batch.notebook_id, exc_info=True)
+
+
+def write_batches(batches: Iterable[Batch]) -> list[int | None]:
+    """Write each batch under its notebook's next seq; None for one whose runtime was replaced. One transaction."""
+    with transaction.atomic():
+        return [_write(batch) for batch in batches]
+
+
+def _write(batch: Batch) -> int | None:
+    seq = Notebook.objects.next_run_seq(batch.notebook_id, epoch=batch.epoch)
+    if seq is None:
+        return None
+    KernelSession.objects.filter(notebook_id=batch.notebook_id, epoch=batch.epoch).update(
+        state=batch.session.state, detail=batch.session.detail[:500], executions=batch.session.executions
+    )
+    _write_runs(batch)
+    _write_attempts(batch)
+    _write_cells(batch, seq)
+    _write_outputs(batch, seq)
+    return seq
+
+
+def _write_runs(batch: Batch) -> None:
+    rows = [
+        Run(
+            id=uuid.UUID(run.id),
+            notebook_id=batch.notebook_id,
+            started_by_id=run.user_id,
+            kind=run.kind,
+            outcome=run.outcome,
+            attempts=run.attempts,
+            epoch=batch.epoch,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+        )
+        for run in batch.runs.values()
+    ]
+    Run.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=RUN_FIELDS)
+
+
+def _write_attempts(batch: Batch) -> None:
+    rows = [
+        CellRun(
+            id=uuid.UUID(record.id),
+            run_id=uuid.UUID(record.run) if record.run else None,
+            cell_id=uuid.UUID(record.cell),
+            number=record.number,
+            cell_version=record.version,
+            source_hash=record.source_hash,
+            inputs=record.inputs,
+            values=record.values,
+            reason=record.reason,
+            warnings=list(record.warnings),
+            note=record.note[:500],
+            outcome=record.outcome,
+            epoch=batch.epoch,
+            started_at=record.started_at,
+            finished_at=record.finished_at,
+            duration_ms=record.duration_ms,
+        )
+        for record in batch.attempts.values()
+    ]
+    CellRun.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["id"], update_fields=ATTEMPT_FIELDS, batch_size=500
+    )
+
+
+def _write_cells(batch: Batch, seq: int) -> None:
+    """One statement for cells that are all alike (queued, back to idle), else one for all with their values."""
+    rows = [
+        Cell(
+            id=uuid.UUID(cell.id),
+            status=cell.status,
+            status_epoch=batch.epoch,
+            execution_count=cell.execution_count,
+            last_run_id=uuid.UUID(cell.attempt) if cell.attempt else None,
+            run_seq=seq,
+        )
+        for cell in batch.cells.values()
+    ]
+    fields = ["status", "status_epoch", "execution_count", "last_run", "run_seq"]
+    Cell.objects.bulk_update(rows, fields, batch_size=200)
+
+
+def _write_outputs(batch: Batch, seq: int) -> None:
+    StreamChunk.objects.bulk_create(
+        [StreamChunk(cell_id=uuid.UUID(cell), attempt=uuid.UUID(attempt), ops=ops) for cell, attempt, ops in batch.chunks]
+    )
+    touched = {uuid.UUID(cell) for cell, _, _ in batch.chunks} | {uuid.UUID(cell) for cell in batch.outputs}
+    Cell.objects.filter(pk__in=touched - {uuid.UUID(cell) for cell in batch.cells}).update(run_seq=seq)
+    if not batch.outputs:
+        return
+    ids = [uuid.UUID(cell) for cell in batch.outputs]
+    Output.objects.filter(cell_id__in=ids).delete()
+    StreamChunk.objects.filter(cell_id__in=ids).delete()
+    rows = [
+        output_row(record.cell, record.attempt, index, item)
+        for record in batch.outputs.values()
+        for index, item in enumerate(record.outputs)
+    ]
+    Output.objects.bulk_create(rows, batch_size=200)
+    _link_files(rows, [item for record in batch.outputs.values() for item in record.outputs])
+
+
+def _link_files(rows: list[Output], items: list[dict[str, object]]) -> None:
+    """Let each output's files point to its row, so that collection knows what is in use."""
+    for row, item in zip(rows, items, strict=True):
+        for file in item.get("files", {}).values():  # type: ignore[attr-defined]
+            file_id = str(file["url"]).rstrip("/").rsplit("/", 1)[-1]
+            OutputFile.objects.filter(pk=file_id).update(output=row)
+
+
+def session_ended(notebook_id: uuid.UUID, epoch: int, detail: str) -> None:
+    """Give the lease back; its `seq` tells everybody that the kernel is gone."""
+    with transaction.atomic():
+        KernelSession.objects.release(notebook_id, epoch=epoch, now=timezone.now(), detail=detail)
+        Notebook.objects.filter(pk=notebook_id).update(seq=F("seq") + 1)
