@@ -25,7 +25,7 @@ from kernels_app.schedule import CellView, RecordFinished, RecordRunning
 from kernels_app.spool import SpoolError
 from notebooks_app import db, facts
 from notebooks_app.models import Cell, CellRun
-from notebooks_app.outputs import OutputLog, merge_ops
+from notebooks_app.outputs import OutputLog, clean_text, merge_ops
 
 log = logging.getLogger("rillbook.outputs")
 
@@ -44,6 +44,7 @@ class AttemptBook:
         self._cells: dict[str, str] = {}  # attempt -> cell, of every log
         self._texts: dict[str, _WholeTexts] = {}
         self._durations: dict[str, int] = {}
+        self._notes: dict[str, str] = {}
         self._buffer: list[tuple[str, Json]] = []
         self._dirty: set[str] = set()
         self._dirty_outputs: set[str] = set()
@@ -97,6 +98,7 @@ class AttemptBook:
         record.outcome = action.outcome.value
         record.inputs, record.values = dict(action.inputs), dict(action.values)
         record.warnings = _warnings(action.undeclared)
+        record.note = self._notes.pop(action.attempt, "")
         record.finished_at = timezone.now()
         measured = self._durations.pop(action.attempt, None)
         passed = (record.finished_at - record.started_at).total_seconds() if record.started_at else 0
@@ -107,10 +109,8 @@ class AttemptBook:
         self._keep_texts(action.attempt)
 
     def note(self, attempt: str, text: str) -> None:
-        """A line the attempt says about itself."""
-        if attempt in self._records:
-            self._records[attempt].note = text
-            self._dirty.add(attempt)
+        """A line the attempt says about itself; it may come in one frame with its start."""
+        self._notes[attempt] = clean_text(text)[:500]
 
     def note_durations(self, entries: Iterable[Json]) -> None:
         for entry in entries:

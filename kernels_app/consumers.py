@@ -44,6 +44,7 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         self.cursor: int | None = None
+        self.at_cell: str | None = None
         self._joined = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._queue: deque[str] = deque()
@@ -80,7 +81,7 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             "name": self.author.name,
             "initials": initials,
             "color": self.user.pk % 5 + 1,
-            "cell": None,
+            "cell": self.at_cell,
         }
 
     # --- In -----------------------------------------------------------------------------------------------------
@@ -134,6 +135,8 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self.access = await self._read_access()
         if kind == "hello":
             return await self._hello(message)
+        if kind == "presence":
+            return self._move(message)
         command = commands.COMMANDS.get(kind)
         if command is None:
             raise BadRequest(f"There is no command {kind[:40]!r}.")
@@ -147,6 +150,13 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self.cursor = None
         self._lost = False
         await self.feed.greet(self, cursor)
+        return {}
+
+    def _move(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The person is in another cell now (or in none)."""
+        cell = message.get("cell")
+        self.at_cell = cell if isinstance(cell, str) and len(cell) == 36 else None
+        self.feed.announce_people()
         return {}
 
     async def _read_access(self) -> Access:
@@ -165,7 +175,7 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         if self._lost:
             return
         self._queue.append(text)
-        self._queued_bytes += len(text)
+        self._queued_bytes += size_of(text)
         if self._queued_bytes > QUEUE_BYTES:
             self._queue.clear()
             self._queued_bytes = 0
@@ -178,8 +188,8 @@ class NotebookConsumer(AsyncWebsocketConsumer):
     async def _send_queued(self) -> None:
         while self._queue and self._sent_bytes - self._acked_bytes < IN_FLIGHT_BYTES:
             text = self._queue.popleft()
-            self._queued_bytes = max(0, self._queued_bytes - len(text))
-            self._sent_bytes += len(text)
+            self._queued_bytes = max(0, self._queued_bytes - size_of(text))
+            self._sent_bytes += size_of(text)
             await self.send(text_data=text)
 
     def _acknowledge(self, message: dict[str, Any]) -> None:
@@ -220,3 +230,8 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         task.add_done_callback(self._tasks.discard)
         return task
 
+
+
+def size_of(text: str) -> int:
+    """Bytes on the wire, as the browser counts them."""
+    return len(text) if text.isascii() else len(text.encode())

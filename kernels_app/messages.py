@@ -186,4 +186,5 @@ _KINDS: dict[str, dict[str, Callable[[Any], Any]]] = {
         "duration_ms": _duration,
     },
     "notice": {"attempt": _id_or_none, "text": _text},
+    "note": {"attempt": _id, "text": _text},
 }

@@ -499,6 +499,10 @@ class Runtime:
         death = await asyncio.shield(kernel.died)
         if self._kernel is not kernel:
             return
+        plan = self._state.plan
+        if self._state.running is None and plan is not None and plan.sent:
+            # It may have died before its first word: what was next is what ran.
+            self._take_now([{"t": "started", "attempt": plan.sent[0].attempt, "version": plan.sent[0].version}])
         cell = self._running_cell()
         where = f" It ended while cell {self._number(cell)} ran." if cell is not None else ""
         self._kernel = None
@@ -611,6 +615,8 @@ class Runtime:
             elif kind == "finished":
                 happened.append(_finished(entry))
                 self._book.note_durations([entry])
+            elif kind == "note":
+                self._book.note(attempt, entry["text"])
             else:
                 self._book.put(attempt or self._owner_of_stray(), entry)
         told += self._book.flush()
@@ -637,7 +643,8 @@ class Runtime:
         return self._state.running.item.attempt if self._state.running is not None else None
 
     def _take_input(self, attempt: str, prompt: str, password: bool) -> None:
-        cell = self._book.cell_of(attempt)
+        # The question may overtake the report that its cell started.
+        cell = self._known_attempts().get(attempt)
         if cell is not None:
             event = {"type": "input.requested", "cell": cell, "attempt": attempt, "prompt": prompt, "password": password}
             self.tell([event])

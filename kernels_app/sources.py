@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
+
 from kernels_app.schedule import Kind, PlanItem
 from notebooks_app import db
 from notebooks_app.analysis import sqltext
@@ -43,6 +45,7 @@ class Code:
         if item.kind is Kind.DUCKDB:
             message["source"], parameters = sqltext.bind(self.source, "numeric_dollar")
             message["parameters"] = parameters
+            message["row_cap"] = settings.SQL_ROW_CAP
             message["frames"] = sorted(item.references - set(parameters))
         return message
 

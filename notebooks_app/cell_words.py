@@ -113,6 +113,8 @@ def notes_html(cell: Cell, numbers: Numbers) -> SafeString:
     state = cell["state"]
     lines: list[str] = [_error_note(error, numbers) for error in state.get("errors") or ()]
     lines.append(_state_note(cell, shown_state(cell), numbers))
+    if state.get("note"):
+        lines.append(_note("", "", conditional_escape(state["note"])))
     lines += [_note("is-stale", "warning", conditional_escape(text)) for text in state.get("warnings") or ()]
     return mark_safe("".join(line for line in lines if line))  # noqa: S308 - every part is escaped
 

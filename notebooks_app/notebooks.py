@@ -12,14 +12,14 @@ from django.utils import timezone
 from notebooks_app import facts, positions
 from notebooks_app.demo import DEMO_VERSION, blank_notebook, demo_notebook
 from notebooks_app.errors import TooLarge
+from notebooks_app.formats import ImportedCell, ImportedNotebook, ipynb
 from notebooks_app.models import Cell, Notebook, Output
+from notebooks_app.reading import outputs_of
 from notebooks_app.services import analyse_pending
 from notebooks_app.text import clean_name, clean_source
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-    from notebooks_app.formats.base import ImportedCell, ImportedNotebook
 
 BATCH = 200
 
@@ -84,6 +84,30 @@ def reset_demo(notebook: Notebook) -> Notebook:
         return import_notebook(
             notebook.owner, demo_notebook(), kind=Notebook.Kind.DEMO, demo_version=DEMO_VERSION
         )
+
+
+def export_ipynb(notebook: Notebook) -> str:
+    """The notebook as an .ipynb file (nbformat 4.5), with its outputs; large ones as a note where they are."""
+    cells = list(Cell.objects.alive().filter(notebook=notebook).in_order())
+    outputs = outputs_of([cell.pk for cell in cells])
+    exported = ImportedNotebook(
+        name=notebook.name,
+        metadata=notebook.metadata,
+        cells=[
+            ImportedCell(
+                id=str(cell.id),
+                type=cell.type,
+                source=cell.source,
+                result_name=cell.result_name,
+                metadata=cell.metadata,
+                outputs=outputs.get(cell.pk, []),
+                execution_count=cell.execution_count,
+                code_hidden=cell.code_hidden,
+            )
+            for cell in cells
+        ],
+    )
+    return ipynb.write(exported)
 
 
 def _fill(notebook: Notebook, imported: list[ImportedCell]) -> None:

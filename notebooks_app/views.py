@@ -34,7 +34,7 @@ WINDOW = 40  # cells drawn whole; the others are placeholders filled as they com
 PAGE_SIZE = 50
 WELCOME_SALT = "rillbook.welcome"
 WELCOME_SECONDS = 12 * 3600
-FRAME_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+FRAME_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
 
 
 def _open(request: HttpRequest, notebook_id: uuid.UUID, role: Role = Role.VIEWER) -> Access:
@@ -123,9 +123,14 @@ def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     states = reading.states_of(small, session, timezone.now())
     first = _first_cell(request, len(small))
     near = [cell.pk for cell in small[first : first + WINDOW]]
+    connections = _connections(request.user)
     documents = reading.cell_documents(notebook_id, states=states, with_outputs=False)
     outputs = reading.outputs_of(near, running=_running(small, states))
-    cells = [_page_cell(number, document, near, outputs) for number, document in enumerate(documents, start=1)]
+    names = {item["id"]: item["name"] for item in connections}
+    cells = [
+        _page_cell(number, document | {"connection_name": names.get(document["connection"], "")}, near, outputs)
+        for number, document in enumerate(documents, start=1)
+    ]
     kernel = reading.kernel_document(session, timezone.now())
     context = {
         "notebook": {
@@ -136,7 +141,7 @@ def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
         "people": [],
         "kernel": kernel,
         "window": _window(request, first, len(small)),
-        "page_data": _page_data(request, access, cells, kernel),
+        "page_data": _page_data(request, access, cells, kernel) | {"connections": connections},
     }
     return render(request, "notebooks/notebook.html", context)
 
@@ -171,7 +176,7 @@ def _page_cell(
     number: int, document: dict[str, Any], near: list[uuid.UUID], outputs: dict[uuid.UUID, list[dict[str, Any]]]
 ) -> dict[str, Any]:
     cell_id = uuid.UUID(document["id"])
-    cell = {**document, "number": number, "far": cell_id not in set(near)}
+    cell = {**document, "number": number, "far": cell_id not in set(near), **_outline(document)}
     if cell["far"]:
         return cell | {"outputs": None}
     cell["outputs"] = outputs.get(cell_id, [])
@@ -181,9 +186,20 @@ def _page_cell(
     return cell
 
 
+def _outline(document: dict[str, Any]) -> dict[str, Any]:
+    """A text cell's first heading, for the outline that needs no JavaScript."""
+    if document["type"] != "markdown":
+        return {}
+    for line in document["source"].split("\n"):
+        marks, _, title = line.strip().partition(" ")
+        if title and set(marks) == {"#"} and len(marks) <= 3:
+            return {"outline_title": title.strip(), "outline_level": len(marks)}
+    return {}
+
+
 def _page_data(request: HttpRequest, access: Access, cells: list[dict[str, Any]], kernel: dict[str, Any]) -> dict[str, Any]:
     user = request.user
-    hidden = {"source_html", "markdown_html", "number", "far"}
+    hidden = {"source_html", "markdown_html", "number", "far", "outline_title", "outline_level", "connection_name"}
     notebook_id = access.notebook.id
     return {
         "notebook": reading.notebook_document(access.notebook),
@@ -197,7 +213,6 @@ def _page_data(request: HttpRequest, access: Access, cells: list[dict[str, Any]]
             "can_edit": access.role >= Role.EDITOR,
             "can_run": access.role >= Role.RUNNER,
         },
-        "connections": _connections(user),
         "urls": {
             "socket": f"/ws/notebooks/{notebook_id}/",
             "home": reverse("home"),

@@ -123,7 +123,10 @@ class CellRunner:
 
         parameters = item.get("parameters", [])
         frames = item.get("frames", [name for name in item.get("references", []) if name not in parameters])
-        frame, _info = duck.run(item["source"], parameters, frames, self._shell.user_ns)
+        frame, info = duck.run(
+            item["source"], parameters, frames, self._shell.user_ns, row_cap=item.get("row_cap")
+        )
+        attempts.writer().push({"t": "note", "attempt": item["attempt"], "text": duck.describe(info)})
         if frame is None:
             return
         if item.get("result_name"):

@@ -68,6 +68,16 @@ def run(
     return frame, info | {"ms": round((time.monotonic() - started) * 1000), "bound": bound}
 
 
+def describe(info: dict[str, Any]) -> str:
+    """What happened, in a line: rows, time, whether rows were cut, the values bound."""
+    rows = info.get("rows")
+    counted = "done" if rows is None else "1 row" if rows == 1 else f"{rows:,} rows"
+    parts = [f"{counted} in {info['ms']:,} ms" + (", cut at the limit" if info.get("capped") else "")]
+    if info.get("bound"):
+        parts.append("bound: " + ", ".join(f"{item['name']} = {item['value']}" for item in info["bound"]))
+    return " · ".join(parts)
+
+
 def interrupt() -> bool:
     """Stop the query that runs now, from any thread or signal handler. Whether there was one."""
     connection = _running

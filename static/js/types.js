@@ -23,6 +23,7 @@
  * @property {number | null} execution_count
  * @property {Cause | null} reason
  * @property {string[]} warnings
+ * @property {string} [note]
  *
  * @typedef {object} Cell
  * @property {string} id

@@ -58,7 +58,8 @@ export function notesOf(cell, has) {
   const { state } = cell;
   const errors = state.errors.map((error) => errorNote(error, has));
   const warnings = (state.warnings ?? []).map((text) => ({ css: "is-stale", icon: "warning", pieces: [text] }));
-  return [...errors, ...stateNotes(cell, has), ...warnings];
+  const note = state.note ? [{ css: "", icon: "", pieces: [state.note] }] : [];
+  return [...errors, ...stateNotes(cell, has), ...note, ...warnings];
 }
 
 /** @param {import("./types.js").CellError} error @param {(id: string) => boolean} has @returns {Note} */

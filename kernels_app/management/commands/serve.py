@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -31,6 +32,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, host: str, port: int | None, **options: Any) -> None:
         if settings.RILLBOOK_MODE == "multi" and sandbox.available(settings.KERNEL_SANDBOX) is sandbox.Rung.NONE:
             raise CommandError(f"Multi mode needs a sandbox for kernels. {sandbox.describe(settings.KERNEL_SANDBOX)}")
+        Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
         self._step("Preparing the database")
         call_command("migrate", verbosity=0, interactive=False)
         port = port or _free_port(host)
