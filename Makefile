@@ -1,0 +1,62 @@
+# The commands of this project; `make help` lists them. Nothing here needs Node but `make lint` and the browser's unit tests.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+TYPESCRIPT := 5.9.3
+PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
+JOBS ?= 2
+
+.PHONY: help run test lint soak bench lock clean
+
+help: ## List the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: .venv/.installed ## Start Rillbook; prints one URL that signs you in (HOST=, PORT= to choose)
+	@exec $(PYTHON) manage.py serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
+
+test: .venv/.installed-dev ## Run the tests: on SQLite, then those of the database on PostgreSQL
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
+	$(PYTHON) scripts/with_postgres.py $(PYTHON) -m pytest -m database -n 0
+
+lint: .venv/.installed-dev .node/.installed ## Check style, types and imports, Python and JavaScript
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PYTHON) scripts/lint_orm.py
+	.node/node_modules/.bin/tsc --project tsconfig.json
+	node --test tests/js/
+
+soak: .venv/.installed-dev ## Run the long tests
+	$(PYTHON) -m pytest -m soak -n 0
+
+bench: .venv/.installed-dev ## Measure, side by side with plain ipykernel
+	$(PYTHON) -m benchmarks.run
+
+lock: .venv/.installed-dev ## Pin the newest versions that requirements*.in allow
+	$(PYTHON) scripts/lock.py
+
+clean: ## Remove what make made (never your data in .data)
+	rm -rf .venv .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	@echo "Making the environment …"
+	@python=$$(scripts/find_python.sh) && "$$python" -m venv .venv
+
+.venv/.installed: requirements.txt | .venv/bin/python
+	@echo "Installing what Rillbook needs (a minute, the first time) …"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/.installed-dev: requirements-dev.txt requirements.txt | .venv/bin/python
+	@echo "Installing what the tests need …"
+	@$(PIP) -r requirements-dev.txt
+	@touch $@ .venv/.installed
+
+.node/.installed: tsconfig.json
+	@echo "Installing the JavaScript type checker …"
+	@mkdir -p .node && cd .node && npm install --silent --no-audit --no-fund --no-package-lock --prefix . \
+		typescript@$(TYPESCRIPT) @codemirror/state@6 @codemirror/view@6 @codemirror/commands@6 @codemirror/language@6 \
+		@codemirror/autocomplete@6 @codemirror/search@6 @codemirror/lint@6 @codemirror/collab@6 \
+		@codemirror/lang-python@6 @codemirror/lang-sql@6
+	@touch $@

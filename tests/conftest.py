@@ -1,0 +1,82 @@
+"""The cast, and the servers that tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import LiveServer
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+def _person(name: str) -> Any:
+    from django.contrib.auth import get_user_model
+
+    return get_user_model().objects.create_user(name, password="a long enough password")
+
+
+@pytest.fixture
+def owner(db: None) -> Any:
+    return _person("owner")
+
+
+@pytest.fixture
+def editor(db: None) -> Any:
+    return _person("editor")
+
+
+@pytest.fixture
+def viewer(db: None) -> Any:
+    return _person("viewer")
+
+
+@pytest.fixture
+def stranger(db: None) -> Any:
+    return _person("stranger")
+
+
+@pytest.fixture(scope="module")
+def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """The real server, one for a module of tests."""
+    server = LiveServer(tmp_path_factory.mktemp("server"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def real_chromium() -> Iterator[Any]:
+    """Debian's Chromium by Playwright."""
+    # Its synchronous API runs an event loop in this thread, in which Django refuses the ORM otherwise.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browser_page(real_chromium: Any, live_server: LiveServer) -> Iterator[Any]:
+    """A page whose person is signed in. At its end no script may have failed."""
+    context = real_chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(live_server.login_url)
+    yield page
+    context.close()
+    assert errors == []
+
+
+    return folder

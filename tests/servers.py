@@ -1,0 +1,125 @@
+"""The real server as a process of its own, for tests of what a user runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_S = 60
+
+
+class LiveServer:
+    """`manage.py serve` on a free port, with a data folder of its own."""
+
+    def __init__(self, data_dir: Path, **environment: str) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._tokens: dict[str, str] = {}
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def login_url(self) -> str:
+        """The URL that the server printed: it signs the first user in."""
+        lines = [line for line in self.log().splitlines() if line.startswith("URL: ")]
+        return lines[-1].removeprefix("URL: ")
+
+    def start(self) -> None:
+        with (self.data_dir / "server.log").open("ab") as log:
+            command = [sys.executable, "manage.py", "serve", "--port", str(self.port)]
+            self._process = subprocess.Popen(command, cwd=ROOT, env=self.environment(), stdout=log, stderr=log)
+        until = time.monotonic() + READY_S
+        while not self._answers():
+            if time.monotonic() > until or self._process.poll() is not None:
+                raise RuntimeError(f"The server did not start:\n{self.log()}")
+            time.sleep(0.05)
+
+    def environment(self) -> dict[str, str]:
+        own = {"RILLBOOK_DATA_DIR": str(self.data_dir), "DJANGO_SETTINGS_MODULE": "notebook_project.settings"}
+        kept = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
+        return kept | own | self._environment
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL if that is not heard."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(10)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def log(self) -> str:
+        return (self.data_dir / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def manage(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT, env=self.environment(), capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    def api(self, username: str = "me") -> Api:
+        if username not in self._tokens:
+            self._tokens[username] = self.manage("create_token", username, "--scope", "edit").splitlines()[-1]
+        return Api(self.url, self._tokens[username])
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+
+class Api:
+    """A small client of /api/v1/: `api("POST", "notebooks/", {...}) -> (status, body)`."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url, self._token = url, token
+
+    def __call__(self, method: str, path: str, body: Any = None, timeout_s: float = 60) -> tuple[int, Any]:
+        data = json.dumps(body).encode() if body is not None else None
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self._url}/api/v1/{path}", data=data, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                return answer.status, _json(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, _json(error.read())
+
+
+def _json(data: bytes) -> Any:
+    return json.loads(data) if data else None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
