@@ -49,7 +49,10 @@ def put_back(notebook_id: uuid.UUID, cell: Cell, position: int) -> uuid.UUID | N
     """Place a cell (also one in the bin) where it stood, or next to it; the id of the cell that is now before it."""
     _lift(notebook_id, [cell])
     before = _alive(notebook_id).filter(position__lte=position).order_by("-position").first()
-    place = _room_above(_alive(notebook_id), before.position if before else None, 1)
+    if before is None or before.position < position:
+        place = [position]  # still free: exactly there, so that cells put back one by one keep their order
+    else:
+        place = _room_above(_alive(notebook_id), before.position, 1)
     if cell.deleted_at is not None:
         Cell.objects.filter(pk=cell.pk).update(deleted_at=None)
         cell.deleted_at = None

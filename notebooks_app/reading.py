@@ -37,7 +37,10 @@ def kernel_document(session: KernelSession | None, now: datetime) -> Document:
     if session.is_live(now):
         return {"state": session.state, "detail": session.detail}
     if session.host:
-        return {"state": "dead", "detail": "The server that ran this kernel went away. Outputs are kept; variables are gone."}
+        return {
+            "state": "dead",
+            "detail": "The server that ran this kernel went away. Outputs are kept; variables are gone.",
+        }
     return {"state": session.state if session.state == "dead" else "stopped", "detail": session.detail}
 
 
@@ -100,6 +103,12 @@ def cell_documents(
         for cell in rows
         if str(cell.pk) in states
     ]
+
+
+def cell_numbers(notebook_id: uuid.UUID) -> dict[str, int]:
+    """Each cell's place on the page, from 1."""
+    ids = Cell.objects.alive().filter(notebook_id=notebook_id).in_order().values_list("pk", flat=True)
+    return {str(cell): number for number, cell in enumerate(ids, start=1)}
 
 
 def _running(cells: list[Cell], states: Mapping[str, facts.CellState]) -> dict[uuid.UUID, uuid.UUID]:

@@ -30,6 +30,7 @@ from notebooks_app.text import clean_name, clean_source
 type Event = events.Event
 
 RESULT_NAME_MAX_LENGTH = 100
+SINCE_AT_MOST = 500  # events that a conflict carries
 UPDATABLE = frozenset({"type", "result_name", "connection", "disabled", "code_hidden"})
 
 
@@ -203,9 +204,7 @@ def update_cell(
     return _accept(notebook_id, operation_id, author, change)
 
 
-def undo(
-    notebook_id: uuid.UUID, operation_id: uuid.UUID, *, new_operation_id: uuid.UUID, author: Author
-) -> Accepted:
+def undo(notebook_id: uuid.UUID, operation_id: uuid.UUID, *, new_operation_id: uuid.UUID, author: Author) -> Accepted:
     """Take a structural change back (undoing an undo is redo). Raises NotFound, or Conflict where it no longer fits."""
     undone = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
     if undone is None or not undone.inverse:
@@ -229,15 +228,24 @@ def _restore_cells(
 ) -> Accepted:
     def change() -> tuple[uuid.UUID | None, Event, dict[str, Any]]:
         ids = [uuid.UUID(cell) for cell, _ in places]
-        cells = {cell.id: cell for cell in Cell.objects.filter(notebook_id=notebook_id, pk__in=ids).exclude(deleted_at=None)}
+        cells = {
+            cell.id: cell for cell in Cell.objects.filter(notebook_id=notebook_id, pk__in=ids).exclude(deleted_at=None)
+        }
         if len(cells) < len(ids):
             raise NotFound("These cells are no longer in the bin.")
         _check_room(notebook_id, len(ids))
         inserted = []
+        lowest = 0
         for cell_id, position in zip(ids, (place for _, place in places), strict=True):
-            after = placing.put_back(notebook_id, cells[cell_id], position)
+            after = placing.put_back(notebook_id, cells[cell_id], max(position, lowest))
+            lowest = cells[cell_id].position
             inserted.append(_inserted(cells[cell_id], after, author, operation_id))
-        event = {"type": "cells.restored", "inserted": inserted, "author": author.name, "operation_id": str(operation_id)}
+        event = {
+            "type": "cells.restored",
+            "inserted": inserted,
+            "author": author.name,
+            "operation_id": str(operation_id),
+        }
         return ids[0], event, {"delete": [str(cell_id) for cell_id in ids]}
 
     return _accept(notebook_id, operation_id, author, change)
@@ -251,8 +259,10 @@ def _place_cells(
         by_id = {str(cell.id): cell for cell in cells}
         now = [[str(cell.id), cell.position] for cell in cells]
         moves = []
+        lowest = 0
         for cell_id, position in places:
-            after = placing.put_back(notebook_id, by_id[cell_id], position)
+            after = placing.put_back(notebook_id, by_id[cell_id], max(position, lowest))
+            lowest = by_id[cell_id].position
             moves.append(_moved([by_id[cell_id]], after, author, operation_id))
         event = {"type": "cells.placed", "moves": moves, "author": author.name, "operation_id": str(operation_id)}
         return cells[0].id, event, {"place": now}
@@ -298,6 +308,22 @@ def update_notebook(
         return None, event, {}
 
     return _accept(notebook_id, operation_id, author, change)
+
+
+# --- Connections -----------------------------------------------------------------------------------------------------
+
+
+def delete_connection(connection: Connection, *, author: Author) -> None:
+    """Delete a connection; notebooks and cells that use it are changed first, so that they read as edited."""
+    with transaction.atomic():
+        for cell in Cell.objects.alive().filter(connection=connection).only("id", "notebook_id"):
+            update_cell(cell.notebook_id, cell.id, {"connection": None}, author=author, operation_id=uuid.uuid4())
+        for notebook_id in Notebook.objects.filter(connection=connection).values_list("pk", flat=True):
+            update_notebook(notebook_id, {"connection": None}, author=author, operation_id=uuid.uuid4())
+        for cell in Cell.objects.filter(connection=connection):  # in the bin: nobody is told
+            cell.connection = None
+            Cell.objects.filter(pk=cell.pk).update(connection=None, **_derive(cell))
+        connection.delete()
 
 
 # --- Analysis --------------------------------------------------------------------------------------------------------
@@ -366,27 +392,48 @@ def _accept(
     change: Callable[[], tuple[uuid.UUID | None, Event, dict[str, Any]]],
 ) -> Accepted:
     """Number, carry out, log and announce one change; a known operation id gets its first answer and writes nothing."""
-    with transaction.atomic():
-        first = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
-        if first is not None:
-            return Accepted(first.seq, first.revision, first.event)
-        try:
-            seq, revision = Notebook.objects.next_number(notebook_id)
-        except Notebook.DoesNotExist:
-            raise NotFound("There is no such notebook.") from None
-        cell_id, event, inverse = change()
-        Change.objects.create(
-            notebook_id=notebook_id,
-            seq=seq,
-            revision=revision,
-            cell_id=cell_id,
-            author_id=author.user_id,
-            kind=event["type"],
-            operation_id=operation_id,
-            event=event,
-            inverse=inverse,
-        )
-        events.announce_on_commit(notebook_id, seq, [event])
+    try:
+        with transaction.atomic():
+            return _accept_new(notebook_id, operation_id, author, change)
+    except _KnownOperation as known:
+        first = known.change
+        return Accepted(first.seq, first.revision, first.event)
+
+
+class _KnownOperation(Exception):
+    """Rolls the number back that a retry took."""
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+
+
+def _accept_new(
+    notebook_id: uuid.UUID,
+    operation_id: uuid.UUID,
+    author: Author,
+    change: Callable[[], tuple[uuid.UUID | None, Event, dict[str, Any]]],
+) -> Accepted:
+    try:
+        seq, revision = Notebook.objects.next_number(notebook_id)
+    except Notebook.DoesNotExist:
+        raise NotFound("There is no such notebook.") from None
+    # Under the row's lock, so that a retry which overtook its first sending sees it.
+    first = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
+    if first is not None:
+        raise _KnownOperation(first)
+    cell_id, event, inverse = change()
+    Change.objects.create(
+        notebook_id=notebook_id,
+        seq=seq,
+        revision=revision,
+        cell_id=cell_id,
+        author_id=author.user_id,
+        kind=event["type"],
+        operation_id=operation_id,
+        event=event,
+        inverse=inverse,
+    )
+    events.announce_on_commit(notebook_id, seq, [event])
     return Accepted(seq, revision, event)
 
 
@@ -418,8 +465,17 @@ def _check_version(cell: Cell, version: int) -> None:
         raise Conflict(
             f"This cell is at version {cell.version}; the change was made on {version}.",
             version=cell.version,
-            since=changes_of_cell(cell, version),
+            **_since(cell, version),
         )
+
+
+def _since(cell: Cell, version: int) -> dict[str, Any]:
+    """What a conflict carries: the events since, or the source itself where they are too many or none are known."""
+    if 0 < cell.version - version <= SINCE_AT_MOST:
+        events_since = changes_of_cell(cell, version)
+        if len(events_since) == cell.version - version:
+            return {"since": events_since}
+    return {"since": [], "source": cell.source}
 
 
 def changes_of_cell(cell: Cell, version: int) -> list[Event]:
@@ -464,7 +520,8 @@ def _derive(cell: Cell) -> dict[str, Any]:
     cell.source_hash = cell.current_hash()
     derived: dict[str, Any] = {"source_hash": cell.source_hash}
     if cell.type == Cell.Type.MARKDOWN:
-        derived |= {"analysis_hash": cell.source_hash, "definitions": [], "references": [], "analysis_errors": []}
+        derived |= {"analysis_hash": cell.source_hash, "definitions": [], "references": []}
+        derived |= {"builtins_used": [], "analysis_errors": []}
     for name, value in derived.items():
         setattr(cell, name, value)
     return derived

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ class NotebookQuerySet(models.QuerySet["Notebook"]):
 
     def recent(self) -> NotebookQuerySet:
         return self.order_by("-updated_at", "id")
+
+    def with_role(self, user: AbstractBaseUser) -> NotebookQuerySet:
+        """Each with `member_role`: the person's role as a member, None for the owner."""
+        from notebooks_app.models.member import Membership
+
+        member = Membership.objects.filter(notebook=OuterRef("pk"), user_id=user.pk)
+        return self.annotate(member_role=Subquery(member.values("role")[:1]))
 
     def next_number(self, notebook_id: uuid.UUID) -> tuple[int, int]:
         """Take the next `seq` and `revision` for an edit. Call inside a transaction: the row lock is the order.

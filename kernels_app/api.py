@@ -1,0 +1,245 @@
+"""The API of runs and kernels: permission, shape, status codes, and waiting for a run.
+
+What runs is the runtime's matter. What an answer says of a run is read from the database after it was saved there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import close_old_connections
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kernels_app.hosts import get_host
+from kernels_app.hosts.base import KernelHost, RuntimeHandle
+from kernels_app.live import HostLive
+from kernels_app.previews import previews
+from notebooks_app import graph, live, reading, serializers
+from notebooks_app.access import Role
+from notebooks_app.api_base import ApiView, cell_documents
+from notebooks_app.errors import NotFound, Unavailable
+from notebooks_app.facts import CellState
+from notebooks_app.models import CellRun, KernelSession, Run
+from notebooks_app.services import Author
+
+type Document = dict[str, Any]
+
+START_S = 60.0  # to claim a notebook's lease and take the request, on top of the time the caller grants the run
+POLL_S = 0.05
+PAGE = OpenApiParameter("page", OpenApiTypes.INT)
+LIMIT = OpenApiParameter("limit", OpenApiTypes.INT)
+REFUSED = {
+    400: serializers.ErrorOut,
+    403: serializers.ErrorOut,
+    404: serializers.ErrorOut,
+    503: serializers.ErrorOut,
+}
+
+live.use(HostLive())  # the routes are loaded in every server process, and only there
+
+
+class RunList(ApiView):
+    @extend_schema(operation_id="runs_list", parameters=[PAGE, LIMIT], responses={200: serializers.RunPage, **REFUSED})
+    def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
+        self.open(notebook_id, Role.VIEWER, "read it")
+        runs = Run.objects.filter(notebook_id=notebook_id).select_related("started_by").order_by("-started_at", "-id")
+        pages, rows = self.page(runs)
+        orders = _orders(rows)
+        epoch = _live_epoch(notebook_id)
+        listed = [{"run": _run_document(run, epoch), "order": orders[run.pk]} for run in rows]
+        return pages.get_paginated_response(listed)
+
+    @extend_schema(
+        request=serializers.RunCreate,
+        responses={200: serializers.RunOut, 202: serializers.RunOut, **REFUSED},
+    )
+    def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
+        self.open(notebook_id, Role.RUNNER, "run cells")
+        body = self.body(serializers.RunCreate)
+        started = _call(_start(_host(), notebook_id, body, self.author()), START_S)
+        return _answer(notebook_id, started, body, asked=body.get("cells", ()))
+
+
+class RunDetail(ApiView):
+    @extend_schema(operation_id="runs_retrieve", responses={200: serializers.RunOut, **REFUSED})
+    def get(self, request: Request, notebook_id: uuid.UUID, run_id: uuid.UUID) -> Response:
+        self.open(notebook_id, Role.VIEWER, "read it")
+        document = _run_answer(notebook_id, run_id, asked=(), timed_out=False)
+        if document is None:
+            raise NotFound("There is no such run in this notebook.")
+        return Response(document)
+
+
+class Stop(ApiView):
+    """Ends the whole run: the running cell is interrupted, queued ones return to what they were."""
+
+    @extend_schema(request=serializers.Waiting, responses={200: serializers.StopOut, **REFUSED})
+    def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
+        self.open(notebook_id, Role.RUNNER, "stop a run")
+        body = self.body(serializers.Waiting)
+        timeout_s = body["timeout_s"] if body["wait"] else 0.0
+        settled = _call(_stop(_host(), notebook_id, timeout_s), START_S + timeout_s)
+        return Response({"kernel": live.kernel(notebook_id), "settled": settled})
+
+
+class Restart(ApiView):
+    @extend_schema(
+        request=serializers.RestartIn,
+        responses={200: serializers.RunOut, 202: serializers.RunOut, **REFUSED},
+    )
+    def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
+        self.open(notebook_id, Role.RUNNER, "restart its kernel")
+        body = self.body(serializers.RestartIn)
+        started = _call(_restart(_host(), notebook_id, body, self.author()), START_S)
+        if started is not None:
+            return _answer(notebook_id, started, body, asked=())
+        is_up = body["wait"] and _call(_until_started(_host(), notebook_id, body["timeout_s"]), START_S + body["timeout_s"])
+        answer = {"run": None, "order": [], "cells": [], "timed_out": body["wait"] and not is_up}
+        return Response({**answer, "kernel": live.kernel(notebook_id)}, status=200 if body["wait"] else 202)
+
+
+class Kernel(ApiView):
+    @extend_schema(responses={200: serializers.KernelOut, **REFUSED})
+    def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
+        self.open(notebook_id, Role.VIEWER, "read it")
+        return Response(live.kernel(notebook_id))
+
+
+# --- On the server's loop --------------------------------------------------------------------------------------------
+
+
+def _host() -> KernelHost:
+    host = get_host()
+    if not host.is_started:
+        raise Unavailable("This process runs no kernels.")
+    return host
+
+
+def _call(work: Any, timeout_s: float) -> Any:
+    """Run it there; this thread keeps no connection of the database's pool while it waits."""
+    close_old_connections()
+    return _host().call(work, timeout_s)
+
+
+async def _start(host: KernelHost, notebook_id: uuid.UUID, body: Document, by: Author) -> str:
+    runtime = await host.ensure(notebook_id)
+    if body["all"]:
+        return await runtime.run_all(by=by)
+    if body["stale"]:
+        return await runtime.run_stale(by=by)
+    return await runtime.run({str(cell): 0 for cell in body["cells"]}, by=by, only=body["only"])
+
+
+async def _restart(host: KernelHost, notebook_id: uuid.UUID, body: Document, by: Author) -> str | None:
+    runtime = await host.ensure(notebook_id)
+    return await runtime.restart(by=by, run_all=body["run_all"])
+
+
+async def _stop(host: KernelHost, notebook_id: uuid.UUID, timeout_s: float) -> bool:
+    runtime = await host.get(notebook_id)
+    if runtime is None:
+        return True
+    await runtime.stop()
+    return await runtime.settle(timeout_s)
+
+
+async def _until_started(host: KernelHost, notebook_id: uuid.UUID, timeout_s: float) -> bool:
+    """Whether the kernel that a restart asked for is there in time."""
+    deadline = time.monotonic() + timeout_s
+    runtime = await host.get(notebook_id)
+    while runtime is not None and not _has_started(runtime):
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(POLL_S)
+    return runtime is not None and runtime.info()["state"] != "dead"
+
+
+def _has_started(runtime: RuntimeHandle) -> bool:
+    return runtime.info()["state"] not in ("starting", "stopped")
+
+
+async def _wait(host: KernelHost, notebook_id: uuid.UUID, run: str, timeout_s: float) -> bool:
+    runtime = await host.get(notebook_id)
+    return await runtime.wait(run, timeout_s) if runtime is not None else True
+
+
+# --- Answers ---------------------------------------------------------------------------------------------------------
+
+
+def _answer(notebook_id: uuid.UUID, run: str, body: Document, *, asked: Iterable[uuid.UUID]) -> Response:
+    """202 with what is known at once, or 200 when the run is over and saved, or the time is."""
+    run_id = uuid.UUID(run)
+    if not body["wait"]:
+        return Response(_accepted(run), status=202)
+    is_over = _call(_wait(_host(), notebook_id, run, body["timeout_s"]), START_S + body["timeout_s"])
+    document = _run_answer(notebook_id, run_id, asked=asked, timed_out=not is_over)
+    return Response(document if document is not None else {**_accepted(run), "timed_out": True})
+
+
+def _accepted(run: str) -> Document:
+    """A run that was taken and may not be in the database yet."""
+    document = {"id": run, "kind": None, "outcome": None, "by": None, "started_at": None, "finished_at": None}
+    return {"run": document, "order": [], "cells": [], "timed_out": False}
+
+
+def _run_answer(
+    notebook_id: uuid.UUID, run_id: uuid.UUID, *, asked: Iterable[uuid.UUID], timed_out: bool
+) -> Document | None:
+    """What the database holds of a run, and the cells that it concerned as they are now. None: no such run."""
+    run = Run.objects.filter(pk=run_id, notebook_id=notebook_id).select_related("started_by").first()
+    if run is None:
+        return None
+    states = live.states(notebook_id)
+    order = _orders([run])[run.pk]
+    concerned = _concerned(notebook_id, run, {*order, *map(str, asked)}, states)
+    cells = cell_documents(notebook_id, states=states, cell_ids=[uuid.UUID(cell) for cell in concerned])
+    for cell in cells:
+        del cell["source"]
+        cell["outputs"] = previews(cell["outputs"])
+    document = _run_document(run, _live_epoch(notebook_id))
+    return {"run": document, "order": order, "cells": cells, "timed_out": timed_out}
+
+
+def _concerned(notebook_id: uuid.UUID, run: Run, roots: set[str], states: dict[str, CellState]) -> list[str]:
+    """The cells that ran or were asked for, and all downstream of them: blocked or stale ones belong to the answer."""
+    facts = [cell.facts() for cell in reading.small_cells(notebook_id)]
+    if run.kind != "requested":
+        roots = roots | {fact.id for fact in facts if fact.runs}
+    known = graph.build(facts)
+    reached = set(roots).union(*(known.descendants(cell) for cell in roots))
+    return [fact.id for fact in facts if fact.id in reached and fact.id in states]
+
+
+def _orders(runs: list[Run]) -> dict[uuid.UUID, list[str]]:
+    """For each run the ids of its cells in the order in which they started, in one query."""
+    attempts = {attempt for run in runs for attempt in run.attempts}
+    cells = dict(CellRun.objects.filter(pk__in=attempts).values_list("pk", "cell_id"))
+    known = {str(attempt): str(cell) for attempt, cell in cells.items()}
+    return {run.pk: [known[attempt] for attempt in run.attempts if attempt in known] for run in runs}
+
+
+def _live_epoch(notebook_id: uuid.UUID) -> int | None:
+    session = KernelSession.objects.filter(notebook_id=notebook_id).first()
+    return session.epoch if session is not None and session.is_live(timezone.now()) else None
+
+
+def _run_document(run: Run, live_epoch: int | None) -> Document:
+    """A run without an end whose server is gone reads as died."""
+    is_lost = run.finished_at is None and run.epoch != live_epoch
+    by = run.started_by
+    return {
+        "id": str(run.pk),
+        "kind": run.kind,
+        "outcome": "died" if is_lost else run.outcome or None,
+        "by": (by.get_full_name() or by.get_username()) if by is not None else None,
+        "started_at": run.started_at.isoformat(),
+        "finished_at": run.finished_at.isoformat() if run.finished_at else None,
+    }
