@@ -22,7 +22,11 @@ async def complete(kernel: Kernel, source: str, cursor: int) -> Json:
     """{"matches": [{"text", "type"}], "from", "to"} in UTF-16 units."""
     reply = await kernel.complete(source, len(utf16_prefix(source, cursor)))
     start, end = _whole(reply.get("cursor_start")), _whole(reply.get("cursor_end"))
-    types = reply.get("metadata", {}).get("_jupyter_types_experimental") if isinstance(reply.get("metadata"), dict) else None
+    types = (
+        reply.get("metadata", {}).get("_jupyter_types_experimental")
+        if isinstance(reply.get("metadata"), dict)
+        else None
+    )
     kinds = {str(item.get("text")): str(item.get("type", "")) for item in types or [] if isinstance(item, dict)}
     matches = [match for match in reply.get("matches") or [] if isinstance(match, str)][:MAX_MATCHES]
     return {

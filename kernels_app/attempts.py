@@ -246,12 +246,16 @@ class AttemptBook:
             try:
                 if work is None:
                     raise SpoolError("The kernel is gone, and with it a large output.")
-                files[mime] = await db.upload(lambda name=spooled["file"], mime=mime: spill.keep_spooled(self._notebook_id, work, name, mime))
+                files[mime] = await db.upload(
+                    lambda name=spooled["file"], mime=mime: spill.keep_spooled(self._notebook_id, work, name, mime)
+                )
             except SpoolError as error:
                 entry["data"].setdefault("text/plain", str(error))
             except Exception:
                 log.exception("a large output of notebook %s could not be stored", self._notebook_id)
-                entry["data"].setdefault("text/plain", "This output is large, and the storage for large outputs did not take it.")
+                entry["data"].setdefault(
+                    "text/plain", "This output is large, and the storage for large outputs did not take it."
+                )
         entry["files"] = files
 
     def _keep_texts(self, attempt: str) -> None:
@@ -306,7 +310,7 @@ class _WholeTexts:
             return
         self._size += len(data)
         if item not in self.files:
-            self.files[item] = tempfile.TemporaryFile()
+            self.files[item] = tempfile.TemporaryFile()  # noqa: SIM115  closed by clear
         self.files[item].write(data)
 
     def clear(self) -> None:

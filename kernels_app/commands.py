@@ -56,7 +56,7 @@ async def _edit(context: Context, message: Message) -> Message:
         lambda: services.edit_cell(
             context.notebook_id,
             cell,
-            version=message.get("version"),  # type: ignore[arg-type]  checked by the service
+            version=message.get("version"),  # type: ignore[arg-type]
             author=context.author,
             operation_id=operation,
             changes=message.get("changes"),
@@ -129,7 +129,7 @@ async def _rename(context: Context, message: Message) -> Message:
     return await _write(
         lambda: services.rename_notebook(
             context.notebook_id,
-            message.get("name"),  # type: ignore[arg-type]  checked by the service
+            message.get("name"),  # type: ignore[arg-type]
             author=context.author,
             operation_id=operation,
         )
@@ -223,7 +223,7 @@ async def _table(context: Context, message: Message) -> Message:
     runtime = await context.host.get(context.notebook_id)
     if runtime is None:
         raise BadRequest("This table is from an earlier run; run its cell again to page, sort or search it.")
-    request = {
+    request: Message = {
         "handle": _text(message, "handle"),
         "offset": _whole(message, "offset", default=0),
         "limit": min(_whole(message, "limit", default=10), MAX_TABLE_ROWS),

@@ -22,7 +22,7 @@ from kernels_app.feed import NotebookFeed, encode
 from kernels_app.hosts import get_host
 from notebooks_app import db
 from notebooks_app.access import Access, open_notebook
-from notebooks_app.errors import BadRequest, Forbidden, NotFound, RillbookError, TooLarge, Unavailable
+from notebooks_app.errors import BadRequest, Forbidden, NotFound, RillbookError, Unavailable
 from notebooks_app.models import Notebook
 from notebooks_app.parsers import parse
 from notebooks_app.services import Author
@@ -126,7 +126,9 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             self._reply(message["id"], error=NotFound("There is no such notebook."))
         except Exception:
             log.exception("command %.40s of notebook %s failed", message["type"], self.notebook_id)
-            self._reply(message["id"], error=Unavailable("The server could not do this; nothing was changed. Try again."))
+            self._reply(
+                message["id"], error=Unavailable("The server could not do this; nothing was changed. Try again.")
+            )
         else:
             self._reply(message["id"], result)
 
@@ -141,7 +143,9 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         if command is None:
             raise BadRequest(f"There is no command {kind[:40]!r}.")
         self.access.require(command.role, command.what)
-        return await command.carry_out(commands.Context(self.feed, self.access, self.user, self.author, get_host()), message)
+        return await command.carry_out(
+            commands.Context(self.feed, self.access, self.user, self.author, get_host()), message
+        )
 
     async def _hello(self, message: dict[str, Any]) -> dict[str, Any]:
         cursor = message.get("cursor")
@@ -164,7 +168,9 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     # --- Out ----------------------------------------------------------------------------------------------------
 
-    def _reply(self, command_id: Any, result: dict[str, Any] | None = None, *, error: RillbookError | None = None) -> None:
+    def _reply(
+        self, command_id: Any, result: dict[str, Any] | None = None, *, error: RillbookError | None = None
+    ) -> None:
         if error is not None:
             self.send_text(encode({"type": "reply", "id": command_id, "ok": False, "error": error.as_json()}))
         else:
@@ -229,7 +235,6 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
 
 
 def size_of(text: str) -> int:

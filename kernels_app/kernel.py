@@ -302,7 +302,7 @@ class Kernel:
 
     # --- Questions ----------------------------------------------------------------------------------------
 
-    async def call(self, name: str, *, timeout_s: float = CALL_S, **arguments: Any) -> Message:
+    async def call(self, name: str, /, *, timeout_s: float = CALL_S, **arguments: Any) -> Message:
         """A call of our extension, also while a cell runs. Raises CallFailed, KernelDied, KernelSilent."""
         if isinstance(arguments.get("attempt"), str):
             self._expect([arguments["attempt"]])

@@ -17,7 +17,7 @@ log = logging.getLogger("rillbook.lifecycle")
 
 
 def with_host(application: Any) -> Any:
-    """The application with the host started before its first request; answers the lifespan protocol where there is one."""
+    """The application, its host started before the first request; answers the lifespan protocol where there is one."""
 
     async def run(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -69,4 +69,4 @@ def _close_with_reactor(host: Any) -> None:
     def closing() -> Deferred[None]:
         return Deferred.fromFuture(asyncio.ensure_future(stop()))
 
-    reactor.addSystemEventTrigger("before", "shutdown", closing)  # type: ignore[attr-defined]
+    reactor.addSystemEventTrigger("before", "shutdown", closing)  # type: ignore

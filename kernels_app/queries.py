@@ -43,7 +43,8 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
         name, dsn = await db.read(lambda: _connection(code.connection_id))
         sql, parameters = sqltext.bind(code.source, "numeric_dollar")
         answer = await kernel.call("values", names=parameters)
-        values = answer.get("values") if isinstance(answer.get("values"), dict) else {}
+        given = answer.get("values")
+        values: Json = given if isinstance(given, dict) else {}
         file = f"query-{secrets.token_hex(8)}.arrow"
         result = await broker.run_query(
             dsn,
@@ -61,13 +62,15 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
     except CallFailed as error:
         return _failed(item.attempt, error.ename, error.evalue)
     except Connection.DoesNotExist:
-        return _failed(item.attempt, "ConnectionMissing", "The connection of this cell was deleted: choose another one.")
+        return _failed(
+            item.attempt, "ConnectionMissing", "The connection of this cell was deleted: choose another one."
+        )
     names = frozenset({code.result_name} if code.result_name and result.path else ())
     return Done(Outcome.OK, names, note=_note(name, result, values))
 
 
 def _connection(connection_id: uuid.UUID | None) -> tuple[str, str]:
-    connection = Connection.objects.get(pk=connection_id)
+    connection = Connection.objects.get(pk=connection_id or uuid.UUID(int=0))
     return connection.name, connection.dsn()
 
 
@@ -93,11 +96,19 @@ def _failed(attempt: str, ename: str, message: str) -> Done:
 
 
 def _note(connection: str, result: QueryResult, values: Json) -> str:
-    """"4 rows in 38 ms on shop · bound: rate = 0.15"."""
+    """ "4 rows in 38 ms on shop · bound: rate = 0.15"."""
     rows = "1 row" if result.rows == 1 else f"{result.rows:,} rows"
-    head = f"{rows} in {result.ms:,.0f} ms on {connection}" if result.path else f"{result.statement or 'Done'} in {result.ms:,.0f} ms on {connection}"
+    head = (
+        f"{rows} in {result.ms:,.0f} ms on {connection}"
+        if result.path
+        else f"{result.statement or 'Done'} in {result.ms:,.0f} ms on {connection}"
+    )
     if result.capped:
-        head += f" (cut at the limit of {settings.SQL_ROW_CAP:,} rows)" if result.capped == "rows" else " (cut at the limit of bytes)"
+        head += (
+            f" (cut at the limit of {settings.SQL_ROW_CAP:,} rows)"
+            if result.capped == "rows"
+            else " (cut at the limit of bytes)"
+        )
     bound = ", ".join(f"{name} = {_shown(value)}" for name, value in values.items())
     return " · ".join([head, *([f"bound: {bound}"] if bound else []), *result.notes])
 

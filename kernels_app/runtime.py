@@ -226,7 +226,9 @@ class Runtime:
     # --- Questions ----------------------------------------------------------------------------------------------
 
     async def complete(self, source: str, cursor: int) -> Json:
-        return await self._ask(lambda kernel: answers.complete(kernel, source, cursor), {"matches": [], "from": cursor, "to": cursor})
+        return await self._ask(
+            lambda kernel: answers.complete(kernel, source, cursor), {"matches": [], "from": cursor, "to": cursor}
+        )
 
     async def inspect(self, source: str, cursor: int) -> Json:
         return await self._ask(lambda kernel: answers.inspect(kernel, source, cursor), {})
@@ -387,7 +389,17 @@ class Runtime:
 
     def _refuse(self, action: Refused) -> None:
         if action.why is not Why.TEXT:
-            self.tell([{"type": "run.refused", "run": action.run, "cell": action.cell, "why": action.why.value, "cells": list(action.cells)}])
+            self.tell(
+                [
+                    {
+                        "type": "run.refused",
+                        "run": action.run,
+                        "cell": action.cell,
+                        "why": action.why.value,
+                        "cells": list(action.cells),
+                    }
+                ]
+            )
 
     def _new_run(self, kind: str, by: Author) -> str:
         run = str(uuid.uuid4())
@@ -567,9 +579,10 @@ class Runtime:
         query = self._queries.get(action.attempt)
         if query is not None:
             query.cancel()
-        elif self._kernel is not None and self._state.running is not None:
-            if self._state.running.item.attempt == action.attempt:
-                self._start(self._kernel.interrupt(), "interrupt")
+            return
+        running = self._state.running
+        if self._kernel is not None and running is not None and running.item.attempt == action.attempt:
+            self._start(self._kernel.interrupt(), "interrupt")
 
     async def _run_sql(self, item: PlanItem) -> None:
         found = (await self._sources.of([item])).get(item.cell)
@@ -581,7 +594,7 @@ class Runtime:
             number = self._number(item.cell)
             result = await run_query(self.host.broker, self._kernel, item, found, number=number)
             await self._book.drained()
-            self._book.feed(item.attempt, result.entries)
+            self._book.feed(item.attempt, list(result.entries))
             self._book.note(item.attempt, result.note)
             outcome, names = result.outcome, result.names
         except asyncio.CancelledError:
@@ -616,7 +629,7 @@ class Runtime:
                 happened.append(_finished(entry))
                 self._book.note_durations([entry])
             elif kind == "note":
-                self._book.note(attempt, entry["text"])
+                self._book.note(str(attempt), entry["text"])
             else:
                 self._book.put(attempt or self._owner_of_stray(), entry)
         told += self._book.flush()
@@ -646,7 +659,13 @@ class Runtime:
         # The question may overtake the report that its cell started.
         cell = self._known_attempts().get(attempt)
         if cell is not None:
-            event = {"type": "input.requested", "cell": cell, "attempt": attempt, "prompt": prompt, "password": password}
+            event = {
+                "type": "input.requested",
+                "cell": cell,
+                "attempt": attempt,
+                "prompt": prompt,
+                "password": password,
+            }
             self.tell([event])
 
     # --- Saving -------------------------------------------------------------------------------------------------
@@ -706,4 +725,10 @@ def _finished(entry: Json) -> Finished:
 
 
 def _interrupted(attempt: str) -> Json:
-    return {"t": "error", "attempt": attempt, "ename": "Interrupted", "evalue": "The query was stopped.", "traceback": []}
+    return {
+        "t": "error",
+        "attempt": attempt,
+        "ename": "Interrupted",
+        "evalue": "The query was stopped.",
+        "traceback": [],
+    }

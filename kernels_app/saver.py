@@ -199,7 +199,10 @@ def _write_cells(batch: Batch, seq: int) -> None:
 
 def _write_outputs(batch: Batch, seq: int) -> None:
     StreamChunk.objects.bulk_create(
-        [StreamChunk(cell_id=uuid.UUID(cell), attempt=uuid.UUID(attempt), ops=ops) for cell, attempt, ops in batch.chunks]
+        [
+            StreamChunk(cell_id=uuid.UUID(cell), attempt=uuid.UUID(attempt), ops=ops)
+            for cell, attempt, ops in batch.chunks
+        ]
     )
     touched = {uuid.UUID(cell) for cell, _, _ in batch.chunks} | {uuid.UUID(cell) for cell in batch.outputs}
     Cell.objects.filter(pk__in=touched - {uuid.UUID(cell) for cell in batch.cells}).update(run_seq=seq)

@@ -12,9 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from notebooks_app.graph import Graph
-
 from notebooks_app.facts import CellFacts, Outcome, Reason, Status
+from notebooks_app.graph import Graph
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 

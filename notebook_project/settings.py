@@ -168,7 +168,7 @@ SECURE_CSP = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("UPLOAD_MAX_BYTES", 64 * 1024 * 1024)
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
-# Keys that encrypt connections: base64 of 32 bytes each, the first encrypts, all decrypt. Empty: derived from SECRET_KEY.
+# Keys that encrypt connections: base64 of 32 bytes each, the first encrypts, all decrypt. None: made from SECRET_KEY.
 CONNECTION_KEYS = [key for key in env_secret("CONNECTION_KEYS").split(",") if key]
 
 # --- Files ----------------------------------------------------------------------------------------------------

@@ -16,7 +16,11 @@ def secrets_are_real(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if settings.RILLBOOK_MODE == "multi" and settings.SECRET_KEY.lower().startswith(SAMPLE_KEYS):
         found.append(
-            Error("SECRET_KEY is a sample.", hint="Make one: python -c 'import secrets; print(secrets.token_urlsafe(48))'", id="rillbook.E001")
+            Error(
+                "SECRET_KEY is a sample.",
+                hint="Make one: python -c 'import secrets; print(secrets.token_urlsafe(48))'",
+                id="rillbook.E001",
+            )
         )
     for number, key in enumerate(settings.CONNECTION_KEYS, start=1):
         try:
@@ -25,6 +29,10 @@ def secrets_are_real(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             length = 0
         if length != 32:
             found.append(
-                Error(f"Key {number} of CONNECTION_KEYS is not base64 of 32 bytes.", hint="Make one: openssl rand -base64 32", id="rillbook.E002")
+                Error(
+                    f"Key {number} of CONNECTION_KEYS is not base64 of 32 bytes.",
+                    hint="Make one: openssl rand -base64 32",
+                    id="rillbook.E002",
+                )
             )
     return found

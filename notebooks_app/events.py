@@ -36,7 +36,7 @@ def announce_on_commit(notebook_id: uuid.UUID, seq: int, events: list[Event]) ->
 
 
 def announce(notebook_id: uuid.UUID, seq: int, events: list[Event]) -> None:
-    """Send to the group, from any thread: on the server's loop where there is one, else (commands) on a loop of its own."""
+    """Send to the group, from any thread: on the server's loop where there is one, else on a loop of its own."""
     message = envelope(notebook_id, seq, events)
     if _loop is not None and _loop.is_running():
         asyncio.run_coroutine_threadsafe(_send(message), _loop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -18,13 +18,10 @@ from notebooks_app.reading import outputs_of
 from notebooks_app.services import analyse_pending
 from notebooks_app.text import clean_name, clean_source
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
 BATCH = 200
 
 
-def create_notebook(owner: User, name: str, *, notebook_id: uuid.UUID | None = None) -> Notebook:
+def create_notebook(owner: Any, name: str, *, notebook_id: uuid.UUID | None = None) -> Notebook:
     """An empty notebook with one empty Python cell to begin in."""
     notebook = Notebook(
         id=notebook_id or uuid.uuid4(), owner=owner, name=clean_name(name, max_length=settings.NAME_MAX_LENGTH)
@@ -37,10 +34,12 @@ def create_notebook(owner: User, name: str, *, notebook_id: uuid.UUID | None = N
     return notebook
 
 
-def import_notebook(owner: User, imported: ImportedNotebook, **fields: Any) -> Notebook:
-    """Store an imported notebook whole or not at all; nothing runs. Raises BadRequest or TooLarge naming what is wrong."""
+def import_notebook(owner: Any, imported: ImportedNotebook, **fields: Any) -> Notebook:
+    """Store an imported notebook whole or not at all; nothing runs. Raises BadRequest, TooLarge."""
     if len(imported.cells) > settings.NOTEBOOK_MAX_CELLS:
-        raise TooLarge(f"{len(imported.cells):,} cells are more than the {settings.NOTEBOOK_MAX_CELLS:,} a notebook may have.")
+        raise TooLarge(
+            f"{len(imported.cells):,} cells are more than the {settings.NOTEBOOK_MAX_CELLS:,} a notebook may have."
+        )
     name = clean_name(imported.name or "Untitled", max_length=settings.NAME_MAX_LENGTH)
     notebook = Notebook(owner=owner, name=name, metadata=imported.metadata, **fields)
     with transaction.atomic():
@@ -55,7 +54,7 @@ def delete_notebook(notebook: Notebook) -> None:
     Notebook.objects.filter(pk=notebook.pk).update(deleted_at=timezone.now())
 
 
-def ensure_first_notebooks(user: User) -> None:
+def ensure_first_notebooks(user: Any) -> None:
     """Give a user the Demo and the Blank notebook, once: one that was deleted does not come back."""
     had = set(Notebook.objects.filter(owner=user, kind__in=["demo", "blank"]).values_list("kind", flat=True))
     try:
@@ -81,9 +80,7 @@ def reset_demo(notebook: Notebook) -> Notebook:
         else:
             update["deleted_at"] = timezone.now()
         Notebook.objects.filter(pk=notebook.pk).update(**update)
-        return import_notebook(
-            notebook.owner, demo_notebook(), kind=Notebook.Kind.DEMO, demo_version=DEMO_VERSION
-        )
+        return import_notebook(notebook.owner, demo_notebook(), kind=Notebook.Kind.DEMO, demo_version=DEMO_VERSION)
 
 
 def export_ipynb(notebook: Notebook) -> str:
@@ -111,7 +108,10 @@ def export_ipynb(notebook: Notebook) -> str:
 
 
 def _fill(notebook: Notebook, imported: list[ImportedCell]) -> None:
-    cells = [_cell(notebook, item, position) for item, position in zip(imported, positions.spread(len(imported)), strict=True)]
+    cells = [
+        _cell(notebook, item, position)
+        for item, position in zip(imported, positions.spread(len(imported)), strict=True)
+    ]
     Cell.objects.bulk_create(cells, batch_size=BATCH)
     outputs = [
         _output(cell, index, output)
@@ -147,7 +147,7 @@ def output_row(cell_id: uuid.UUID | str, attempt: uuid.UUID | str | None, index:
     kind = item["kind"]
     if kind in (Output.Kind.STREAM, Output.Kind.ERROR):
         data = {key: value for key, value in item.items() if key not in ("index", "kind", "files")}
-        metadata, display_id = {}, ""
+        metadata, display_id = dict[str, Any](), ""
     else:
         data, metadata, display_id = item["data"], item.get("metadata") or {}, item.get("display_id") or ""
     return Output(

@@ -6,7 +6,7 @@ STEP = 1 << 20
 
 
 def between(before: int | None, after: int | None, count: int = 1) -> list[int] | None:
-    """`count` increasing positions between two neighbours (None: the notebook's edge), or None if the gap is too small."""
+    """`count` increasing positions between two neighbours (None: the edge), or None if the gap is too small."""
     if before is None and after is None:
         return [STEP * (i + 1) for i in range(count)]
     if after is None:

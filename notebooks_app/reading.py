@@ -123,7 +123,7 @@ def outputs_of(
     rows = Output.objects.filter(cell_id__in=cell_ids).order_by("cell_id", "index")
     files: dict[int, dict[str, Document]] = defaultdict(dict)
     for file in OutputFile.objects.filter(output__cell_id__in=cell_ids):
-        files[file.output_id][file.mime_type] = file.as_json()
+        files[file.output_id or 0][file.mime_type] = file.as_json()
     found: dict[uuid.UUID, list[Document]] = defaultdict(list)
     for row in rows:
         found[row.cell_id].append(row.as_json(files.get(row.pk, {})))

@@ -108,7 +108,7 @@ def insert_cell(
     result_name: str = "",
     connection: uuid.UUID | None = None,
 ) -> Accepted:
-    """Put a new cell after another one, or first. Raises BadRequest, NotFound, TooLarge; Conflict if the id is taken."""
+    """Put a new cell after another one, or first. Raises BadRequest, NotFound, TooLarge, or Conflict (id taken)."""
 
     def change() -> tuple[uuid.UUID, Event, dict[str, Any]]:
         if Cell.objects.filter(pk=cell_id).exists():
@@ -158,7 +158,7 @@ def move_cells(
     author: Author,
     operation_id: uuid.UUID,
 ) -> Accepted:
-    """Put cells, in their present order, after another one or first. Raises NotFound; BadRequest if `after` moves too."""
+    """Put cells, in their present order, after another one or first. Raises NotFound, BadRequest."""
 
     def change() -> tuple[uuid.UUID | None, Event, dict[str, Any]]:
         cells = _cells(notebook_id, cell_ids)
@@ -180,7 +180,7 @@ def update_cell(
     operation_id: uuid.UUID,
     version: int | None = None,
 ) -> Accepted:
-    """Set type, result_name, connection, disabled or code_hidden. Raises BadRequest naming the field, Conflict, NotFound."""
+    """Set fields of UPDATABLE. Raises BadRequest naming the field, Conflict, NotFound."""
     unknown = sorted(set(fields) - UPDATABLE)
     if unknown or not fields:
         raise BadRequest(f"fields: {', '.join(unknown) or 'none given'}; known are {', '.join(sorted(UPDATABLE))}.")
@@ -210,11 +210,11 @@ def undo(notebook_id: uuid.UUID, operation_id: uuid.UUID, *, new_operation_id: u
     if undone is None or not undone.inverse:
         raise NotFound("There is no such change to take back.")
     inverse = undone.inverse
-    who = {"author": author, "operation_id": new_operation_id}
+    who: dict[str, Any] = {"author": author, "operation_id": new_operation_id}
     try:
         if "delete" in inverse:
             return delete_cells(notebook_id, [uuid.UUID(cell) for cell in inverse["delete"]], **who)
-        if "update" in inverse:
+        if "update" in inverse and undone.cell_id:
             return update_cell(notebook_id, undone.cell_id, inverse["update"], **who)
         if "restore" in inverse:
             return _restore_cells(notebook_id, inverse["restore"], **who)

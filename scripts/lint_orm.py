@@ -12,8 +12,9 @@ from pathlib import Path
 FOLDERS = ("notebooks_app", "kernels_app")
 NAMES = {"sync_to_async", "database_sync_to_async"}
 METHODS = {
-    "aget", "acreate", "asave", "adelete", "aupdate", "afirst", "alast", "acount", "aexists", "aaggregate", "aiterator",
-    "abulk_create", "abulk_update", "aget_or_create", "aupdate_or_create", "ain_bulk", "arefresh_from_db", "aset", "aadd",
+    "aget", "acreate", "asave", "adelete", "aupdate", "afirst", "alast", "acount", "aexists", "aaggregate",
+    "aiterator", "abulk_create", "abulk_update", "aget_or_create", "aupdate_or_create", "ain_bulk",
+    "arefresh_from_db", "aset", "aadd",
 }  # fmt: skip
 
 

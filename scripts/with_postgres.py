@@ -1,6 +1,6 @@
 """Runs a command with DATABASE_URL naming a temporary PostgreSQL of its own, and ends that afterwards.
 
-    scripts/with_postgres.py COMMAND [ARGUMENT…]
+scripts/with_postgres.py COMMAND [ARGUMENT…]
 """
 
 from __future__ import annotations
@@ -34,7 +34,19 @@ def temporary_postgres() -> Iterator[str]:
     if user:
         shutil.chown(folder, user)
     data, port, binaries = folder / "data", free_port(), find_binaries()
-    initdb = [binaries / "initdb", "-D", data, "-U", "rillbook", "-A", "trust", "-E", "UTF8", "--no-sync", "--no-locale"]
+    initdb = [
+        binaries / "initdb",
+        "-D",
+        data,
+        "-U",
+        "rillbook",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--no-sync",
+        "--no-locale",
+    ]
     subprocess.run(initdb, user=user, cwd=folder, check=True, capture_output=True)
     server = subprocess.Popen(
         [binaries / "postgres", "-D", data, "-F", "-h", "127.0.0.1", "-p", str(port), "-k", folder,

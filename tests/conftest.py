@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,6 +76,3 @@ def browser_page(real_chromium: Any, live_server: LiveServer) -> Iterator[Any]:
     yield page
     context.close()
     assert errors == []
-
-
-    return folder

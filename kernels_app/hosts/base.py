@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from kernels_app.feed import Feeds
+    from notebooks_app.facts import CellState
     from notebooks_app.services import Author
 
 
@@ -24,7 +25,7 @@ class RuntimeHandle(Protocol):
         """Wait until a run is over and saved; False if it still goes on after `timeout_s`."""
 
     async def stop(self) -> None:
-        """End the whole run; queued cells return to what they were. Returns when that is decided, not when it is over."""
+        """End the whole run; queued cells return to what they were. Returns when that is decided."""
 
     async def take_out(self, cell: str) -> None: ...
 
@@ -55,6 +56,9 @@ class KernelHost(Protocol):
 
     async def ensure(self, notebook_id: uuid.UUID) -> RuntimeHandle:
         """The notebook's runtime, made if there is none. Raises Unavailable if another server runs it."""
+
+    async def notebook_states(self, notebook_id: uuid.UUID) -> dict[str, CellState]:
+        """The states of all cells: live where the notebook's runtime is here, else as the database tells."""
 
     async def get(self, notebook_id: uuid.UUID) -> RuntimeHandle | None:
         """The notebook's runtime if it lives here; never starts one."""

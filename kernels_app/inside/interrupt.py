@@ -14,9 +14,8 @@ import sys
 import threading
 from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Any, TypeVar
+from typing import Any
 
-F = TypeVar("F", bound=Callable[..., Any])
 
 CELL_FILE_PREFIX = "cell-"
 
@@ -28,7 +27,7 @@ _awaiting: asyncio.Task[Any] | None = None
 _on_interrupt: Callable[[], bool] | None = None
 
 
-def masked(function: F) -> F:
+def masked[F: Callable[..., Any]](function: F) -> F:
     """Mark a function during which an interrupt is only noted; its caller calls `deliver` afterwards."""
     _masked.add(function.__code__)
     return function

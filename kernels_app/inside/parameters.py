@@ -56,7 +56,8 @@ def plain_value(name: str, value: Any) -> Any:
 
 def _base(value: Any) -> Any:
     """Without subclasses: numpy.float64 is a float, a StrEnum a str, and drivers look at the exact type."""
-    for base in (bool, int, float, str, bytes):
+    bases: tuple[Any, ...] = (bool, int, float, str, bytes)
+    for base in bases:
         if isinstance(value, base) and type(value) is not base:
             return value.value if hasattr(value, "_value_") and type(value.value) is base else base(value)
     return value

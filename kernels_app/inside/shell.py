@@ -22,13 +22,13 @@ class Shell(ZMQInteractiveShell):
 
     def init_display_formatter(self) -> None:
         self.display_formatter = display.Formatter(parent=self)
-        self.configurables.append(self.display_formatter)
+        self.configurables.append(self.display_formatter)  # type: ignore[arg-type]
 
     def init_completer(self) -> None:
         self.Completer = completion.Completer(
             shell=self, namespace=self.user_ns, global_namespace=self.user_global_ns, parent=self
         )
-        self.configurables.append(self.Completer)
+        self.configurables.append(self.Completer)  # type: ignore[arg-type]
 
     def init_logstart(self) -> None:
         """No log of inputs."""

@@ -77,7 +77,7 @@ class Cell(models.Model):
 
     class Meta:
         constraints = [
-            # Plain, not deferrable: SQLite silently drops deferrable ones. Deleted cells get negative places of their own.
+            # Plain, not deferrable: SQLite silently drops deferrable ones. Deleted cells have negative places.
             models.UniqueConstraint(fields=["notebook", "position"], name="cell_position_unique_in_notebook"),
             models.CheckConstraint(condition=Q(type__in=["python", "sql", "markdown"]), name="cell_type_known"),
             models.CheckConstraint(condition=Q(status__in=["idle", "queued", "running"]), name="cell_status_known"),

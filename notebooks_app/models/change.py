@@ -14,7 +14,9 @@ class Change(models.Model):
     revision = models.PositiveBigIntegerField()
     # No foreign key: the log outlives its cells.
     cell_id = models.UUIDField(null=True, blank=True)
-    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
     kind = models.CharField(max_length=40)
     # Made by the client: a retry of an operation gets the first answer.
     operation_id = models.UUIDField()

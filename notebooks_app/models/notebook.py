@@ -49,7 +49,7 @@ class NotebookQuerySet(models.QuerySet["Notebook"]):
         return self.values_list("seq", "revision").get(pk=notebook_id)
 
     def next_run_seq(self, notebook_id: uuid.UUID, *, epoch: int) -> int | None:
-        """Take the next `seq` for a runtime's outputs; None if another runtime has taken over (the runtime is fenced)."""
+        """Take the next `seq` for a runtime's outputs; None if another runtime has taken over."""
         if not self.filter(pk=notebook_id, session__epoch=epoch).update(seq=F("seq") + 1):
             return None
         return self.values_list("seq", flat=True).get(pk=notebook_id)

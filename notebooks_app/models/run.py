@@ -13,7 +13,9 @@ from notebooks_app import facts
 class Run(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     notebook = models.ForeignKey("notebooks_app.Notebook", on_delete=models.CASCADE, related_name="runs")
-    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
     kind = models.CharField(max_length=20, default="requested")  # requested | run_all | run_stale | restart
     # ok | failed | stopped | died; empty while it goes on. Counts only under `epoch`'s live lease.
     outcome = models.CharField(max_length=20, blank=True, default="")

@@ -87,7 +87,9 @@ class Lab:
 
         def read() -> list[str]:
             attempts = Run.objects.get(pk=run).attempts
-            cells = {str(pk): str(cell) for pk, cell in CellRun.objects.filter(pk__in=attempts).values_list("pk", "cell_id")}
+            cells = {
+                str(pk): str(cell) for pk, cell in CellRun.objects.filter(pk__in=attempts).values_list("pk", "cell_id")
+            }
             return [cells[attempt] for attempt in attempts]
 
         names = {str(cell): name for name, cell in self.cells.items()}

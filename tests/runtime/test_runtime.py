@@ -173,7 +173,9 @@ async def test_who_opens_the_page_during_a_run_sees_all_that_was_shown(lab: Lab)
     await asyncio.sleep(0.9)
     [document] = await runtime.feed.cells([lab.cells["a"]])
     stored = await db.read(
-        lambda: reading.outputs_of([lab.cells["a"]], running={lab.cells["a"]: Cell.objects.get(pk=lab.cells["a"]).last_run_id})
+        lambda: reading.outputs_of(
+            [lab.cells["a"]], running={lab.cells["a"]: Cell.objects.get(pk=lab.cells["a"]).last_run_id}
+        )
     )
     assert document["outputs"][0]["text"].startswith("0\n1\n2\n")
     assert stored[lab.cells["a"]][0]["text"].startswith("0\n")
@@ -293,9 +295,7 @@ async def test_saving_a_run_costs_the_same_in_a_large_notebook(lab: Lab, django_
         from notebooks_app import positions
 
         Cell.objects.filter(notebook=lab.notebook).exclude(pk=lab.cells["a"]).delete()
-        Cell.objects.bulk_create(
-            Cell(notebook=lab.notebook, position=positions.STEP * (i + 2)) for i in range(cells)
-        )
+        Cell.objects.bulk_create(Cell(notebook=lab.notebook, position=positions.STEP * (i + 2)) for i in range(cells))
         batch = Batch(lab.notebook.pk, runtime.epoch, SessionRecord("idle", "", 1))
         batch.cells = {str(lab.cells["a"]): CellRecord(str(lab.cells["a"]), "idle", 1, None)}
         with CaptureQueriesContext(connection) as queries:
