@@ -101,7 +101,8 @@ class Restart(ApiView):
         started = _call(_restart(_host(), notebook_id, body, self.author()), START_S)
         if started is not None:
             return _answer(notebook_id, started, body, asked=())
-        is_up = body["wait"] and _call(_until_started(_host(), notebook_id, body["timeout_s"]), START_S + body["timeout_s"])
+        timeout_s = body["timeout_s"]
+        is_up = body["wait"] and _call(_until_started(_host(), notebook_id, timeout_s), START_S + timeout_s)
         answer = {"run": None, "order": [], "cells": [], "timed_out": body["wait"] and not is_up}
         return Response({**answer, "kernel": live.kernel(notebook_id)}, status=200 if body["wait"] else 202)
 

@@ -29,7 +29,8 @@ def _preview(output: Document) -> Document:
     if output["kind"] == "error":
         evalue, is_cut = _head(output["evalue"])
         traceback = _tail(output["traceback"])
-        return {**output, "evalue": evalue, "traceback": traceback, "truncated": is_cut or traceback != output["traceback"]}
+        is_cut = is_cut or traceback != output["traceback"]
+        return {**output, "evalue": evalue, "traceback": traceback, "truncated": is_cut}
     data = {mime: short for mime, value in output["data"].items() if (short := _short(mime, value)) is not None}
     return {**output, "data": data, "truncated": data != output["data"] or bool(output["files"])}
 

@@ -49,7 +49,7 @@ class NotebookList(ApiView):
         operation_id="notebooks_list", parameters=[QUERY, PAGE, LIMIT], responses={200: serializers.NotebookPage}
     )
     def get(self, request: Request) -> Response:
-        found = Notebook.objects.visible_to(request.user).alive().recent().select_related("owner").with_role(request.user)
+        found = Notebook.objects.visible_to(request.user).with_role(request.user).alive().recent().select_related("owner")
         text = request.query_params.get("q", "")[: settings.NAME_MAX_LENGTH].strip()
         if "\x00" in text:
             raise BadRequest("q: holds a NUL character.")
