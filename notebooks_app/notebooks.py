@@ -100,6 +100,7 @@ def export_ipynb(notebook: Notebook) -> str:
                 outputs=outputs.get(cell.pk, []),
                 execution_count=cell.execution_count,
                 code_hidden=cell.code_hidden,
+                disabled=cell.disabled,
             )
             for cell in cells
         ],
@@ -129,6 +130,7 @@ def _cell(notebook: Notebook, item: ImportedCell, position: int) -> Cell:
         source=clean_source(item.source, max_bytes=settings.SOURCE_MAX_BYTES),
         result_name=item.result_name,
         code_hidden=item.code_hidden,
+        disabled=item.disabled,
         execution_count=item.execution_count,
         metadata={**item.metadata, "rillbook_id": item.id} if item.id else item.metadata,
     )
