@@ -18,11 +18,10 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from notebooks_app import connections, live, notebooks, reading, serializers, services
+from notebooks_app import live, notebooks, reading, serializers, services
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.api_base import ApiView, cell_documents, flag, operation, whole
 from notebooks_app.authentication import scope_limit
-from notebooks_app.crypto import DecryptionError
 from notebooks_app.errors import BadRequest, Conflict, Forbidden, NotFound
 from notebooks_app.models import ApiToken, Cell, Change, Connection, Notebook
 from notebooks_app.services import Accepted
@@ -374,19 +373,11 @@ def _connection(connection: Connection) -> Document:
         "id": str(connection.pk),
         "name": connection.name,
         "driver": connection.driver,
-        "address": masked(connection),
+        "address": connection.address(),
         "shared": connection.owner_id is None,
         "created_at": connection.created_at.isoformat(),
         "updated_at": connection.updated_at.isoformat(),
     }
-
-
-def masked(connection: Connection) -> str:
-    """The DSN without its password; the driver alone where its key is gone."""
-    try:
-        return connections.mask(connection.dsn())
-    except DecryptionError:
-        return f"{connection.driver}://…"
 
 
 # --- Tokens ----------------------------------------------------------------------------------------------------------

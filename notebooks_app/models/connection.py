@@ -54,3 +54,13 @@ class Connection(models.Model):
         from notebooks_app import connections
 
         return connections.decrypt(bytes(self.secret), str(self.id).encode())
+
+    def address(self) -> str:
+        """The DSN without its password, for people; the driver alone where its key is gone."""
+        from notebooks_app import connections
+        from notebooks_app.crypto import DecryptionError
+
+        try:
+            return connections.mask(self.dsn())
+        except DecryptionError:
+            return f"{self.driver}://…"

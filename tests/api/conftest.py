@@ -1,0 +1,77 @@
+"""Callers of the API: one client for each of the cast, and a notebook that they have a part in."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from rest_framework.test import APIClient
+
+from notebooks_app import services
+from notebooks_app.models import Membership, Notebook
+
+ROLES = ("owner", "editor", "runner", "viewer", "stranger")
+type Client = Any
+
+
+@pytest.fixture
+def cast(db: None) -> dict[str, Any]:
+    """The people by name: owner, editor, runner, viewer, stranger."""
+    return {role: get_user_model().objects.create_user(role) for role in ROLES}
+
+
+@pytest.fixture
+def notebook(cast: dict[str, Any]) -> Notebook:
+    made = Notebook.objects.create(owner=cast["owner"], name="Sales")
+    for role in ("editor", "runner", "viewer"):
+        Membership.objects.create(notebook=made, user=cast[role], role=role)
+    return made
+
+
+@pytest.fixture
+def client_of(cast: dict[str, Any]) -> Callable[[str], Client]:
+    """`client_of("viewer")`; "nobody" has not signed in."""
+
+    def client(name: str) -> Client:
+        made = APIClient(raise_request_exception=True)
+        if name != "nobody":
+            made.force_login(cast[name])
+        return made
+
+    return client
+
+
+@pytest.fixture
+def client(client_of: Callable[[str], Client]) -> Client:
+    return client_of("owner")
+
+
+@pytest.fixture
+def at(notebook: Notebook) -> str:
+    """Where the notebook is."""
+    return f"/api/v1/notebooks/{notebook.pk}/"
+
+
+@pytest.fixture
+def add(notebook: Notebook, cast: dict[str, Any]) -> Callable[..., str]:
+    """Put a cell at the end: `add("x = 1")` gives its id."""
+    last: list[uuid.UUID] = []
+
+    def cell(source: str = "", **more: Any) -> str:
+        services.insert_cell(
+            notebook.pk,
+            made := uuid.uuid4(),
+            after=last[-1] if last else None,
+            cell_type=more.pop("cell_type", "python"),
+            author=services.Author.of(cast["owner"]),
+            operation_id=uuid.uuid4(),
+            source=source,
+            **more,
+        )
+        last.append(made)
+        return str(made)
+
+    return cell

@@ -1,0 +1,180 @@
+"""Notebooks over the API: the list, one with its cells, making, renaming, deleting."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from notebooks_app.models import Cell, Membership, Notebook
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/api/v1/notebooks/"
+
+
+def test_the_list_shows_what_the_person_sees_last_changed_first_with_their_role(client_of, cast, notebook):
+    Notebook.objects.create(owner=cast["viewer"], name="Later")
+    body = client_of("viewer").get(LIST).json()
+    assert [(row["name"], row["role"], row["owner"], row["cell_count"]) for row in body["results"]] == [
+        ("Later", "owner", "viewer", 0),
+        ("Sales", "viewer", "owner", 0),
+    ]
+    assert body["count"] == 2
+
+
+def test_the_list_is_searched_by_name_and_read_in_pages(client, cast):
+    for number in range(7):
+        Notebook.objects.create(owner=cast["owner"], name=f"Report {number}")
+    Notebook.objects.create(owner=cast["owner"], name="Other")
+    first = client.get(LIST, {"q": "report", "limit": 5}).json()
+    second = client.get(first["next"]).json()
+    assert (first["count"], len(first["results"]), len(second["results"]), second["next"]) == (7, 5, 2, None)
+    assert client.get(LIST, {"q": "no such"}).json()["results"] == []
+
+
+@pytest.mark.parametrize("query", [{"page": "0"}, {"page": "x"}, {"page": "9" * 30}, {"page": "-1"}])
+def test_a_page_that_is_none_is_not_found(client, query):
+    answer = client.get(LIST, query)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_a_search_with_a_nul_is_refused(client):
+    assert client.get(LIST, {"q": "a\x00b"}).status_code == 400
+
+
+def queries(client, path) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(path).status_code == 200
+    return len(captured)
+
+
+def test_the_list_costs_the_same_for_two_and_for_forty_notebooks(client, cast):
+    Notebook.objects.create(owner=cast["owner"], name="a")
+    Notebook.objects.create(owner=cast["owner"], name="b")
+    few = queries(client, LIST)
+    for number in range(38):
+        made = Notebook.objects.create(owner=cast["viewer"], name=f"c{number}")
+        Membership.objects.create(notebook=made, user=cast["owner"], role="viewer")
+        Cell.objects.create(notebook=made, position=1)
+    assert queries(client, LIST) == few
+
+
+def test_one_notebook_costs_the_same_with_two_and_with_forty_cells(client, at, add):
+    add("x = 1"), add("y = x")
+    queries(client, at)
+    few = queries(client, at)
+    for number in range(38):
+        add(f"z{number} = y")
+    queries(client, at)  # analyses
+    assert queries(client, at) == few
+
+
+def test_a_notebook_comes_with_its_cells_their_states_and_its_kernel(client, at, add, notebook):
+    add("x = 1")
+    add("y = x + z")
+    add("## Text", cell_type="markdown")
+    body = client.get(at).json()
+    assert {key: body[key] for key in ("id", "name", "run_mode", "role", "kernel", "seq", "revision")} == {
+        "id": str(notebook.pk), "name": "Sales", "run_mode": "auto", "role": "owner",
+        "kernel": {"state": "stopped", "detail": ""}, "seq": 3, "revision": 3,
+    }  # fmt: skip
+    names = [(cell["number"], cell["definitions"], cell["references"]) for cell in body["cells"]]
+    assert names == [(1, ["x"], []), (2, ["y"], ["x", "z"]), (3, [], [])]
+    second = body["cells"][1]
+    assert (second["status"], second["freshness"], second["outputs"]) == ("idle", "new", [])
+    assert (second["state"]["freshness"], second["version"], second["source"]) == ("new", 1, "y = x + z")
+
+
+def test_outputs_are_left_out_when_asked(client, at, add):
+    add("x = 1")
+    assert client.get(at, {"outputs": "0"}).json()["cells"][0]["outputs"] is None
+    assert client.get(at + "cells/", {"outputs": "0"}).json()["cells"][0]["outputs"] is None
+    assert client.get(at, {"outputs": "maybe"}).status_code == 400
+
+
+def test_states_tell_of_the_sources_as_they_are_now(client, at, add):
+    add("x = 1")
+    second = add("y = 2")
+    client.patch(f"{at}cells/{second}/", {"source": "x = 2", "version": 1}, format="json")
+    states = [cell["state"] for cell in client.get(at).json()["cells"]]
+    assert [[error["kind"] for error in state["errors"]] for state in states] == [["duplicate"], ["duplicate"]]
+
+
+def test_a_notebook_is_made_with_one_empty_cell(client):
+    answer = client.post(LIST, {"name": "  Fresh "}, format="json")
+    body = answer.json()
+    assert (answer.status_code, body["name"], body["role"], len(body["cells"])) == (201, "Fresh", "owner", 1)
+    assert client.get(f"{LIST}{body['id']}/").json() == body
+
+
+def test_a_notebook_is_made_once_under_the_id_that_its_maker_chose(client, client_of, notebook):
+    chosen = str(uuid.uuid4())
+    assert client.post(LIST, {"name": "a", "id": chosen}, format="json").json()["id"] == chosen
+    for other in (client, client_of("stranger")):
+        answer = other.post(LIST, {"name": "b", "id": chosen}, format="json")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+    assert Notebook.objects.get(pk=chosen).name == "a"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"name": ""}, {"name": "   "}, {"name": 5}, {"name": None}, {"name": "x" * 201}, {"name": ["x"]},
+     {"name": "a", "id": "b"}, {"name": "a", "owner": 1}, {"name": True}, [], None, "name", 5],
+)  # fmt: skip
+def test_a_notebook_with_a_bad_body_is_refused(client, body):
+    answer = client.post(LIST, body, format="json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
+    assert not Notebook.objects.exists()
+
+
+def test_name_and_run_mode_change_together_and_a_retry_changes_nothing(client, at, notebook):
+    body = {"name": "New", "run_mode": "lazy", "operation_id": str(uuid.uuid4())}
+    for _ in range(2):
+        answer = client.patch(at, body, format="json").json()
+        assert (answer["name"], answer["run_mode"], answer["revision"]) == ("New", "lazy", 2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"run_mode": "fast"}, {"run_mode": 1}, {"name": ""}, {"name": "New", "run_mode": "no"}, {"kind": "demo"},
+     {"name": "New", "connection": str(uuid.uuid4())}, {"connection": 5}, {"operation_id": str(uuid.uuid4())}],
+)  # fmt: skip
+def test_a_bad_change_of_a_notebook_changes_nothing(client, at, notebook, body):
+    assert client.patch(at, body, format="json").status_code == 400
+    notebook.refresh_from_db()
+    assert (notebook.name, notebook.run_mode, notebook.seq) == ("Sales", "auto", 0)
+
+
+def test_changes_are_read_in_pieces_from_where_one_was(client, at, add):
+    cells = [add(str(number)) for number in range(5)]
+    client.delete(f"{at}cells/{cells[0]}/")
+    first = client.get(at + "changes/", {"since": 1, "limit": 2}).json()
+    assert ([event["seq"] for event in first["events"]], first["more"], first["next"]) == ([2, 3], True, 3)
+    rest = client.get(at + "changes/", {"since": first["next"]}).json()
+    assert ([event["seq"] for event in rest["events"]], rest["more"], rest["next"], rest["seq"]) == ([4, 5, 6], False, 6, 6)
+    assert rest["events"][-1]["type"] == "cell.deleted"
+    assert client.get(at + "changes/", {"since": 99}).json()["events"] == []
+
+
+@pytest.mark.parametrize("since", ["x", "-1", "1.5", "9" * 25, "²", ""])
+def test_a_since_that_is_no_number_is_refused(client, at, since):
+    assert client.get(at + "changes/", {"since": since}).status_code == 400
+
+
+def test_a_structural_change_is_taken_back_and_again(client, at, add):
+    a, b = add("a"), add("b")
+    operation = str(uuid.uuid4())
+    assert client.delete(f"{at}cells/{a}/?operation_id={operation}").status_code == 204
+    undone = client.post(at + "undo/", {"operation_id": operation}, format="json")
+    assert (undone.status_code, undone.json()["event"]["type"]) == (200, "cells.restored")
+    assert [cell["id"] for cell in client.get(at).json()["cells"]] == [a, b]
+    client.post(at + "undo/", {"operation_id": undone.json()["operation_id"]}, format="json")
+    assert [cell["id"] for cell in client.get(at).json()["cells"]] == [b]
+
+
+def test_an_undo_of_nothing_is_not_found(client, at):
+    assert client.post(at + "undo/", {"operation_id": str(uuid.uuid4())}, format="json").status_code == 404
+    assert client.post(at + "undo/", {}, format="json").status_code == 400
