@@ -25,7 +25,7 @@ from kernels_app.schedule import CellView, RecordFinished, RecordRunning
 from kernels_app.spool import SpoolError
 from notebooks_app import db, facts
 from notebooks_app.models import Cell, CellRun
-from notebooks_app.outputs import OutputLog, clean_text, merge_ops
+from notebooks_app.outputs import OutputLog, canonical_mime, clean_text, merge_ops
 
 log = logging.getLogger("rillbook.outputs")
 
@@ -216,6 +216,13 @@ class AttemptBook:
         return outputs if outputs or last.outcome else None
 
     # --- Large items --------------------------------------------------------------------------------------------
+
+    def tidy(self, entries: list[Json]) -> None:
+        """Give MIME types their one spelling."""
+        for entry in entries:
+            for part in ("data", "spool"):
+                if entry.get(part):
+                    entry[part] = {canonical_mime(mime): value for mime, value in entry[part].items()}
 
     def must_wait(self, entries: list[Json]) -> bool:
         return bool(self._waiting) or any(entry.get("spool") for entry in entries)

@@ -607,6 +607,7 @@ class Runtime:
 
     def _take_entries(self, entries: list[Json]) -> None:
         """A frame. Entries with files wait for those; what comes after them waits too, so that order is kept."""
+        self._book.tidy(entries)
         if self._book.must_wait(entries):
             self._book.later(entries, self._work_folder(), self._take_now)
         else:

@@ -39,6 +39,7 @@ MAX_TRACEBACK = 200
 
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 _MIME = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,120}(?:; ?[\w.+-]{1,40}=[\w.+-]{1,40}){0,4}\Z", re.ASCII)
+_ALTAIR_MIME = re.compile(r"application/vnd\.(vega|vegalite)\.v(\d+)\.json\Z")
 _BOUNDED_NOTE = "More output was left out: this run has shown all that is kept of one run."
 
 
@@ -440,6 +441,11 @@ def apply(outputs: list[Json], ops: Iterable[Mapping[str, Any]]) -> list[Json]:
             cut = {key: op[key] for key in ("omitted_bytes", "omitted_lines", "tail")}
             outputs[index] = {**outputs[index], "cut": cut}
     return outputs
+
+
+def canonical_mime(mime: str) -> str:
+    """The one spelling we keep: Altair 6 says `application/vnd.vegalite.v6.json` for what others end in `+json`."""
+    return _ALTAIR_MIME.sub(r"application/vnd.\1.v\2+json", mime)
 
 
 def merge_ops(ops: Iterable[Json]) -> list[Json]:

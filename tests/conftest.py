@@ -17,6 +17,14 @@ CHROMIUM_FLAGS = [
 ]  # fmt: skip
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses Chromium: Playwright's synchronous API leaves an event loop running in its thread, in which no
+    asynchronous test can start, so that `make test` runs these apart."""
+    for item in items:
+        if {"chromium", "real_chromium"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("browser")
+
+
 def _person(name: str) -> Any:
     from django.contrib.auth import get_user_model
 

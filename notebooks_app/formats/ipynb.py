@@ -15,7 +15,7 @@ import nbformat
 from nbformat.validator import NotebookValidationError
 
 from notebooks_app.formats.base import FormatError, ImportedCell, ImportedNotebook
-from notebooks_app.outputs import clean_json, clean_text
+from notebooks_app.outputs import canonical_mime, clean_json, clean_text
 
 type Json = dict[str, Any]
 
@@ -127,7 +127,8 @@ def _add_output(name: str, number: int, outputs: list[Json], output: Any) -> Non
         else:
             outputs.append(head | {"name": stream, "text": text, "cut": None})
     elif kind in ("display_data", "execute_result"):
-        data = {mime: _mime(name, number, mime, value) for mime, value in _object(output.get("data")).items()}
+        bundle = {canonical_mime(mime): value for mime, value in _object(output.get("data")).items()}
+        data = {mime: _mime(name, number, mime, value) for mime, value in bundle.items()}
         metadata, _ = clean_json(_object(output.get("metadata")))
         outputs.append(head | {"data": data, "metadata": metadata, "display_id": None})
     elif kind == "error":
