@@ -6,7 +6,7 @@ saver.py writes them; runtime.py fills them.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -43,6 +43,9 @@ class RunRecord:
     outcome: str = ""
     attempts: list[str] = field(default_factory=list)
     finished_at: datetime | None = None
+
+    def copy(self) -> RunRecord:
+        return replace(self, attempts=list(self.attempts))
 
 
 @dataclass(frozen=True, slots=True)

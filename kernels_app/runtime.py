@@ -682,7 +682,8 @@ class Runtime:
         cells, self._dirty_cells = self._dirty_cells, set()
         runs, self._dirty_runs = self._dirty_runs, set()
         batch = Batch(self.notebook_id, self.epoch, self._session_record())
-        batch.runs = {run: self._runs[run] for run in runs if run in self._runs}
+        # Copies: what happens while they are being written belongs to the next batch.
+        batch.runs = {run: self._runs[run].copy() for run in runs if run in self._runs}
         self._book.fill(batch)
         views = scheduler.views(self._state, [cell for cell in cells if cell in self._state.cells])
         batch.cells = {cell: self._cell_record(cell, view.status) for cell, view in views.items()}

@@ -167,19 +167,25 @@ async def test_output_is_live_before_it_is_saved_and_saved_when_the_run_is_over(
 
 
 async def test_who_opens_the_page_during_a_run_sees_all_that_was_shown(lab: Lab):
-    await lab.add(a="import time\nfor i in range(10):\n    print(i)\n    time.sleep(0.15)\na = 1")
+    await lab.add(a="import time\nfor i in range(20):\n    print(i)\n    time.sleep(0.15)\na = 1")
     runtime = await lab.runtime()
     run = await runtime.run_all(by=lab.author)
-    await asyncio.sleep(0.9)
-    [document] = await runtime.feed.cells([lab.cells["a"]])
-    stored = await db.read(
-        lambda: reading.outputs_of(
-            [lab.cells["a"]], running={lab.cells["a"]: Cell.objects.get(pk=lab.cells["a"]).last_run_id}
-        )
-    )
-    assert document["outputs"][0]["text"].startswith("0\n1\n2\n")
-    assert stored[lab.cells["a"]][0]["text"].startswith("0\n")
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            [document] = await runtime.feed.cells([lab.cells["a"]])
+            stored = await db.read(lambda: stored_outputs(lab))
+            if document["outputs"] and document["outputs"][0]["text"].startswith("0\n1\n2\n") and stored:
+                break
+            await asyncio.sleep(0.05)
+    assert (await lab.states())["a"]["status"] == "running"
+    assert stored[0]["text"].startswith("0\n")
     assert await runtime.wait(run, WAIT_S)
+
+
+def stored_outputs(lab: Lab) -> list:
+    """What a reader of the database alone sees of a running cell."""
+    cell = Cell.objects.get(pk=lab.cells["a"])
+    return reading.outputs_of([cell.pk], running={cell.pk: cell.last_run_id}).get(cell.pk, [])
 
 
 async def test_a_progress_bar_of_many_steps_is_one_line(lab: Lab):
