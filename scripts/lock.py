@@ -8,6 +8,9 @@ import tempfile
 import venv
 from pathlib import Path
 
+# What only another system needs: it is pinned all the same, so that every machine gets the same versions.
+ELSEWHERE = {"appnope": 'sys_platform == "darwin"'}  # ipykernel on macOS
+
 
 def frozen(*files: str) -> list[str]:
     """Everything that installing these files brings, as name==version lines; no hashes, no addresses."""
@@ -15,9 +18,14 @@ def frozen(*files: str) -> list[str]:
         venv.create(folder, with_pip=True)
         python = str(Path(folder) / "bin" / "python")
         requirements = [argument for file in files for argument in ("-r", file)]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements, *ELSEWHERE], check=True)
         text = subprocess.run([python, "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
-    return [line for line in text.splitlines() if "==" in line]
+    return [with_marker(line) for line in text.splitlines() if "==" in line]
+
+
+def with_marker(line: str) -> str:
+    marker = ELSEWHERE.get(line.split("==")[0])
+    return f"{line} ; {marker}" if marker else line
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Runs a command with DATABASE_URL naming a temporary PostgreSQL of its own, and ends that afterwards.
 
-scripts/with_postgres.py COMMAND [ARGUMENT…]
+scripts/with_postgres.py [--] COMMAND [ARGUMENT…]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,13 +18,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 READY_S = 30
+# Debian's folders, then Homebrew's.
+INSTALLED = ("usr/lib/postgresql/*/bin", "opt/homebrew/opt/postgresql*/bin", "usr/local/opt/postgresql*/bin")
 
 
 def main() -> int:
-    if len(sys.argv) < 2:
+    command = sys.argv[2:] if sys.argv[1:2] == ["--"] else sys.argv[1:]
+    if not command:
         raise SystemExit(__doc__)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the server ends with us
     with temporary_postgres() as url:
-        return subprocess.run(sys.argv[1:], env={**os.environ, "DATABASE_URL": url}, check=False).returncode
+        return subprocess.run(command, env={**os.environ, "DATABASE_URL": url}, check=False).returncode
 
 
 @contextlib.contextmanager
@@ -35,18 +40,8 @@ def temporary_postgres() -> Iterator[str]:
         shutil.chown(folder, user)
     data, port, binaries = folder / "data", free_port(), find_binaries()
     initdb = [
-        binaries / "initdb",
-        "-D",
-        data,
-        "-U",
-        "rillbook",
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--no-sync",
-        "--no-locale",
-    ]
+        binaries / "initdb", "-D", data, "-U", "rillbook", "-A", "trust", "-E", "UTF8", "--no-sync", "--no-locale",
+    ]  # fmt: skip
     subprocess.run(initdb, user=user, cwd=folder, check=True, capture_output=True)
     server = subprocess.Popen(
         [binaries / "postgres", "-D", data, "-F", "-h", "127.0.0.1", "-p", str(port), "-k", folder,
@@ -65,12 +60,13 @@ def temporary_postgres() -> Iterator[str]:
 
 
 def find_binaries() -> Path:
-    """The folder of initdb and postgres, the newest version first."""
+    """The folder of PostgreSQL's programs: that of the initdb on PATH (often a link), else the newest installed."""
     found = shutil.which("initdb")
-    places = [Path(found).parent] if found else []
-    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    places = [Path(found).resolve().parent] if found else []
+    for pattern in INSTALLED:
+        places += sorted(Path("/").glob(pattern), reverse=True)
     for place in places:
-        if (place / "initdb").exists():
+        if all((place / program).exists() for program in ("initdb", "postgres", "pg_isready")):
             return place
     raise SystemExit("The database tests need PostgreSQL: apt-get install postgresql, or brew install postgresql")
 
