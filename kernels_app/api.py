@@ -103,7 +103,7 @@ class Restart(ApiView):
             return _answer(notebook_id, started, body, asked=())
         timeout_s = body["timeout_s"]
         is_up = body["wait"] and _call(_until_started(_host(), notebook_id, timeout_s), START_S + timeout_s)
-        answer = {"run": None, "order": [], "cells": [], "timed_out": body["wait"] and not is_up}
+        answer: Document = {"run": None, "order": [], "cells": [], "timed_out": body["wait"] and not is_up}
         return Response({**answer, "kernel": live.kernel(notebook_id)}, status=200 if body["wait"] else 202)
 
 

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from notebooks_app import live, reading
+from notebooks_app import live, reading, schema  # noqa: F401  schema: registers itself
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.authentication import scope_limit
 from notebooks_app.errors import BadRequest, Forbidden, TooLarge

@@ -334,8 +334,8 @@ class ChangeOut(serializers.Serializer[Any]):
 
 class RunDocument(serializers.Serializer[Any]):
     id = serializers.UUIDField()
-    kind = serializers.ChoiceField(["requested", "run_all", "run_stale", "restart"])
-    outcome = serializers.CharField(allow_null=True)
+    kind = serializers.CharField(help_text="requested, run_all, run_stale or restart")
+    outcome = serializers.CharField(allow_null=True, help_text="ok, error, interrupted or died; null while it goes on")
     by = serializers.CharField(allow_null=True)
     started_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)

@@ -17,7 +17,7 @@ class Run(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     kind = models.CharField(max_length=20, default="requested")  # requested | run_all | run_stale | restart
-    # ok | failed | stopped | died; empty while it goes on. Counts only under `epoch`'s live lease.
+    # facts.Outcome: ok | error | interrupted | died; empty while it goes on. Counts only under `epoch`'s live lease.
     outcome = models.CharField(max_length=20, blank=True, default="")
     # The attempts that served it, in the order they started: requests that merge share attempts.
     attempts = models.JSONField(default=list, blank=True)

@@ -53,7 +53,7 @@ def call(at, add, notebook):
 
 
 def granted(path: str, status: int) -> bool:
-    """Whether the answer is of one who was let in: things that are not there or kernels that do not run are all the same."""
+    """Whether one was let in: that a thing is not there or that no kernel runs here is said after that."""
     if path in ("undo/", "runs/{run}/"):
         return status == 404
     if path in ("runs/", "stop/", "interrupt/", "restart/"):
