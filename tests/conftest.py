@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.servers import LiveServer
+from scripts.with_postgres import temporary_postgres
+from tests.servers import LiveServer, temporary_redis
 
 CHROMIUM_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -21,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what uses Chromium: Playwright's synchronous API leaves an event loop running in its thread, in which no
     asynchronous test can start, so that `make test` runs these apart."""
     for item in items:
-        if {"chromium", "real_chromium"} & set(getattr(item, "fixturenames", ())):
+        if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
 
 
@@ -51,6 +52,25 @@ def stranger(db: None) -> Any:
     return _person("stranger")
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL of this worker's own, with nothing in it."""
+    with temporary_postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """The URL of a Redis of this worker's own."""
+    with temporary_redis() as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def _live_server_helper() -> None:
+    """Replaces pytest-django's fixture of this name, which expects its own live_server and fails with ours."""
+
+
 @pytest.fixture(scope="module")
 def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """The real server, one for a module of tests."""
@@ -59,9 +79,9 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer
     server.stop()
 
 
-@pytest.fixture(scope="module")
-def real_chromium() -> Iterator[Any]:
-    """Debian's Chromium by Playwright."""
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium by Playwright, one for all tests of a process."""
     # Its synchronous API runs an event loop in this thread, in which Django refuses the ORM otherwise.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     from playwright.sync_api import sync_playwright
@@ -74,9 +94,9 @@ def real_chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def browser_page(real_chromium: Any, live_server: LiveServer) -> Iterator[Any]:
+def browser_page(chromium: Any, live_server: LiveServer) -> Iterator[Any]:
     """A page whose person is signed in. At its end no script may have failed."""
-    context = real_chromium.new_context(viewport={"width": 1280, "height": 900})
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

@@ -10,9 +10,9 @@ from django.test import RequestFactory, override_settings
 from playwright.sync_api import Browser, Page
 
 from tests.browser.far_side import Cell, FarSide, drawn
-from tests.pages.conftest import Server, chromium, page_server, wait_until
+from tests.pages.conftest import Server, page_server, wait_until
 
-__all__ = ["chromium", "page_server"]
+__all__ = ["page_server"]
 
 type Opened = tuple[Page, FarSide]
 HIDDEN = {"source_html", "markdown_html", "number", "far"}

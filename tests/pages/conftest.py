@@ -9,21 +9,11 @@ from pathlib import Path
 
 import pytest
 from django.template.loader import render_to_string
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from notebooks_app import rendering
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # The page's policy in settings.py, with a fixed nonce
 POLICY = (
     "default-src 'none'; script-src 'self' 'nonce-n0'; style-src 'self' 'nonce-n0'; "
@@ -99,14 +89,6 @@ def page_server() -> Iterator[Server]:
     yield server
     server.shutdown()
     thread.join(5)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def wait_until(page: Page, condition: str, timeout_s: float = 10) -> None:
