@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import redis
+
+from scripts.with_postgres import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 60
+# Signs a person in as their browser would be: prints the name and the value of their session cookie.
+SIGN_IN = """
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.sessions.backends.db import SessionStore
+user, _ = get_user_model().objects.get_or_create(username={username!r})
+session = SessionStore()
+session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
+session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session.create()
+print(settings.SESSION_COOKIE_NAME, session.session_key)
+"""
 
 
 class LiveServer:
@@ -57,7 +75,7 @@ class LiveServer:
         return kept | own | self._environment
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL if that is not heard."""
+        """SIGTERM; SIGKILL if that is not heard within 30 s."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.terminate()
@@ -85,7 +103,13 @@ class LiveServer:
         )  # fmt: skip
         return done.stdout.strip()
 
+    def session_cookies(self, username: str = "me") -> dict[str, str]:
+        """The cookie, by its name, of a new session of this person, who is made if there is none."""
+        name, value = self.manage("shell", "--no-imports", "-c", SIGN_IN.format(username=username)).split()
+        return {name: value}
+
     def api(self, username: str = "me") -> Api:
+        """A client of the API with this person's token; `session_cookies` makes people."""
         if username not in self._tokens:
             self._tokens[username] = self.manage("create_token", username, "--scope", "edit").splitlines()[-1]
         return Api(self.url, self._tokens[username])
@@ -119,7 +143,34 @@ def _json(data: bytes) -> Any:
     return json.loads(data) if data else None
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@contextlib.contextmanager
+def temporary_redis() -> Iterator[str]:
+    """A redis-server on a free loopback port that keeps nothing on disk; its URL."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise RuntimeError("These tests need Redis: apt-get install redis-server, or brew install redis")
+    port = free_port()
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"redis://127.0.0.1:{port}/0"
+        _wait_for_redis(url, server)
+        yield url
+    finally:
+        server.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(10)
+        server.kill()
+
+
+def _wait_for_redis(url: str, server: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 10
+    with redis.Redis.from_url(url) as client:
+        while True:
+            try:
+                client.ping()
+                return
+            except redis.ConnectionError:
+                if time.monotonic() > until or server.poll() is not None:
+                    raise
+                time.sleep(0.02)
