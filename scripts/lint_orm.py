@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 FOLDERS = ("notebooks_app", "kernels_app")
-NAMES = {"sync_to_async", "database_sync_to_async"}
+NAMES = {"sync_to_async", "database_sync_to_async", "aget_object_or_404", "aget_list_or_404"}
+# The asynchronous methods of Django 6.1's QuerySet, Model and related managers.
 METHODS = {
-    "aget", "acreate", "asave", "adelete", "aupdate", "afirst", "alast", "acount", "aexists", "aaggregate",
-    "aiterator", "abulk_create", "abulk_update", "aget_or_create", "aupdate_or_create", "ain_bulk",
-    "arefresh_from_db", "aset", "aadd",
+    "aadd", "aaggregate", "abulk_create", "abulk_update", "aclear", "acontains", "acount", "acreate", "adelete",
+    "aearliest", "aexists", "aexplain", "afirst", "aget", "aget_by_natural_key", "aget_or_create", "ain_bulk",
+    "aiterator", "alast", "alatest", "arefresh_from_db", "aremove", "asave", "aset", "aupdate",
+    "aupdate_or_create",
 }  # fmt: skip
 
 

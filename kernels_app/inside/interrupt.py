@@ -16,7 +16,6 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
-
 CELL_FILE_PREFIX = "cell-"
 
 _masked: set[CodeType] = set()
