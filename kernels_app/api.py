@@ -34,6 +34,7 @@ type Document = dict[str, Any]
 
 START_S = 60.0  # to claim a notebook's lease and take the request, on top of the time the caller grants the run
 POLL_S = 0.05
+SAVED_S = 10.0
 PAGE = OpenApiParameter("page", OpenApiTypes.INT)
 LIMIT = OpenApiParameter("limit", OpenApiTypes.INT)
 REFUSED = {
@@ -176,19 +177,23 @@ async def _wait(host: KernelHost, notebook_id: uuid.UUID, run: str, timeout_s: f
 
 
 def _answer(notebook_id: uuid.UUID, run: str, body: Document, *, asked: Iterable[uuid.UUID]) -> Response:
-    """202 with what is known at once, or 200 when the run is over and saved, or the time is."""
+    """202 as soon as the run is in the database, or 200 when it is over and saved there, or the time is up."""
     run_id = uuid.UUID(run)
-    if not body["wait"]:
-        return Response(_accepted(run), status=202)
-    is_over = _call(_wait(_host(), notebook_id, run, body["timeout_s"]), START_S + body["timeout_s"])
-    document = _run_answer(notebook_id, run_id, asked=asked, timed_out=not is_over)
-    return Response(document if document is not None else {**_accepted(run), "timed_out": True})
+    is_over = body["wait"] and _call(
+        _wait(_host(), notebook_id, run, body["timeout_s"]), START_S + body["timeout_s"]
+    )
+    _await_row(run_id)
+    document = _run_answer(notebook_id, run_id, asked=asked, timed_out=body["wait"] and not is_over)
+    if document is None:
+        raise Unavailable("The run was taken but could not be saved yet; read the notebook's runs.")
+    return Response(document, status=200 if body["wait"] else 202)
 
 
-def _accepted(run: str) -> Document:
-    """A run that was taken and may not be in the database yet."""
-    document = {"id": run, "kind": None, "outcome": None, "by": None, "started_at": None, "finished_at": None}
-    return {"run": document, "order": [], "cells": [], "timed_out": False}
+def _await_row(run_id: uuid.UUID) -> None:
+    """Until the saver, which gathers for 50 ms, has written the run: who reads it by its id shall find it."""
+    deadline = time.monotonic() + SAVED_S
+    while not Run.objects.filter(pk=run_id).exists() and time.monotonic() < deadline:
+        time.sleep(POLL_S / 2)
 
 
 def _run_answer(

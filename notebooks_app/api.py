@@ -48,7 +48,8 @@ class NotebookList(ApiView):
         operation_id="notebooks_list", parameters=[QUERY, PAGE, LIMIT], responses={200: serializers.NotebookPage}
     )
     def get(self, request: Request) -> Response:
-        found = Notebook.objects.visible_to(request.user).with_role(request.user).alive().recent().select_related("owner")
+        found = Notebook.objects.visible_to(request.user).alive().recent()
+        found = found.with_role(request.user).select_related("owner")
         text = request.query_params.get("q", "")[: settings.NAME_MAX_LENGTH].strip()
         if "\x00" in text:
             raise BadRequest("q: holds a NUL character.")
@@ -73,7 +74,9 @@ class NotebookList(ApiView):
         body = self.body(serializers.NotebookCreate)
         try:
             with transaction.atomic():
-                made = notebooks.create_notebook(request.user, body["name"], notebook_id=body.get("id"))
+                made = notebooks.create_notebook(
+                    request.user, body["name"], notebook_id=body.get("id"), with_cell=False
+                )
         except IntegrityError:
             raise Conflict("A notebook with this id exists already.") from None
         access = open_notebook(request.user, made.pk, limit=scope_limit(request))

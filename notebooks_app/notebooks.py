@@ -21,16 +21,19 @@ from notebooks_app.text import clean_name, clean_source
 BATCH = 200
 
 
-def create_notebook(owner: Any, name: str, *, notebook_id: uuid.UUID | None = None) -> Notebook:
-    """An empty notebook with one empty Python cell to begin in."""
+def create_notebook(
+    owner: Any, name: str, *, notebook_id: uuid.UUID | None = None, with_cell: bool = True
+) -> Notebook:
+    """A new notebook, with one empty Python cell to begin in (programs want none)."""
     notebook = Notebook(
         id=notebook_id or uuid.uuid4(), owner=owner, name=clean_name(name, max_length=settings.NAME_MAX_LENGTH)
     )
     with transaction.atomic():
         notebook.save(force_insert=True)
-        cell = Cell(notebook=notebook, position=positions.STEP)
-        cell.source_hash = cell.current_hash()
-        cell.save(force_insert=True)
+        if with_cell:
+            cell = Cell(notebook=notebook, position=positions.STEP)
+            cell.source_hash = cell.current_hash()
+            cell.save(force_insert=True)
     return notebook
 
 

@@ -11,8 +11,9 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from notebooks_app import changeset, events, positions, reading, services
+from notebooks_app import changeset, events, notebooks, positions, reading, services
 from notebooks_app.errors import BadRequest, Conflict, NotFound, TooLarge
+from notebooks_app.formats.base import ImportedCell, ImportedNotebook
 from notebooks_app.models import Cell, Change, Connection, Notebook
 from notebooks_app.services import Accepted, Author
 from tests.test_models import in_threads
@@ -646,3 +647,12 @@ def test_no_service_reads_the_sources_of_other_cells(owner):
         change.delete(cells[4], cells[5])
         reading.states_now(notebook.pk)
     assert not [query["sql"] for query in captured if '"source",' in query["sql"] and query["sql"].startswith("SELECT")]
+
+
+def test_an_import_that_fails_in_its_last_cell_leaves_nothing(owner):
+    cells = [ImportedCell(type="python", source=source) for source in ("a = 1", "b = 2", "c\x00")]
+    with pytest.raises(BadRequest, match="NUL"):
+        notebooks.import_notebook(owner, ImportedNotebook(name="Broken", cells=cells))
+    assert not Notebook.objects.exists()
+    made = notebooks.import_notebook(owner, ImportedNotebook(name="Whole", cells=cells[:2]))
+    assert [cell.definitions for cell in Cell.objects.filter(notebook=made).in_order()] == [["a"], ["b"]]

@@ -62,11 +62,13 @@ def test_a_retried_add_makes_one_cell_and_gives_the_same_answer(client, at):
 @pytest.mark.parametrize(
     ("body", "word"),
     [({"source": "a\x00b"}, "NUL"), ({"source": 5}, "source"), ({"source": None}, "source"),
-     ({"source": ["x"]}, "source"), ({"type": "perl"}, "type"), ({"type": 1}, "type"), ({"type": ["sql"]}, "type"), ({"index": -1}, "index"),
+     ({"source": ["x"]}, "source"), ({"type": "perl"}, "type"), ({"type": 1}, "type"), ({"type": ["sql"]}, "type"),
+     ({"index": -1}, "index"),
      ({"index": True}, "index"), ({"index": "0"}, "index"), ({"index": 1.0}, "index"), ({"index": 10**30}, "index"),
      ({"index": 9}, "index"), ({"id": "x"}, "id"), ({"id": 7}, "id"), ({"after": "x"}, "after"),
      ({"before": None}, "before"), ({"after": None, "index": 0}, "after"), ({"result_name": "a b"}, "result_name"),
-     ({"result_name": 5}, "result_name"), ({"connection": str(uuid.uuid4())}, "connection"), ({"sauce": "x"}, "sauce"), ({"disabled": True}, "disabled"),
+     ({"result_name": 5}, "result_name"), ({"connection": str(uuid.uuid4())}, "connection"),
+     ({"sauce": "x"}, "sauce"), ({"disabled": True}, "disabled"),
      ({"operation_id": "x"}, "operation_id"), ({"\ud800": 1}, "no such field"), ({"a" * 5000: 1}, "no such field")],
 )  # fmt: skip
 def test_an_added_cell_with_a_bad_field_is_refused_by_its_name(client, at, body, word):

@@ -103,10 +103,10 @@ def test_states_tell_of_the_sources_as_they_are_now(client, at, add):
     assert [[error["kind"] for error in state["errors"]] for state in states] == [["duplicate"], ["duplicate"]]
 
 
-def test_a_notebook_is_made_with_one_empty_cell(client):
+def test_a_notebook_is_made_without_cells(client):
     answer = client.post(LIST, {"name": "  Fresh "}, format="json")
     body = answer.json()
-    assert (answer.status_code, body["name"], body["role"], len(body["cells"])) == (201, "Fresh", "owner", 1)
+    assert (answer.status_code, body["name"], body["role"], len(body["cells"])) == (201, "Fresh", "owner", 0)
     assert client.get(f"{LIST}{body['id']}/").json() == body
 
 

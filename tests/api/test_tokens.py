@@ -65,7 +65,8 @@ def test_a_token_makes_none_that_outlives_it(cast):
 @pytest.mark.parametrize(
     "body",
     [{}, {"name": ""}, {"name": 1}, {"name": "x" * 101}, {"name": "a", "scope": "admin"},
-     {"name": "a", "scope": ["read"]}, {"name": "a", "expires_in_days": 0}, {"name": "a", "expires_in_days": "5"}, {"name": "a", "expires_in_days": True},
+     {"name": "a", "scope": ["read"]}, {"name": "a", "expires_in_days": 0}, {"name": "a", "expires_in_days": "5"},
+     {"name": "a", "expires_in_days": True},
      {"name": "a", "expires_in_days": 10**9}, {"name": "a", "user": 1}],
 )  # fmt: skip
 def test_a_bad_token_is_refused(client, body):
