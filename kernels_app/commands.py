@@ -158,18 +158,20 @@ async def _run(context: Context, message: Message) -> Message:
         raise BadRequest("cells: must be a list of {cell, version}.")
     versions = {str(_uuid(item, "cell")): _whole(item, "version", default=0) for item in wanted}
     runtime = await context.host.ensure(context.notebook_id)
-    run = await runtime.run(versions, by=context.author, only=bool(message.get("only")))
+    run = await runtime.run(
+        versions, by=context.author, only=bool(message.get("only")), revision=context.access.notebook.revision
+    )
     return {"run": run}
 
 
 async def _run_all(context: Context, message: Message) -> Message:
     runtime = await context.host.ensure(context.notebook_id)
-    return {"run": await runtime.run_all(by=context.author)}
+    return {"run": await runtime.run_all(by=context.author, revision=context.access.notebook.revision)}
 
 
 async def _run_stale(context: Context, message: Message) -> Message:
     runtime = await context.host.ensure(context.notebook_id)
-    return {"run": await runtime.run_stale(by=context.author)}
+    return {"run": await runtime.run_stale(by=context.author, revision=context.access.notebook.revision)}
 
 
 async def _stop(context: Context, message: Message) -> Message:

@@ -266,7 +266,9 @@ class NotebookFeed:
             told = [event for event in told if event.get("cell", True) is not None]
         self._deliver(seq, told)
         typing = all(event["type"] == "cell.edited" for event in happened)
-        if any(event["type"].startswith(("cell.", "cells.", "output.")) for event in happened):
+        # What a runtime in this process did, it has told itself.
+        causes = ("cell.", "cells.", "notebook.") if self.runtime is not None else ("cell", "output.", "notebook.")
+        if any(event["type"].startswith(causes) for event in happened):
             self.refresh_soon(TYPING_PAUSE_S if typing else SETTLE_S)
 
     # --- Deriving -----------------------------------------------------------------------------------------------

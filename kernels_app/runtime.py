@@ -92,6 +92,7 @@ class Runtime:
         self._kernel_state = "stopped"
         self._kernel_detail = ""
         self._told_kernel: Json = {}
+        self._outbox: list[Json] | None = None
         self._revision = -1
         self._sources = Sources(self.notebook_id)
         self._book = AttemptBook(self.notebook_id, self.tell, self._mark_dirty)
@@ -419,7 +420,11 @@ class Runtime:
         self.tell([{"type": "run.finished", "run": action.run, "outcome": action.outcome.value}])
 
     def tell(self, happened: list[Json]) -> None:
-        self.feed.send_live(happened)
+        """Send live events; while a frame of the kernel is taken, they gather into one."""
+        if self._outbox is not None:
+            self._outbox += happened
+        else:
+            self.feed.send_live(happened)
 
     def _send_states_soon(self) -> None:
         """Now, if the last ones were a while ago, else together with what follows them."""
@@ -431,7 +436,7 @@ class Runtime:
         else:
             self._states_later = asyncio.get_running_loop().call_later(wait, self._flush_states)
 
-    def _flush_states(self, before: list[Json] | None = None) -> None:
+    def _flush_states(self) -> None:
         if self._states_later is not None:
             self._states_later.cancel()
             self._states_later = None
@@ -439,10 +444,8 @@ class Runtime:
         refresh |= set(scheduler.queue_order(self._state))
         refresh &= set(self._state.cells)
         self._states_sent_at = time.monotonic()
-        happened = list(before or [])
-        if refresh:
-            happened += self.feed.changed_states(self._states_of(refresh))
-        self.tell(happened + self._kernel_event())
+        changed = self.feed.changed_states(self._states_of(refresh)) if refresh else []
+        self.tell(changed + self._kernel_event())
 
     def _kernel_event(self) -> list[Json]:
         document = self.kernel_document()
@@ -619,7 +622,6 @@ class Runtime:
     def _take_now(self, entries: list[Json]) -> None:
         happened: list[Event] = []
         known = self._known_attempts()
-        told: list[Json] = []
         for entry in entries:
             attempt = entry.get("attempt")
             kind = entry["t"]
@@ -633,16 +635,23 @@ class Runtime:
                 self._book.note(str(attempt), entry["text"])
             else:
                 self._book.put(attempt or self._owner_of_stray(), entry)
-        told += self._book.flush()
-        if happened:
-            self._decide(*happened)
-        if self._refresh and time.monotonic() - self._states_sent_at >= STATES_EVERY_S or self._state.plan is None:
-            self._flush_states(told)
-        else:
-            self.tell(told)
-        if told and time.monotonic() - self._chunks_at > CHUNKS_AFTER_S:
+        # One frame: what was shown first, then what follows from it.
+        self._outbox = told = self._book.flush()
+        has_output = bool(told)
+        try:
+            if happened:
+                self._decide(*happened)
+            if self._state.plan is None or self._states_are_due():
+                self._flush_states()
+        finally:
+            self._outbox = None
+        self.tell(told)
+        if has_output and time.monotonic() - self._chunks_at > CHUNKS_AFTER_S:
             self._chunks_at = time.monotonic()
             self._mark_dirty()
+
+    def _states_are_due(self) -> bool:
+        return bool(self._refresh) and time.monotonic() - self._states_sent_at >= STATES_EVERY_S
 
     def _known_attempts(self) -> dict[str, str]:
         """The cell of each attempt that the kernel may report: only of the plan we sent."""

@@ -26,6 +26,7 @@ api_patterns = [
     path("tokens/", api.TokenList.as_view(), name="api_tokens"),
     path("tokens/<int:token_id>/", api.TokenDetail.as_view(), name="api_token"),
     path("schema/", SpectacularAPIView.as_view(), name="api_schema"),
+    path("<path:rest>", api.Unknown.as_view()),
 ]
 
 urlpatterns = [

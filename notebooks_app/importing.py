@@ -28,8 +28,9 @@ def import_file(owner: Any, path: Path, *, dry_run: bool = False) -> tuple[Impor
     if known is not None:
         return Imported.UNCHANGED, known
     found = read_file(path.name, data)
-    ours = found.metadata.get(OURS) if isinstance(found.metadata.get(OURS), dict) else {}
-    found.metadata[OURS] = {**ours, "import": {"path": path.name, "sha256": digest}}
+    ours = found.metadata.get(OURS)
+    known_ours = ours if isinstance(ours, dict) else {}
+    found.metadata[OURS] = {**known_ours, "import": {"path": path.name, "sha256": digest}}
     if dry_run:
         return Imported.WOULD_IMPORT, None
     return Imported.IMPORTED, import_notebook(owner, found)

@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 class RuntimeHandle(Protocol):
     """One live notebook. Run commands return the run's id at once; results arrive as events."""
 
-    async def run(self, versions: dict[str, int], *, by: Author, only: bool = False) -> str:
-        """Run cells, each at least in the version named (0: whichever). Raises NotFound for an unknown cell."""
+    async def run(
+        self, versions: dict[str, int], *, by: Author, only: bool = False, revision: int | None = None
+    ) -> str:
+        """Run cells, each at least in the version named (0: whichever). Raises NotFound for an unknown cell.
 
-    async def run_all(self, *, by: Author) -> str: ...
+        `revision`: the notebook's, if the caller has just read it; all edits up to it are known to the run.
+        """
 
-    async def run_stale(self, *, by: Author) -> str: ...
+    async def run_all(self, *, by: Author, revision: int | None = None) -> str: ...
+
+    async def run_stale(self, *, by: Author, revision: int | None = None) -> str: ...
 
     async def wait(self, run: str, timeout_s: float) -> bool:
         """Wait until a run is over and saved; False if it still goes on after `timeout_s`."""

@@ -19,7 +19,7 @@ A notebook that keeps itself up to date. Cells know which names they use; change
 follows**, nothing else.
 
 1. Press **Run all** above.
-2. Change `warm_at` in the cell *Your turn* to `25` and press **Ctrl+Enter**: watch which cells run again, and which do not.
+2. Change `warm_at` under *Your turn* to `25` and press **Ctrl+Enter**: watch which cells run again, and which do not.
 3. Each cell says why it ran, what it defines and what it uses. Click a name to go where it is defined.""",
     ),
     (TEXT, "", "## Tools\nOne cell for imports; all others use its names."),
@@ -112,8 +112,8 @@ px.bar(monthly, x="month", y="days", color="weather", title="Kinds of days", hei
         TEXT,
         "",
         """## SQL over a dataframe
-A SQL cell reads any dataframe by its name. `{warm_at}` is bound as a value, never pasted into the text. Its result is a
-dataframe again, under the name in its head.""",
+A SQL cell reads any dataframe by its name. `{warm_at}` is bound as a value, never pasted into the text. Its result is
+a dataframe again, under the name in its head.""",
     ),
     (
         SQL,

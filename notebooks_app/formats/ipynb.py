@@ -58,7 +58,7 @@ def _parse(name: str, data: bytes) -> Json:
     except json.JSONDecodeError as error:
         raise FormatError(f"{name}: this is not a notebook: line {error.lineno} is not JSON ({error.msg}).") from None
     except (RecursionError, ValueError):
-        raise FormatError(f"{name}: this is not a notebook: it is nested too deeply, or a number is too long.") from None
+        raise FormatError(f"{name}: not a notebook: it is nested too deeply, or a number is too long.") from None
     if not isinstance(found, dict) or not isinstance(found.get("nbformat"), int):
         raise FormatError(f"{name}: this is JSON but not a notebook: it does not say its nbformat.")
     if found["nbformat"] > 4:
@@ -118,7 +118,7 @@ def _read_code(name: str, number: int, cell: Json, made: ImportedCell, ours: Jso
 
 def _add_output(name: str, number: int, outputs: list[Json], output: Any) -> None:
     kind = output.get("output_type") if isinstance(output, dict) else None
-    head = {"index": len(outputs), "kind": kind, "files": {}}
+    head: Json = {"index": len(outputs), "kind": kind, "files": {}}
     if kind == "stream":
         text = clean_text(_text(name, number, output.get("text", "")))
         stream = "stderr" if output.get("name") == "stderr" else "stdout"

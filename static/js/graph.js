@@ -37,7 +37,7 @@ function drawGraph(store, active) {
   const nodes = layers.flat().map((id) => node(store, id, /** @type {Place} */ (places.get(id)), id === active));
   const drawing = svg(
     "svg",
-    { viewBox: `${-GAP.x} 0 ${width + 2 * GAP.x} ${height}`, role: "group", "aria-label": `Dependency graph, ${counted(nodes.length, "cell")}` },
+    { viewBox: `${-GAP.x} 0 ${width + 2 * GAP.x} ${height}`, width: width + 2 * GAP.x, height, role: "group", "aria-label": `Dependency graph, ${counted(nodes.length, "cell")}` },
     ...lines.flat(),
     ...nodes,
   );
