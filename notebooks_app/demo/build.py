@@ -180,8 +180,8 @@ if high - low > 0.5:
         TEXT,
         "",
         """## Programs work here too
-Make a token with `manage.py create_token me --scope edit`, take this notebook's id from the address above and the cell's
-from its link, and change the threshold from a shell while you watch this page:
+Make a token with `manage.py create_token me --scope edit`, take this notebook's id from the address above and the
+cell's from its link, and change the threshold from a shell while you watch this page:
 
 ```bash
 curl -X PATCH http://127.0.0.1:8000/api/v1/notebooks/NOTEBOOK/cells/CELL/ \\
