@@ -26,8 +26,10 @@ def cookie(live_server: LiveServer) -> str:
 
 @pytest.fixture
 def notebook(live_server: LiveServer) -> str:
-    status, made = live_server.api()("POST", "notebooks/", {"name": "Socket"})
+    api = live_server.api()
+    status, made = api("POST", "notebooks/", {"name": "Socket"})
     assert status == 201
+    api("POST", f"notebooks/{made['id']}/cells/", {"type": "python", "source": ""})
     return made["id"]
 
 
@@ -145,7 +147,7 @@ async def test_a_browser_that_was_away_catches_up(live_server: LiveServer, noteb
     async with connect(live_server, notebook, cookie) as socket:
         await socket.send(json.dumps({"type": "hello", "id": "h", "cursor": 0}))
         frame = await until(socket, "catch_up")
-        assert [event["type"] for event in frame["events"]] == ["cell.edited"]
+        assert [event["type"] for event in frame["events"]] == ["cell.inserted", "cell.edited"]
         assert frame["cells"][0]["outputs"][0]["text"] == "away\n"
 
 

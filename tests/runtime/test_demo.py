@@ -28,7 +28,8 @@ async def test_every_cell_of_the_demo_runs_and_shows_what_it_promises(lab: Lab):
     assert len(cells) >= 25
     wrong = [(cell["source"], cell["state"]["freshness"]) for cell in cells if cell["state"]["freshness"] != "current"]
     assert wrong == []
-    shown = {mime for cell in cells for output in cell["outputs"] for mime in (*output.get("data", ()), *output["files"])}
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    shown = {mime for output in outputs for mime in (*output.get("data", ()), *output["files"])}
     assert shown >= SHOWN
     bars = [o["text"] for cell in cells if "tqdm(" in cell["source"] for o in cell["outputs"] if o["kind"] == "stream"]
     assert len(bars[0].splitlines()) == 1
