@@ -1,0 +1,114 @@
+"""SQL cells on a connection, end to end: a real PostgreSQL, the broker, a real kernel."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+
+from notebooks_app import db
+from notebooks_app.models import Connection
+from tests.runtime.lab import WAIT_S, Lab
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def shop(postgres: str) -> str:
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute("DROP TABLE IF EXISTS sales")
+        admin.execute("CREATE TABLE sales (region text, amount numeric)")
+        admin.execute("INSERT INTO sales SELECT 'r' || n % 3, n FROM generate_series(1, 300) n")
+    return postgres
+
+
+async def connect(lab: Lab, dsn: str) -> str:
+    def make() -> str:
+        connection = Connection(owner=lab.notebook.owner, name="shop")
+        connection.set_dsn(dsn)
+        connection.save()
+        return str(connection.id)
+
+    return await db.write(make)
+
+
+async def on_connection(lab: Lab, shop: str, **cells: str) -> None:
+    await lab.add(**cells)
+    connection = await connect(lab, shop)
+    for name, source in cells.items():
+        if source.startswith("SELECT"):
+            await lab.update(name, connection=connection)
+
+
+async def test_a_query_binds_values_and_its_result_is_a_dataframe(lab: Lab, shop: str):
+    await on_connection(
+        lab,
+        shop,
+        least="least = 100",
+        totals="SELECT region, sum(amount) AS total FROM sales WHERE amount > {least} GROUP BY 1 ORDER BY 1",
+        use="(len(totals), float(totals.total.sum()))",
+    )
+    assert await lab.run() == ["least", "totals", "use"]
+    assert await lab.text("use") == "(3, 40100.0)"
+    [table] = await lab.outputs("totals")
+    assert table["data"]["application/vnd.rillbook.table+json"]["row_count"] == 3
+    note = (await lab.states())["totals"]["note"]
+    assert "3 rows" in note and "on shop" in note and "least = 100" in note
+    await lab.edit("least", "least = 200")
+    assert await lab.run("least") == ["least", "totals", "use"]
+    assert await lab.text("use") == "(3, 25050.0)"
+
+
+async def test_stop_reaches_the_database(lab: Lab, shop: str):
+    await on_connection(lab, shop, slow="SELECT pg_sleep(60)", after="after = slow")
+    runtime = await lab.runtime()
+    run = await runtime.run_all(by=lab.author)
+    await lab.until("slow", "running")
+    await asyncio.to_thread(wait_for_queries, shop, 1)
+    await runtime.stop()
+    assert await runtime.wait(run, WAIT_S)
+    await asyncio.to_thread(wait_for_queries, shop, 0)
+    assert (await lab.states())["slow"]["outcome"] == "interrupted"
+
+
+async def test_an_error_of_the_database_is_the_cells_and_blocks_what_needs_it(lab: Lab, shop: str):
+    await on_connection(lab, shop, bad="SELECT nonsense FROM sales", after="len(bad)")
+    assert await lab.run() == ["bad"]
+    [error] = await lab.outputs("bad")
+    assert "nonsense" in error["evalue"]
+    assert await lab.freshness() == {"bad": "failed", "after": "blocked"}
+
+
+async def test_a_parameter_without_a_value_is_named(lab: Lab, shop: str):
+    await on_connection(lab, shop, q="SELECT * FROM sales WHERE region = {missing_name}")
+    await lab.run()
+    [error] = await lab.outputs("q")
+    assert "missing_name" in error["evalue"]
+
+
+async def test_user_code_cannot_see_the_password(lab: Lab, shop: str):
+    secret = shop.replace("rillbook@", "rillbook:c4nary-secret@")
+    await on_connection(
+        lab,
+        secret,
+        q="SELECT count(*) AS n FROM sales",
+        spy="import os, gc\nlen(q)\n'c4nary-secret' in str(os.environ) + str([o for o in gc.get_objects()"
+        " if isinstance(o, str) and o.startswith('postgresql')])",
+    )
+    await lab.run()
+    assert await lab.text("spy") == "False"
+
+
+def wait_for_queries(dsn: str, count: int) -> None:
+    """Until so many of our slow queries run in the database."""
+    import time
+
+    until = time.monotonic() + WAIT_S
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        while True:
+            [found] = admin.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone()
+            if found == count:
+                return
+            assert time.monotonic() < until, f"{found} queries run, not {count}"
+            time.sleep(0.05)
