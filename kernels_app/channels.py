@@ -29,6 +29,7 @@ MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 IOPUB_HIGH_WATER = 4  # messages; more would let an unread flood grow the server
 _KINDS = {"shell": zmq.DEALER, "control": zmq.DEALER, "stdin": zmq.DEALER, "iopub": zmq.SUB}
 _WATCHED = ("shell", "iopub")
+_MONITORED = (*_WATCHED, "stdin")
 
 
 class Channels:
@@ -58,6 +59,8 @@ class Channels:
         self._sockets: dict[str, zmq.asyncio.Socket] = {}
         self._waiting: dict[str, asyncio.Future[Message]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        # Set once the kernel knows our stdin: a question it asked before would be dropped without a word.
+        self.stdin_connected = asyncio.Event()
 
     def open(self) -> None:
         """Connect; the kernel need not be there yet."""
@@ -76,6 +79,9 @@ class Channels:
             if channel in _WATCHED:
                 monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
                 self._start(self._watch(channel, monitor), f"kernel-monitor-{channel}")
+            elif channel == "stdin":
+                monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+                self._start(self._see_stdin(monitor), "kernel-monitor-stdin")
             socket.connect(f"ipc://{self._info['ip']}-{self._info[f'{channel}_port']}")
             self._start(self._read(channel, socket), f"kernel-{channel}")
 
@@ -87,7 +93,7 @@ class Channels:
             future.cancel()
         self._waiting.clear()
         for channel, socket in self._sockets.items():
-            if channel in _WATCHED:
+            if channel in _MONITORED:
                 socket.disable_monitor()
             socket.close(0)
         self._sockets.clear()
@@ -133,6 +139,10 @@ class Channels:
                 self._handlers[channel](message)
             except Exception:  # whoever listens failed: the next message is another matter
                 log.exception("A message on %s was not taken.", channel)
+
+    async def _see_stdin(self, monitor: zmq.asyncio.Socket) -> None:
+        await monitor.recv_multipart()
+        self.stdin_connected.set()
 
     async def _watch(self, channel: str, monitor: zmq.asyncio.Socket) -> None:
         while True:

@@ -143,12 +143,14 @@ class Kernel:
         self._channels.open()
 
     async def _get_ready(self) -> None:
-        """Ready: an answer on shell *and* one message on IOPub, or the first output would be lost."""
+        """Ready: an answer on shell *and* one message on IOPub, or the first output would be lost; and stdin."""
         patience_s = self.launch.profile.start_timeout_s
         while not self._published.is_set():
             await self._ask("shell", "kernel_info_request", {}, timeout_s=patience_s)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._published.wait(), 0.05)
+        assert self._channels is not None
+        await self._channels.stdin_connected.wait()
         pid = await asyncio.to_thread(self._provisioner.kernel_pid)
         if pid is not None:
             await asyncio.to_thread(limits.die_first, pid)

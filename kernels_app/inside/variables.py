@@ -62,6 +62,8 @@ def _variable(name: str, value: Any, cell: str | None) -> dict[str, Any]:
 
 def preview(value: Any) -> str:
     """One short line that says what the value is."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()  # a scalar of numpy, as the number it is
     if isinstance(value, ModuleType):
         text = value.__name__
     elif isinstance(value, type | FunctionType):
@@ -70,8 +72,6 @@ def preview(value: Any) -> str:
         text = _preview.repr(value)
     elif (shape := _shape(value)) is not None:
         text = " × ".join(f"{size:,}" for size in shape)
-    elif type(value).__module__ == "numpy" and hasattr(value, "item"):
-        text = repr(value.item())
     else:
         text = f"{type(value).__module__}.{type(value).__qualname__}"
     return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
