@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from notebooks_app.formats import ipynb
+from notebooks_app.formats import ipynb, percent
 from notebooks_app.formats.base import FormatError, ImportedCell, ImportedNotebook
 
-__all__ = ["FormatError", "ImportedCell", "ImportedNotebook", "ipynb", "read_file"]
+__all__ = ["FormatError", "ImportedCell", "ImportedNotebook", "ipynb", "percent", "read_file"]
+
+SNIFFED = 65536  # bytes looked at where the name does not say what a file is
 
 
 def read_file(name: str, data: bytes) -> ImportedNotebook:
-    """The notebook in a file, by its name's ending. Raises FormatError in words for who chose the file."""
-    if name.lower().endswith(".ipynb"):
+    """The notebook in a file, by its name's ending, else by how it begins. Raises FormatError in plain words."""
+    ending = name.lower().rsplit(".", 1)[-1]
+    start = data[:SNIFFED].decode("utf-8-sig", "replace")
+    looks_like_json = start.lstrip().startswith("{") and b'"nbformat"' in data
+    if ending == "ipynb" or (ending != "py" and looks_like_json):
         return ipynb.read(name, data)
-    raise FormatError(f"{name}: only .ipynb files can be imported.")
+    if ending == "py" or percent.has_marks(start):
+        return percent.read(name, data)
+    raise FormatError(f"{name}: only .ipynb files, and .py files with # %% marks, can be imported.")

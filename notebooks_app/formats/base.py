@@ -1,11 +1,19 @@
-"""What a notebook file is to us, whatever its format. Pure."""
+"""What a notebook file is to us, whatever its format, and the rules that all formats share. Pure."""
 
 from __future__ import annotations
 
+import keyword
 from dataclasses import dataclass, field
 from typing import Any
 
+from notebooks_app.text import replace_surrogates
+
 type Json = dict[str, Any]
+
+MAX_BYTES = 100 * 1024 * 1024
+MAX_NAME = 200  # characters of a notebook's name
+MAX_RESULT_NAME = 100
+OURS = "rillbook"  # our one key in a file's metadata
 
 
 class FormatError(ValueError):
@@ -14,7 +22,7 @@ class FormatError(ValueError):
 
 @dataclass
 class ImportedCell:
-    """One cell; `outputs` are as docs/architecture.md, section 2, has them."""
+    """One cell; `outputs` are as docs/architecture.md, section 2, has them. `connection` is a name, never a DSN."""
 
     type: str  # python | sql | markdown
     source: str
@@ -25,6 +33,7 @@ class ImportedCell:
     execution_count: int | None = None
     code_hidden: bool = False
     disabled: bool = False
+    connection: str = ""
 
 
 @dataclass
@@ -33,3 +42,35 @@ class ImportedNotebook:
     cells: list[ImportedCell] = field(default_factory=list)
     metadata: Json = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+
+def check_size(name: str, data: bytes) -> None:
+    if len(data) > MAX_BYTES:
+        raise FormatError(f"{name}: {len(data):,} bytes are more than the {MAX_BYTES:,} that can be imported.")
+
+
+def source_text(where: str, text: str) -> str:
+    r"""A source as cells hold it: `\n` only, lone surrogates as U+FFFD. Raises FormatError for NUL."""
+    text = replace_surrogates(text.replace("\r\n", "\n").replace("\r", "\n"))
+    if "\x00" in text:
+        line = text.count("\n", 0, text.index("\x00")) + 1
+        raise FormatError(f"{where}, line {line}: a source cannot hold the character NUL.")
+    return text
+
+
+def result_name(value: object) -> str:
+    """The name a query's result gets, or "" where it cannot be one (services.py has the same rule for people)."""
+    if not isinstance(value, str) or not value.isidentifier() or keyword.iskeyword(value):
+        return ""
+    is_private = value.startswith("_") and not value.startswith("__")
+    return "" if is_private or len(value) > MAX_RESULT_NAME else value
+
+
+def title_of(name: str, *said: object) -> str:
+    """A notebook's name: the first that the file itself says, else the file's name without folder and ending."""
+    for title in said:
+        if isinstance(title, str) and title.isprintable() and title.strip():
+            return replace_surrogates(title.strip()[:MAX_NAME])
+    stem = name.replace("\\", "/").rsplit("/", 1)[-1]
+    stem = stem.rsplit(".", 1)[0] if "." in stem.lstrip(".") else stem
+    return replace_surrogates(stem.strip()[:MAX_NAME]) or "Untitled"

@@ -1,29 +1,39 @@
-"""Jupyter's .ipynb: nbformat 4 is read (3 is upgraded), 4.5 is written. Pure.
+"""Jupyter's .ipynb: nbformat 4 is read (older is upgraded), 4.5 is written. Pure.
 
 Format: nbformat.readthedocs.io, "The Notebook file format". What we do not know survives: metadata of notebook and
-cells is kept and written again. Ours is under one key, `rillbook`. Sources hold `\\n` only; NUL and lone surrogates in
-outputs become U+FFFD, in sources they are refused or replaced by the importer (text.py).
+cells is kept and written again. Ours is under one key, `rillbook`. Outputs take the way of a running cell's
+(outputs.py), so that bounds, carriage returns and unsafe characters are treated alike.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import nbformat
-from nbformat.validator import NotebookValidationError
 
-from notebooks_app.formats.base import FormatError, ImportedCell, ImportedNotebook
-from notebooks_app.outputs import canonical_mime, clean_json, clean_text
+from notebooks_app.formats import magics
+from notebooks_app.formats.base import (
+    OURS,
+    FormatError,
+    ImportedCell,
+    ImportedNotebook,
+    Json,
+    check_size,
+    result_name,
+    source_text,
+    title_of,
+)
+from notebooks_app.outputs import OutputLog, canonical_mime, clean_json, clean_text
 
-type Json = dict[str, Any]
-
-MAX_BYTES = 100 * 1024 * 1024
-OURS = "rillbook"
-MAGIC = re.compile(r"\A%%(?:sql|duckdb)\b[ \t]*(?:(?P<name>\w+)[ \t]*<<)?[^\n]*\n?")
-JSON_MIME = re.compile(r"[+/]json\Z")
+INLINE_LIMIT = 4 * 1024 * 1024  # characters of one MIME item that are kept
+TEXT_HEAD = 256 * 1024  # characters of a stream that are kept; of a longer one also its end
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
+STORED_ID = "rillbook_id"  # the importer keeps a cell's id of the file under this key of its metadata
+MAX_COUNT = 2**31
+MAX_CONNECTION = 200  # characters of a connection's name
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------
@@ -32,25 +42,28 @@ CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 def read(name: str, data: bytes) -> ImportedNotebook:
     """The notebook in an .ipynb file; `name` is the file's, for messages and the title. Raises FormatError."""
     found = _parse(name, data)
-    warnings = []
-    if found.get("nbformat") != 4:
-        found, warning = _upgrade(name, found)
-        warnings.append(warning)
+    warnings: list[str] = []
+    if found["nbformat"] != 4:
+        warnings.append(f"Upgraded from nbformat {found['nbformat']}.")
+        found = _upgrade(name, found)
     cells = found.get("cells")
     if not isinstance(cells, list):
         raise FormatError(f"{name}: this is not a notebook: it has no list of cells.")
     metadata = _object(found.get("metadata"))
+    ours = {key: value for key, value in _object(metadata.pop(OURS, None)).items() if key != "import"}
+    title = title_of(name, ours.pop("name", None), metadata.get("title"))
+    if language := _foreign_language(metadata):
+        warnings.append(f"Its kernel is for {language}: its code cells are read as Python.")
     return ImportedNotebook(
-        name=_title(name, metadata),
-        cells=[_read_cell(name, number, cell) for number, cell in enumerate(cells, start=1)],
-        metadata=metadata,
+        name=title,
+        cells=[read_cell(f"{name}: cell {number}", cell, warnings) for number, cell in enumerate(cells, start=1)],
+        metadata=metadata | ({OURS: ours} if ours else {}),
         warnings=warnings,
     )
 
 
 def _parse(name: str, data: bytes) -> Json:
-    if len(data) > MAX_BYTES:
-        raise FormatError(f"{name}: {len(data):,} bytes are more than the {MAX_BYTES:,} that can be imported.")
+    check_size(name, data)
     try:
         found = json.loads(data.decode("utf-8-sig"), parse_constant=lambda _: None)
     except UnicodeDecodeError as error:
@@ -59,103 +72,126 @@ def _parse(name: str, data: bytes) -> Json:
         raise FormatError(f"{name}: this is not a notebook: line {error.lineno} is not JSON ({error.msg}).") from None
     except (RecursionError, ValueError):
         raise FormatError(f"{name}: not a notebook: it is nested too deeply, or a number is too long.") from None
-    if not isinstance(found, dict) or not isinstance(found.get("nbformat"), int):
+    version = found.get("nbformat") if isinstance(found, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
         raise FormatError(f"{name}: this is JSON but not a notebook: it does not say its nbformat.")
-    if found["nbformat"] > 4:
-        raise FormatError(f"{name}: nbformat {found['nbformat']} is newer than this server knows (4).")
+    if version > 4:
+        raise FormatError(f"{name}: nbformat {version} is newer than this server knows (4).")
     return found
 
 
-def _upgrade(name: str, found: Json) -> tuple[Json, str]:
+def _upgrade(name: str, found: Json) -> Json:
     old = found["nbformat"]
     try:
-        newer = nbformat.convert(nbformat.from_dict(found), 4)
-    except (NotebookValidationError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise FormatError(f"{name}: a notebook of nbformat {old} that cannot be upgraded: {error}") from None
-    return json.loads(json.dumps(newer)), f"Upgraded from nbformat {old}."
+        return json.loads(json.dumps(nbformat.convert(nbformat.from_dict(found), 4)))
+    except Exception as error:  # a converter that trusts its input, fed with a file from anywhere
+        words = f"{type(error).__name__}: {error}"[:200]
+        raise FormatError(f"{name}: a notebook of nbformat {old} that cannot be upgraded ({words}).") from None
 
 
-def _read_cell(name: str, number: int, cell: Any) -> ImportedCell:
+def _foreign_language(metadata: Json) -> str:
+    """The language of the notebook's kernel, unless it is Python or is not said."""
+    said = _object(metadata.get("kernelspec")).get("language") or _object(metadata.get("language_info")).get("name")
+    if not isinstance(said, str) or said.lower() in ("", "python", "python3", "ipython", "sql"):
+        return ""
+    return said[:40]
+
+
+def read_cell(where: str, cell: Any, warnings: list[str]) -> ImportedCell:
+    """A cell of a file's list; `where` is "file: cell 3". Raises FormatError; adds to `warnings`."""
     if not isinstance(cell, dict):
-        raise FormatError(f"{name}: cell {number} is not an object.")
+        raise FormatError(f"{where} is not an object.")
     kind = cell.get("cell_type")
     if kind not in ("code", "markdown", "raw"):
-        raise FormatError(f"{name}: cell {number} has the unknown cell_type {kind!r}.")
+        raise FormatError(f"{where} has the unknown cell_type {kind!r}.")
     metadata = _object(cell.get("metadata"))
-    ours = _object(metadata.get(OURS))
+    ours = _object(metadata.pop(OURS, None))
+    metadata.pop(STORED_ID, None)
+    cell_id = cell.get("id")
     made = ImportedCell(
-        type="markdown" if kind != "code" else "python",
-        source=_text(name, number, cell.get("source", "")).replace("\r\n", "\n").replace("\r", "\n"),
-        id=cell["id"] if isinstance(cell.get("id"), str) else None,
+        type="python" if kind == "code" else "markdown",
+        source=source_text(where, _text(where, cell.get("source", ""))),
+        id=cell_id if isinstance(cell_id, str) and CELL_ID.match(cell_id) else None,
         metadata=metadata,
         code_hidden=_object(metadata.get("jupyter")).get("source_hidden") is True,
-        disabled=ours.get("disabled") is True,
+        disabled=ours.pop("disabled", None) is True,
     )
-    if kind == "raw":
-        made.metadata = metadata | {OURS: ours | {"cell_type": "raw"}}
-    if isinstance(cell.get("attachments"), dict):
-        made.metadata = made.metadata | {OURS: ours | {"attachments": cell["attachments"]}}
     if kind == "code":
-        _read_code(name, number, cell, made, ours)
+        _read_code(where, cell, made, ours, warnings)
+    else:
+        _read_text_cell(cell, kind, ours)
+    if ours:
+        made.metadata[OURS] = ours
     return made
 
 
-def _read_code(name: str, number: int, cell: Json, made: ImportedCell, ours: Json) -> None:
-    magic = MAGIC.match(made.source)
-    if magic:
-        made.type = "sql"
-        made.source = made.source[magic.end() :]
-        result_name = magic["name"] or ours.get("result_name") or ""
-        made.result_name = result_name if isinstance(result_name, str) and result_name.isidentifier() else ""
+def _read_text_cell(cell: Json, kind: str, ours: Json) -> None:
+    """Note in `ours` what a text cell of ours cannot say itself."""
+    ours.pop("cell_type", None)
+    if kind == "raw":
+        ours["cell_type"] = "raw"
+    if attachments := _object(cell.get("attachments")):
+        ours["attachments"] = attachments
+
+
+def _read_code(where: str, cell: Json, made: ImportedCell, ours: Json, warnings: list[str]) -> None:
+    named = ours.pop("result_name", None)
+    query = magics.read_sql(made.source) if ours.pop("type", None) != "python" else None
+    if query:
+        made.type, made.source = "sql", query.source
+        made.result_name = query.result_name or result_name(named)
+        if query.dropped:
+            warnings.append(f"{where}: left out of its %%sql line: {', '.join(query.dropped)}.")
+        _read_connection(where, made, ours, warnings)
     count = cell.get("execution_count")
-    made.execution_count = count if isinstance(count, int) and 0 <= count < 2**31 else None
+    made.execution_count = count if type(count) is int and 0 <= count < MAX_COUNT else None
     outputs = cell.get("outputs", [])
     if not isinstance(outputs, list):
-        raise FormatError(f"{name}: cell {number}: outputs is not a list.")
-    for output in outputs:
-        _add_output(name, number, made.outputs, output)
+        raise FormatError(f"{where}: outputs is not a list.")
+    log = OutputLog("import", inline_limit=INLINE_LIMIT, text_head=TEXT_HEAD)
+    log.feed([_entry(where, output) for output in outputs])
+    made.outputs = log.outputs()
 
 
-def _add_output(name: str, number: int, outputs: list[Json], output: Any) -> None:
+def _read_connection(where: str, made: ImportedCell, ours: Json, warnings: list[str]) -> None:
+    name = ours.pop("connection", None)
+    if isinstance(name, str) and name:
+        made.connection = name[:MAX_CONNECTION]
+        warnings.append(f"{where} used the connection {made.connection!r}: choose one in its head.")
+
+
+def _entry(where: str, output: Any) -> Json:
+    """An output of the file as a kernel's entry (docs/architecture.md, section 5)."""
     kind = output.get("output_type") if isinstance(output, dict) else None
-    head: Json = {"index": len(outputs), "kind": kind, "files": {}}
     if kind == "stream":
-        text = clean_text(_text(name, number, output.get("text", "")))
-        stream = "stderr" if output.get("name") == "stderr" else "stdout"
-        if outputs and outputs[-1]["kind"] == "stream" and outputs[-1]["name"] == stream:
-            outputs[-1]["text"] += text
-        else:
-            outputs.append(head | {"name": stream, "text": text, "cut": None})
-    elif kind in ("display_data", "execute_result"):
-        bundle = {canonical_mime(mime): value for mime, value in _object(output.get("data")).items()}
-        data = {mime: _mime(name, number, mime, value) for mime, value in bundle.items()}
-        metadata, _ = clean_json(_object(output.get("metadata")))
-        outputs.append(head | {"data": data, "metadata": metadata, "display_id": None})
-    elif kind == "error":
-        lines = output.get("traceback")
-        traceback = [clean_text(line) for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
-        error = {"ename": clean_text(str(output.get("ename", ""))), "evalue": clean_text(str(output.get("evalue", "")))}
-        outputs.append(head | error | {"traceback": traceback})
-    else:
-        raise FormatError(f"{name}: cell {number} has an output of the unknown type {kind!r}.")
+        return {"t": "stream", "name": output.get("name"), "text": _text(where, output.get("text", ""))}
+    if kind in ("display_data", "execute_result"):
+        bundle = output.get("data")
+        named = {canonical_mime(mime): value for mime, value in bundle.items()} if isinstance(bundle, dict) else {}
+        data = {mime: _mime(mime, value) for mime, value in named.items()}
+        return {"t": "display", "data": data, "metadata": output.get("metadata"), "result": kind == "execute_result"}
+    if kind == "error":
+        parts = {key: output.get(key) for key in ("ename", "evalue", "traceback")}
+        return {"t": "error", **parts}
+    raise FormatError(f"{where} has an output of the unknown type {kind!r}.")
 
 
-def _mime(name: str, number: int, mime: str, value: Any) -> Any:
-    if JSON_MIME.search(mime):
-        cleaned, _ = clean_json(value)
-        return cleaned
-    if mime.startswith("image/") and mime != "image/svg+xml":
-        return _text(name, number, value).replace("\n", "")
-    return clean_text(_text(name, number, value))
+def _mime(mime: str, value: Any) -> Any:
+    """The value as a kernel would send it: JSON types as they are, images without line breaks."""
+    is_base64 = mime.startswith("image/") and mime != "image/svg+xml"
+    if not is_base64:
+        return value
+    parts = value if isinstance(value, list) else [value]
+    return "".join("".join(part.split()) for part in parts if isinstance(part, str))
 
 
-def _text(name: str, number: int, value: Any) -> str:
+def _text(where: str, value: Any) -> str:
     """Text, or a list of lines (the format allows both)."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         return "".join(value)
-    raise FormatError(f"{name}: cell {number} holds {type(value).__name__} where text belongs.")
+    raise FormatError(f"{where} holds {type(value).__name__} where text belongs.")
 
 
 def _object(value: Any) -> Json:
@@ -165,19 +201,14 @@ def _object(value: Any) -> Json:
     return cleaned
 
 
-def _title(name: str, metadata: Json) -> str:
-    title = _object(metadata.get(OURS)).get("name") or metadata.get("title")
-    if isinstance(title, str) and title.strip():
-        return title.strip()
-    return name.rsplit("/", 1)[-1].removesuffix(".ipynb") or "Untitled"
-
-
 # --- Writing ---------------------------------------------------------------------------------------------------------
 
 
 def write(notebook: ImportedNotebook) -> str:
     """The notebook as the text of an .ipynb file of nbformat 4.5, valid for nbformat's validator."""
-    metadata = notebook.metadata | {OURS: _object(notebook.metadata.get(OURS)) | {"name": notebook.name}}
+    metadata = _object(notebook.metadata)
+    ours = {key: value for key, value in _object(metadata.get(OURS)).items() if key != "import"}
+    metadata[OURS] = ours | {"name": clean_text(notebook.name)}
     metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
     metadata.setdefault("language_info", {"name": "python"})
     used: set[str] = set()
@@ -191,26 +222,20 @@ def write(notebook: ImportedNotebook) -> str:
 
 
 def _write_cell(cell: ImportedCell, used: set[str]) -> Json:
-    ours = dict(_object(cell.metadata.get(OURS)))
-    raw = ours.pop("cell_type", None) == "raw"
+    metadata = _object(cell.metadata)
+    ours = _object(metadata.pop(OURS, None))
+    stored_id = metadata.pop(STORED_ID, None)
+    is_raw = ours.pop("cell_type", None) == "raw" and cell.type == "markdown"
     attachments = ours.pop("attachments", None)
-    ours.pop("disabled", None)
-    if cell.result_name:
-        ours["result_name"] = cell.result_name
-    if cell.disabled:
-        ours["disabled"] = True
-    metadata = {key: value for key, value in cell.metadata.items() if key != OURS}
-    if cell.code_hidden:
-        metadata["jupyter"] = _object(metadata.get("jupyter")) | {"source_hidden": True}
-    if ours:
-        metadata[OURS] = ours
+    _write_hidden(metadata, cell.code_hidden)
+    ours |= _our_fields(cell)
     written: Json = {
-        "id": _cell_id(cell.id, used),
-        "cell_type": "raw" if raw else "markdown" if cell.type == "markdown" else "code",
-        "metadata": metadata,
-        "source": _magic(cell) + cell.source,
+        "id": _cell_id((stored_id, cell.id), used),
+        "cell_type": "raw" if is_raw else "markdown" if cell.type == "markdown" else "code",
+        "metadata": metadata | ({OURS: ours} if ours else {}),
+        "source": _lines(magics.write_sql(cell.source, cell.result_name) if cell.type == "sql" else cell.source),
     }
-    if attachments:
+    if attachments and cell.type == "markdown":
         written["attachments"] = attachments
     if written["cell_type"] == "code":
         written["execution_count"] = cell.execution_count
@@ -218,31 +243,66 @@ def _write_cell(cell: ImportedCell, used: set[str]) -> Json:
     return written
 
 
-def _magic(cell: ImportedCell) -> str:
-    if cell.type != "sql":
-        return ""
-    return f"%%sql {cell.result_name} <<\n" if cell.result_name else "%%sql\n"
+def _our_fields(cell: ImportedCell) -> Json:
+    """What only we know of a cell: what is not so is left out."""
+    fields = {
+        "type": "python" if cell.type == "python" and magics.is_sql(cell.source) else "",
+        "connection": cell.connection if cell.type == "sql" else "",
+        "disabled": cell.disabled,
+    }
+    return {key: value for key, value in fields.items() if value}
 
 
-def _cell_id(wanted: str | None, used: set[str]) -> str:
-    """An id of nbformat 4.5: up to 64 letters, digits, - and _, unique in the file."""
-    found = wanted if wanted and CELL_ID.match(wanted) and wanted not in used else f"cell-{len(used) + 1}"
+def _write_hidden(metadata: Json, is_hidden: bool) -> None:
+    jupyter = _object(metadata.pop("jupyter", None))
+    jupyter.pop("source_hidden", None)
+    if is_hidden:
+        jupyter["source_hidden"] = True
+    if jupyter:
+        metadata["jupyter"] = jupyter
+
+
+def _cell_id(wanted: tuple[Any, ...], used: set[str]) -> str:
+    """An id of nbformat 4.5 (up to 64 letters, digits, - and _, unique in the file): the first wanted that is one."""
+    fit = [one for one in wanted if isinstance(one, str) and CELL_ID.match(one) and one not in used]
+    number = len(used) + 1
+    found = fit[0] if fit else f"cell-{number}"
     while found in used:
-        found += "x"
+        number += 1
+        found = f"cell-{number}"
     used.add(found)
     return found
 
 
-def _write_output(output: Json, execution_count: int | None) -> Json:
+def _write_output(output: Mapping[str, Any], execution_count: int | None) -> Json:
     kind = output["kind"]
     if kind == "stream":
         cut = output.get("cut")
         more = f"\n[{cut['omitted_bytes']:,} bytes left out]\n{cut['tail']}" if cut else ""
-        return {"output_type": kind, "name": output["name"], "text": output["text"] + more}
+        return {"output_type": kind, "name": output["name"], "text": _lines(output["text"] + more)}
     if kind == "error":
         return {"output_type": kind} | {key: output[key] for key in ("ename", "evalue", "traceback")}
-    data = dict(output["data"])
-    for mime, file in (output.get("files") or {}).items():
-        data.setdefault("text/plain", f"[{mime}, {file['size_bytes']:,} bytes, kept on the server]")
+    data = {mime: _write_mime(mime, value) for mime, value in _with_notes(output).items()}
     written = {"output_type": kind, "data": data, "metadata": output.get("metadata") or {}}
     return written | ({"execution_count": execution_count} if kind == "execute_result" else {})
+
+
+def _with_notes(output: Mapping[str, Any]) -> Json:
+    """The MIME bundle; what is kept in files has a line in its text/plain instead."""
+    data = dict(output["data"])
+    files = output.get("files") or {}
+    notes = [f"[{mime}, {file['size_bytes']:,} bytes, kept on the server]" for mime, file in files.items()]
+    if notes:
+        data["text/plain"] = "\n".join([*filter(None, [data.get("text/plain")]), *notes])
+    return data
+
+
+def _write_mime(mime: str, value: Any) -> Any:
+    is_lines = isinstance(value, str) and mime.startswith("text/")
+    return _lines(value) if is_lines else value
+
+
+def _lines(text: str) -> list[str]:
+    r"""The text as Jupyter writes it, a list of lines with their `\n`, so that changes read well in a diff."""
+    parts = text.split("\n")
+    return [f"{line}\n" for line in parts[:-1]] + ([parts[-1]] if parts[-1] else [])

@@ -93,14 +93,145 @@ def test_what_is_no_notebook_is_refused_with_its_file_and_place(data: bytes, wor
     assert words in str(refused.value)
 
 
-def test_other_files_are_refused():
-    with pytest.raises(FormatError, match="only .ipynb"):
-        read_file("x.docx", b"")
+def test_a_query_on_the_magics_line_and_leading_empty_lines_are_kept():
+    short, late = read(code("%%sql SELECT 1"), code("\n\n%%sql\nSELECT 2")).cells
+    assert (short.type, short.source) == ("sql", "SELECT 1")
+    assert (late.type, late.source) == ("sql", "SELECT 2")
+
+
+def test_a_connection_on_the_magics_line_is_neither_kept_nor_named():
+    found = read(code("%%sql postgresql://me:hunter2@db/shop --save top sales <<\nSELECT 1"))
+    [cell] = found.cells
+    assert (cell.type, cell.result_name, cell.source) == ("sql", "sales", "SELECT 1")
+    assert found.warnings == ["folder/Sales.ipynb: cell 1: left out of its %%sql line: a connection, --save."]
+    assert "hunter2" not in repr(found)
+
+
+def test_a_python_cell_that_begins_with_the_magic_stays_python_on_the_way_round():
+    made = ImportedNotebook(name="x", cells=[ImportedCell(type="python", source="%%sql\nSELECT 1")])
+    [cell] = ipynb.read("x.ipynb", ipynb.write(made).encode()).cells
+    assert (cell.type, cell.source, cell.metadata) == ("python", "%%sql\nSELECT 1", {})
+
+
+def test_a_connections_name_is_written_and_said_but_nothing_else_of_it():
+    made = ImportedNotebook(name="x", cells=[ImportedCell(type="sql", source="SELECT 1", connection="Shop")])
+    found = ipynb.read("x.ipynb", ipynb.write(made).encode())
+    assert found.cells[0].connection == "Shop"
+    assert found.warnings == ["x.ipynb: cell 1 used the connection 'Shop': choose one in its head."]
+
+
+def test_what_was_changed_after_the_import_is_what_is_written():
+    """Metadata that came with the file does not speak for a cell that has another type or is shown again."""
+    hidden = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "rillbook": {"result_name": "old"}}
+    raw_cell = {"cell_type": "raw", "source": "a", "metadata": {}}
+    raw, shown = read(raw_cell, code("%%sql\nSELECT 1", metadata=hidden)).cells
+    raw.type, shown.code_hidden, shown.result_name = "python", False, ""
+    first, second = json.loads(ipynb.write(ImportedNotebook(name="x", cells=[raw, shown])))["cells"]
+    assert first["cell_type"] == "code"
+    assert second["metadata"] == {"jupyter": {"outputs_hidden": True}}
+    assert second["source"] == ["%%sql\n", "SELECT 1"]
+
+
+def test_a_raw_cell_keeps_its_attachments():
+    raw = {"cell_type": "raw", "source": "", "metadata": {}, "attachments": {"a.png": {"image/png": "AA"}}, "id": "r"}
+    assert json.loads(ipynb.write(read(raw)))["cells"][0] == {**raw, "source": []}
+
+
+def test_cells_keep_the_ids_of_their_file_and_twins_get_others():
+    made = [ImportedCell(type="python", source="", id="of-row", metadata={"rillbook_id": "of-file"}) for _ in range(3)]
+    written = json.loads(ipynb.write(ImportedNotebook(name="x", cells=made)))
+    assert [cell["id"] for cell in written["cells"]] == ["of-file", "of-row", "cell-3"]
+    assert all(cell["metadata"] == {} for cell in written["cells"])
+
+
+def test_where_a_notebook_was_imported_from_is_not_handed_on():
+    known = {"rillbook": {"name": "Mine", "import": {"path": "a.ipynb", "sha256": "0"}, "other": 1}}
+    found = read(metadata=known)
+    assert (found.name, found.metadata) == ("Mine", {"rillbook": {"other": 1}})
+    written = ipynb.write(ImportedNotebook(name="Mine", metadata=known))
+    assert json.loads(written)["metadata"]["rillbook"] == {"name": "Mine", "other": 1}
+
+
+def test_a_progress_bar_becomes_the_line_a_terminal_shows():
+    bar = {"output_type": "stream", "name": "stderr", "text": [f"\r{at}/9" for at in range(10)]}
+    [output] = read(code("", outputs=[bar])).cells[0].outputs
+    assert output["text"] == "9/9"
+
+
+def test_charts_stay_objects_and_images_lose_their_line_breaks():
+    chart = {"$schema": "v6", "layer": [{"mark": "bar"}]}
+    data = {"application/vnd.vegalite.v6.json": chart, "text/plain": ["a\n", "b"], "image/png": "AA\nBB\n"}
+    output = {"output_type": "display_data", "data": data, "metadata": {"image/png": {"width": 3}}}
+    [found] = read(code("", outputs=[output])).cells[0].outputs
+    assert found["data"] == {"application/vnd.vegalite.v6+json": chart, "text/plain": "a\nb", "image/png": "AABB"}
+    assert found["metadata"] == {"image/png": {"width": 3}}
+
+
+def test_what_is_kept_in_files_has_a_note_in_the_text():
+    files = {"image/png": {"url": "/files/1", "size_bytes": 70_000}}
+    output = {"index": 0, "kind": "display_data", "data": {"text/plain": "<Figure>"}, "metadata": {}, "files": files}
+    made = ImportedNotebook(name="x", cells=[ImportedCell(type="python", source="", outputs=[output])])
+    [written] = json.loads(ipynb.write(made))["cells"][0]["outputs"]
+    assert written["data"]["text/plain"] == ["<Figure>\n", "[image/png, 70,000 bytes, kept on the server]"]
+
+
+def test_text_that_no_database_can_hold_is_replaced_wherever_it_is():
+    bad = "a\x00\ud800"
+    output = {"output_type": "error", "ename": bad, "evalue": bad, "traceback": [bad]}
+    found = read(
+        code("x = '\ud800'", outputs=[output], metadata={bad: bad}, id=bad),
+        {"cell_type": "markdown", "source": "", "metadata": {}, "attachments": {bad: {"image/png": bad}}},
+        metadata={bad: [bad, 1e999], "title": bad},
+    )
+    assert found.cells[0].source == "x = '\ufffd'"
+    assert found.cells[0].id is None
+    assert not any(mark in repr(found) for mark in ("\\x00", "\\ud800", "inf"))
+    ipynb.write(found).encode()
+
+
+def test_a_nul_in_a_source_is_refused_with_its_line():
+    with pytest.raises(FormatError, match=r"^folder/Sales.ipynb: cell 2, line 3: .*NUL"):
+        read(code("a"), code("b\n\nc\x00"))
+
+
+@pytest.mark.parametrize("depth", [100, 2_000, 5_000, 100_000])
+@pytest.mark.parametrize("version", [3, 4])
+def test_deep_nesting_anywhere_is_refused_or_cut_never_a_crash(depth: int, version: int):
+    cells = b'"worksheets": [{"cells": []}]' if version == 3 else b'"cells": []'
+    deep = b"[" * depth + b"]" * depth
+    try:
+        found = read_file("x.ipynb", b'{"nbformat": %d, "metadata": {"a": %s}, %s}' % (version, deep, cells))
+    except FormatError as refused:
+        assert str(refused).startswith("x.ipynb: ")
+        return
+    ipynb.write(found)
+
+
+def test_a_notebook_of_another_language_is_read_with_a_warning():
+    found = read(metadata={"kernelspec": {"name": "ir", "language": "R"}})
+    assert found.warnings == ["Its kernel is for R: its code cells are read as Python."]
+
+
+@pytest.mark.parametrize("count", [True, -1, 2**31, "7", 1.5])
+def test_a_senseless_execution_count_is_none(count: object):
+    assert read(code("x", execution_count=count)).cells[0].execution_count is None
+
+
+@pytest.mark.parametrize("name", ["_private", "class", "a" * 101])
+def test_a_name_that_no_result_can_have_is_not_taken(name: str):
+    assert read(code(f"%%sql {name} <<\nSELECT 1")).cells[0].result_name == ""
+
+
+def test_a_file_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("notebooks_app.formats.base.MAX_BYTES", 1_000)
+    with pytest.raises(FormatError, match="x.ipynb: 1,001 bytes are more than the 1,000"):
+        read_file("x.ipynb", b" " * 1_001)
 
 
 plain = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), max_size=80)
+printed = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n"), min_size=1, max_size=80)
 outputs = st.one_of(
-    st.builds(lambda text: {"kind": "stream", "name": "stdout", "text": text, "cut": None}, plain),
+    st.builds(lambda text: {"kind": "stream", "name": "stdout", "text": text, "cut": None}, printed),
     st.builds(
         lambda text, kind: {"kind": kind, "data": {"text/plain": text}, "metadata": {}, "display_id": None},
         plain,
@@ -114,8 +245,8 @@ outputs = st.one_of(
 def cells(draw: st.DrawFn) -> ImportedCell:
     kind = draw(st.sampled_from(["python", "sql", "markdown"]))
     cell = ImportedCell(type=kind, source=draw(plain))
-    if kind == "python" and cell.source.startswith("%%"):
-        cell.source = "x = 1"
+    if kind == "python" and draw(st.integers(0, 9)) == 0:
+        cell.source = f"%%sql {cell.source}"
     if kind == "sql":
         cell.result_name = draw(st.sampled_from(["", "top", "größe"]))
     if kind != "markdown":

@@ -1,0 +1,243 @@
+"""Python files with cell marks: jupytext's percent format (`# %%`, `# %% [markdown]`), what `jupyter nbconvert --to
+script` writes (`# In[3]:`), and the origin's `# %% python [cell-id]`. Pure; reading only.
+
+Format: jupytext.readthedocs.io, "The percent format". The origin's files begin with `# Notebook: name` and `# DB: DSN`.
+A DSN may hold a password, so such a line is never kept: a warning says that there was one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+
+from notebooks_app.formats import magics
+from notebooks_app.formats.base import (
+    OURS,
+    FormatError,
+    ImportedCell,
+    ImportedNotebook,
+    Json,
+    check_size,
+    result_name,
+    source_text,
+    title_of,
+)
+from notebooks_app.outputs import clean_json
+
+# A mark needs a blank or the line's end after its percent signs: `# %%time` is a magic in a comment.
+_MARK = re.compile(r"#\s*%%+(?P<words>\s.*|)\Z|# In\[[ \d]*\]:\Z")
+_ORIGIN = re.compile(r"(?P<type>python|sql|markdown)\s*(?:\[(?P<id>[^\]]*)\])?\Z", re.IGNORECASE)
+_KIND = re.compile(r"\[(?P<kind>markdown|md|raw)\]", re.IGNORECASE)
+_KEY = re.compile(r"(?:(?<=\s)|\A)(?P<key>[A-Za-z_][\w.-]*)=")
+_NAME_LINE = re.compile(r"#\s*Notebook:\s*(?P<name>.*?)\s*\Z", re.IGNORECASE)
+_DATABASE_LINE = re.compile(r"\s*#\s*DB\s*:.*\Z", re.IGNORECASE)
+_DSN_LINE = re.compile(r"\s*#\s*DB\s*:\s*\S+://.*\Z", re.IGNORECASE)
+_INTERPRETER_LINE = re.compile(r"#!.*\Z|#.*?coding[:=]\s*[-\w.]+.*\Z|# jupyter nbconvert.*\Z")
+_MAGIC_LINE = re.compile(
+    r"#\s?(?P<magic>%{1,2}(?:autoreload|bash|cd|config|duckdb|env|html|javascript|latex|load_ext|matplotlib|pip|prun|pylab"
+    r"|reload_ext|run|sql|sx|system|time|timeit|writefile)(?:\s.*)?)\Z"
+)
+_QUOTES = ('"""', "'''", 'r"""', "r'''")
+# A comment, a whole string, or the beginning of a triple-quoted one that does not end.
+_STRING = re.compile(
+    r"#[^\n]*"
+    r"|(?P<quotes>\"\"\"|''')(?:\\.|[^\\])*?(?P=quotes)"
+    r"|(?P<open>\"\"\"|''')"
+    r"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'",
+    re.DOTALL,
+)
+_JOIN_AT_MOST = 50  # chunks looked at for the end of a string that holds marks
+_DATABASE_WARNING = "It names a database (a `# DB:` line). That was not kept: make a connection and choose it."
+
+
+@dataclass
+class _Chunk:
+    """A cell of the file: its mark's words (None: what is before the first mark) and its lines."""
+
+    words: str | None
+    mark: str
+    lines: list[str] = field(default_factory=list)
+
+
+def read(name: str, data: bytes) -> ImportedNotebook:
+    """The notebook in a Python file; `name` is the file's. Raises FormatError in words for who chose the file."""
+    check_size(name, data)
+    try:
+        text = source_text(name, data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise FormatError(f"{name}: line {line} is not UTF-8.") from None
+    warnings: list[str] = []
+    lines, has_database = _without_dsn(text.split("\n"))
+    first, *marked = _join_strings(_chunks(lines))
+    title, first.lines, names_database = _preamble(first.lines)
+    if has_database or names_database:
+        warnings.append(_DATABASE_WARNING)
+    if not marked:
+        warnings.append("It has no # %% marks: the whole file is one cell.")
+    chunks = [first, *marked] if "".join(first.lines).strip() else marked
+    return ImportedNotebook(name=title_of(name, title), cells=[_cell(chunk) for chunk in chunks], warnings=warnings)
+
+
+def has_marks(text: str) -> bool:
+    return any(_MARK.match(line) for line in text.splitlines())
+
+
+# --- The file into chunks --------------------------------------------------------------------------------------------
+
+
+def _without_dsn(lines: list[str]) -> tuple[list[str], bool]:
+    kept = [line for line in lines if not _DSN_LINE.match(line)]
+    return kept, len(kept) != len(lines)
+
+
+def _chunks(lines: list[str]) -> list[_Chunk]:
+    chunks = [_Chunk(words=None, mark="")]
+    for line in lines:
+        if found := _MARK.match(line):
+            chunks.append(_Chunk(words=(found["words"] or "").strip(), mark=line))
+        else:
+            chunks[-1].lines.append(line)
+    return chunks
+
+
+def _join_strings(chunks: list[_Chunk]) -> list[_Chunk]:
+    """Undo marks that are inside a triple-quoted string; a string that never ends joins nothing."""
+    joined: list[_Chunk] = []
+    at = 0
+    while at < len(chunks):
+        chunk, taken = chunks[at], 1
+        if _ends_in_string(chunk, chunk.lines):
+            lines = list(chunk.lines)
+            for more, after in enumerate(chunks[at + 1 : at + 1 + _JOIN_AT_MOST], start=2):
+                lines += [after.mark, *after.lines]
+                if not _ends_in_string(chunk, lines):
+                    chunk, taken = _Chunk(chunk.words, chunk.mark, lines), more
+                    break
+        joined.append(chunk)
+        at += taken
+    return joined
+
+
+def _ends_in_string(chunk: _Chunk, lines: list[str]) -> bool:
+    """Whether a triple-quoted string of Python is open at the end of these lines."""
+    origin = _ORIGIN.match(chunk.words or "")
+    if origin and origin["type"].lower() != "python":
+        return False
+    return any(found["open"] for found in _STRING.finditer("\n".join(lines)))
+
+
+def _preamble(lines: list[str]) -> tuple[str, list[str], bool]:
+    """What is before the first mark: the name it says, the lines that are code, whether it names a database."""
+    lines = _without_header(lines)
+    title, kept, has_database = "", [], False
+    for line in lines:
+        if found := _NAME_LINE.match(line):
+            title = title or found["name"]
+        elif _DATABASE_LINE.match(line):
+            has_database = True
+        elif not _INTERPRETER_LINE.match(line):
+            kept.append(line)
+    return title, kept, has_database
+
+
+def _without_header(lines: list[str]) -> list[str]:
+    """Leave out jupytext's own settings: YAML in comments between two `# ---`."""
+    start = next((at for at, line in enumerate(lines) if line.strip() and not _INTERPRETER_LINE.match(line)), None)
+    if start is None or lines[start].rstrip() != "# ---":
+        return lines
+    for end in range(start + 1, len(lines)):
+        if lines[end].rstrip() == "# ---":
+            return lines[:start] + lines[end + 1 :]
+        if not lines[end].startswith("#"):
+            break
+    return lines
+
+
+# --- A chunk into a cell ---------------------------------------------------------------------------------------------
+
+
+def _cell(chunk: _Chunk) -> ImportedCell:
+    words, metadata = _metadata(chunk.words or "")
+    if origin := _ORIGIN.match(words):
+        return _origin_cell(origin["type"].lower(), (origin["id"] or "").strip() or None, chunk, metadata)
+    kind = _KIND.search(words)
+    title = (words[: kind.start()] + words[kind.end() :] if kind else words).strip()
+    if title:
+        metadata["title"] = title
+    cell_id = metadata.pop("id", None)
+    lines = _trimmed(chunk.lines)
+    if kind:
+        made = ImportedCell(type="markdown", source=_uncommented(lines))
+        if kind["kind"].lower() == "raw":
+            metadata[OURS] = {"cell_type": "raw"}
+    else:
+        made = _code_cell(lines, metadata)
+    made.id = cell_id if isinstance(cell_id, str) else None
+    made.metadata = metadata
+    jupyter = metadata.get("jupyter")
+    made.code_hidden = isinstance(jupyter, dict) and jupyter.get("source_hidden") is True
+    return made
+
+
+def _origin_cell(kind: str, cell_id: str | None, chunk: _Chunk, metadata: Json) -> ImportedCell:
+    lines = _trimmed(chunk.lines)
+    source = _uncommented(lines) if kind == "markdown" else "\n".join(lines)
+    name = result_name(metadata.pop("result_name", ""))
+    return ImportedCell(type=kind, source=source, id=cell_id, result_name=name, metadata=metadata)
+
+
+def _code_cell(lines: list[str], metadata: Json) -> ImportedCell:
+    """A code cell; the magics that jupytext keeps in comments are magics again."""
+    language = metadata.pop("language", None)
+    if isinstance(language, str) and language.isalnum():
+        arguments = metadata.pop("magic_args", "")
+        source = f"%%{language} {arguments}".rstrip() + "\n" + _uncommented(lines)
+    else:
+        source = "\n".join(_with_magics(lines))
+    query = magics.read_sql(source)
+    if query:
+        return ImportedCell(type="sql", source=query.source, result_name=query.result_name)
+    return ImportedCell(type="python", source=source)
+
+
+def _with_magics(lines: list[str]) -> list[str]:
+    changed = [found["magic"] if (found := _MAGIC_LINE.match(line)) else line for line in lines]
+    is_query = bool(changed) and changed[0] != lines[0] and magics.is_sql(changed[0])
+    return [changed[0], *_uncommented(lines[1:]).split("\n")] if is_query else changed
+
+
+def _uncommented(lines: list[str]) -> str:
+    """Text that is written as comments, or as one string in triple quotes; text that is neither stays as it is."""
+    whole = "\n".join(lines)
+    for quotes in _QUOTES:
+        if whole.startswith(quotes) and whole.endswith(quotes[-3:]) and len(whole) >= len(quotes) + 3:
+            return whole[len(quotes) : -3].strip("\n")
+    if not all(line.startswith("#") or not line.strip() for line in lines):
+        return whole
+    return "\n".join(line.removeprefix("# ") if line.startswith("# ") else line.removeprefix("#") for line in lines)
+
+
+def _trimmed(lines: list[str]) -> list[str]:
+    """The lines without empty ones around: they part cells."""
+    text = "\n".join(lines).strip("\n")
+    return [line.rstrip() if not line.strip() else line for line in text.split("\n")]
+
+
+def _metadata(words: str) -> tuple[str, Json]:
+    """A mark's words without its `key=JSON` pairs, and those. What is not such a pair belongs to the words."""
+    decoder = json.JSONDecoder()
+    pairs: Json = {}
+    at = 0
+    while found := _KEY.search(words, at):
+        try:
+            value, end = decoder.raw_decode(words, found.end())
+        except (ValueError, RecursionError):
+            at = found.end()
+            continue
+        pairs[found["key"]] = value
+        words = f"{words[: found.start()].rstrip()} {words[end:].lstrip()}".strip()
+        at = 0
+    cleaned, _ = clean_json(pairs)
+    return words, cleaned
