@@ -1,4 +1,9 @@
-"""Writes demo.ipynb: `python -m notebooks_app.demo.build`. Raise DEMO_VERSION when it changes."""
+"""Writes demo.ipynb: `python -m notebooks_app.demo.build`. Raise DEMO_VERSION when it changes.
+
+The story: `rate` alone decides how quickly an average follows the weather, and later a shop's sales; what shows it
+follows when it changes, and the data, the comparison of all rates and the queries of the shop stay as they are. All
+data is on the machine: vega_datasets ships the weather, sample.py makes the shop.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +18,16 @@ CELLS: list[tuple[str, str, str]] = [
     (
         TEXT,
         "",
-        """# When is it warm in Seattle?
+        """# One number, and all that follows from it
 
-A notebook that keeps itself up to date. Cells know which names they use; change one and **everything that depends on it
-follows**, nothing else.
+This notebook keeps itself up to date. Each cell knows the names it defines and the names it uses: change one, and
+**what depends on it runs again, and nothing else**.
 
 1. Press **Run all** above.
-2. Change `warm_at` under *Your turn* to `25` and press **Ctrl+Enter**: watch which cells run again, and which do not.
-3. Each cell says why it ran, what it defines and what it uses. Click a name to go where it is defined.""",
+2. Change `rate` below to `0.5`, press **Ctrl+Enter**, and scroll: every chart of it has changed. The slow comparison
+   further down has not run again, because it never asks for `rate`.
+3. Each cell says why it ran. Click a name at a cell's head to go where it is defined.""",
     ),
-    (TEXT, "", "## Tools\nOne cell for imports; all others use its names."),
     (
         PYTHON,
         "",
@@ -37,7 +42,36 @@ import plotly.express as px
 from tqdm import tqdm
 from vega_datasets import data""",
     ),
-    (TEXT, "", "## Data\nFour years of daily weather, shipped with the package `vega_datasets`: no network is needed."),
+    (
+        TEXT,
+        "",
+        "## The number\nHow quickly should an average follow what is new? `1` forgets at once, `0.01` hardly moves.",
+    ),
+    (PYTHON, "", "rate = 0.15"),
+    (
+        PYTHON,
+        "",
+        """half_life = np.log(0.5) / np.log(1 - rate)
+print(f"With a rate of {rate:.0%}, a day counts half as much after {half_life:.1f} days.")""",
+    ),
+    (
+        TEXT,
+        "",
+        r"""Let $x_t$ be the value of day $t$. The level $\ell_t$ moves towards it by the rate $\alpha$:
+
+$$\ell_t = \alpha\,x_t + (1 - \alpha)\,\ell_{t-1}
+= \alpha \sum_{k=0}^{t-1} (1 - \alpha)^k\,x_{t-k} + (1 - \alpha)^t\,x_0$$
+
+and a day is as **surprising** as it is far from yesterday's level: $s_t = x_t - \ell_{t-1}$.""",
+    ),
+    (
+        PYTHON,
+        "",
+        '''def smooth(values):
+    """The level of a series. A function is a name like any other: who calls it depends on it, and so on `rate`."""
+    return values.ewm(alpha=rate, adjust=False).mean()''',
+    ),
+    (TEXT, "", "## Four years of weather\nSeattle, day by day. Click a column's head to sort by it."),
     (
         PYTHON,
         "",
@@ -45,164 +79,183 @@ from vega_datasets import data""",
 weather["month"] = weather.date.dt.month
 weather""",
     ),
-    (TEXT, "", "## Your turn\nFrom how many degrees Celsius is a day *warm*?"),
-    (PYTHON, "", "warm_at = 22"),
-    (
-        TEXT,
-        "",
-        r"""A day $d$ is warm if its maximum $T_d$ reaches the threshold $w$. The share of warm days of month $m$ is
-
-$$s_m = \frac{1}{|D_m|} \sum_{d \in D_m} [\,T_d \ge w\,]$$
-
-where $D_m$ are the days of that month in all years.""",
-    ),
     (
         PYTHON,
         "",
-        """warm = weather[weather.temp_max >= warm_at]
-print(f"{len(warm):,} of {len(weather):,} days reach {warm_at} °C")""",
+        """trend = weather.assign(level=smooth(weather.temp_max))
+trend["surprise"] = trend.temp_max - trend.level.shift()
+trend[["date", "temp_max", "level", "surprise", "weather", "month"]].round(1)""",
     ),
+    (TEXT, "", "## See it move\nmatplotlib, Altair and Plotly, side by side, all drawn from `trend`."),
     (
         PYTHON,
         "",
-        """warm_share = weather.assign(is_warm=weather.temp_max >= warm_at).groupby("month").is_warm.mean()
-warm_share.rename("share of warm days").round(3).to_frame()""",
-    ),
-    (
-        PYTHON,
-        "",
-        """def month_name(number):
-    \"\"\"A function is a name like any other: cells that call it depend on this cell.\"\"\"
-    return pd.Timestamp(2026, number, 1).strftime("%b")""",
-    ),
-    (
-        PYTHON,
-        "",
-        """_figure, _axes = plt.subplots(figsize=(8, 3.2))
-_axes.bar([month_name(m) for m in warm_share.index], warm_share, color="#0b6c80")
-_axes.set_title(f"Share of days with {warm_at} °C or more")
-_axes.yaxis.set_major_formatter("{x:.0%}")
+        """_figure, _axes = plt.subplots(figsize=(9, 3.4), layout="constrained")
+_axes.plot(trend.date, trend.temp_max, color="#c4cfcc", linewidth=0.8, label="each day")
+_axes.plot(trend.date, trend.level, color="#0b6c80", linewidth=2, label=f"level at rate {rate}")
+_axes.set_ylabel("Maximum, °C")
+_axes.legend(frameon=False, loc="upper left", ncols=2)
 _axes.spines[["top", "right"]].set_visible(False)""",
     ),
     (
         TEXT,
         "",
-        """Names with one underscore in front, like `_figure`, are private to their cell: every cell may have its own.
-
-## Charts that react
-Altair and Plotly draw in the page; both follow the theme.""",
+        """Names that begin with one underscore, like `_figure` and `_axes`, are **private to their cell**: every cell
+may have its own. All other names are defined in one cell only; a second one would be told so.""",
     ),
     (
         PYTHON,
         "",
-        """alt.Chart(weather).mark_circle(opacity=0.6).encode(
-    x=alt.X("monthdate(date):T", title="Day of the year"),
-    y=alt.Y("temp_max:Q", title="Maximum, °C"),
-    color=alt.condition(alt.datum.temp_max >= warm_at, alt.value("#cc3d05"), alt.value("#9aa5a2")),
-    tooltip=["date:T", "temp_max:Q", "weather:N"],
-).properties(width=620, height=260)""",
+        """alt.Chart(trend).mark_circle(size=26, opacity=0.65).encode(
+    x=alt.X("monthdate(date):T", title="Day of the year", axis=alt.Axis(format="%b")),
+    y=alt.Y("surprise:Q", title="Warmer or colder than expected, °C"),
+    color=alt.Color("weather:N", title=None, scale=alt.Scale(scheme="tableau10")),
+    tooltip=["date:T", "temp_max:Q", alt.Tooltip("surprise:Q", format="+.1f"), "weather:N"],
+).properties(width=620, height=260).interactive()""",
     ),
     (
         PYTHON,
         "",
-        """monthly = weather.groupby(["month", "weather"]).size().rename("days").reset_index()
-px.bar(monthly, x="month", y="days", color="weather", title="Kinds of days", height=360)""",
+        """_figure = px.box(trend, x="month", y="surprise", title=f"Surprise by month, at rate {rate}", height=360)
+_figure.update_traces(marker_color="#cc3d05", line_width=1.2)
+_figure.update_layout(xaxis_title="Month", yaxis_title="Surprise, °C")
+_figure""",
+    ),
+    (
+        TEXT,
+        "",
+        """## Is it a good rate?
+Try 80 rates and see which would have been surprised least. This takes a moment: the bar moves in every open
+browser, and **Stop** ends it. It does *not* use `rate`, so a change of it leaves this alone.""",
+    ),
+    (
+        PYTHON,
+        "",
+        """rates = np.linspace(0.02, 1, 80)
+_errors = []
+for _candidate in tqdm(rates, desc="Rates"):
+    _levels = weather.temp_max.ewm(alpha=_candidate, adjust=False).mean()
+    _errors.append((weather.temp_max - _levels.shift()).abs().mean())
+    time.sleep(0.02)
+comparison = pd.DataFrame({"rate": rates, "error": _errors})""",
+    ),
+    (
+        PYTHON,
+        "",
+        """best = comparison.loc[comparison.error.idxmin()]
+error = trend.surprise.abs().mean()
+print(f"The best rate is {best.rate:.2f}: wrong by {best.error:.2f} °C a day.")
+print(f"Yours is {rate}: wrong by {error:.2f} °C.")
+if error > 1.05 * best.error:
+    print("That is more than 5 % worse. (This line is on stderr.)", file=sys.stderr)""",
+    ),
+    (
+        PYTHON,
+        "",
+        """_figure = px.line(comparison, x="rate", y="error", title="Mean surprise by rate", height=320)
+_figure.add_vline(x=rate, line_dash="dot", line_color="#cc3d05", annotation_text=f"yours: {rate}")
+_figure.update_layout(xaxis_title="Rate", yaxis_title="Mean surprise, °C")
+_figure""",
     ),
     (
         TEXT,
         "",
         """## SQL over a dataframe
-A SQL cell reads any dataframe by its name. `{warm_at}` is bound as a value, never pasted into the text. Its result is
-a dataframe again, under the name in its head.""",
+A SQL cell reads any dataframe by its name, with DuckDB. `{limit}` is bound as a value, never pasted into the text. The
+result is a dataframe again, under the name at the cell's head.""",
     ),
+    (PYTHON, "", "limit = round(2 * float(trend.surprise.std()), 1)\nlimit"),
     (
         SQL,
-        "by_kind",
-        """SELECT weather AS kind, count(*) AS days, round(avg(temp_max), 1) AS mean_max
-FROM weather
-WHERE temp_max >= {warm_at}
+        "odd_days",
+        """SELECT weather AS kind, count(*) AS days, round(avg(surprise), 1) AS mean_surprise, max(temp_max) AS hottest
+FROM trend
+WHERE abs(surprise) >= {limit}
 GROUP BY weather
 ORDER BY days DESC""",
     ),
     (
         PYTHON,
         "",
-        """sunny = by_kind.set_index("kind").days.get("sun", 0)
-print(f"{sunny / by_kind.days.sum():.0%} of the warm days were sunny")""",
+        """_days = int(odd_days.days.sum())
+print(f"{_days} of {len(trend):,} days were off by {limit} °C or more, most of them with {odd_days.kind[0]}.")""",
     ),
     (
         TEXT,
         "",
         """## SQL over a database
-The sample database of a small shop for coffee equipment comes with Rillbook, as `sample`. Your own databases are
-*connections*: choose one in a SQL cell's head. Their passwords never reach this notebook's code.""",
+A small shop for coffee equipment comes with Rillbook, as `sample`. Your own databases are *connections*: choose one at
+a SQL cell's head. Their passwords never reach this notebook's code.""",
     ),
-    (PYTHON, "", "discount = 0.1"),
     (
         SQL,
-        "segments",
-        """SELECT c.segment, count(*) AS orders, sum(o.amount) AS revenue, sum(o.amount * (1 - {discount})) AS net
+        "sales",
+        """SELECT date_trunc('week', o.placed_at) AS week, c.segment, sum(o.amount)::DOUBLE AS revenue
+FROM sample.orders AS o
+JOIN sample.customers AS c USING (customer_id)
+GROUP BY week, c.segment
+ORDER BY week, c.segment""",
+    ),
+    (
+        PYTHON,
+        "",
+        """weekly = sales.pivot(index="week", columns="segment", values="revenue").fillna(0)
+px.line(smooth(weekly), title=f"Weekly revenue, smoothed at rate {rate}", height=360)""",
+    ),
+    (
+        SQL,
+        "customers",
+        """-- What a discount of the same rate would have left of each segment's revenue
+SELECT c.segment, count(DISTINCT c.customer_id) AS customers, sum(o.amount)::DOUBLE AS revenue,
+    round(sum(o.amount)::DOUBLE * (1 - {rate}), 2) AS after_discount
 FROM sample.orders AS o
 JOIN sample.customers AS c USING (customer_id)
 GROUP BY c.segment
-ORDER BY net DESC""",
-    ),
-    (
-        PYTHON,
-        "",
-        """cost = float((segments.revenue - segments.net).sum())
-print(f"A discount of {discount:.0%} costs {cost:,.0f}.")""",
+ORDER BY revenue DESC""",
     ),
     (
         TEXT,
         "",
-        """## Work that takes a while
-Output streams while a cell runs, to every open browser; **Stop** ends the run. A progress bar stays one line.""",
-    ),
-    (
-        PYTHON,
-        "",
-        """_random = np.random.default_rng(0)
-means = []
-for _ in tqdm(range(150), desc="Resampling"):
-    means.append(_random.choice(weather.temp_max, len(weather)).mean())
-    time.sleep(0.01)""",
-    ),
-    (
-        PYTHON,
-        "",
-        """low, high = np.percentile(means, [2.5, 97.5])
-print(f"Mean maximum: {np.mean(means):.2f} °C, 95 % of resamples between {low:.2f} and {high:.2f}")
-if high - low > 0.5:
-    print("The interval is wider than half a degree.", file=sys.stderr)""",
-    ),
-    (
-        TEXT,
-        "",
-        """## Programs work here too
-Make a token with `manage.py create_token me --scope edit`, take this notebook's id from the address above and the
-cell's from its link, and change the threshold from a shell while you watch this page:
+        """## Programs can do it too
+Make a token with `python manage.py create_token me --scope edit`. Take the notebook's id from this page's address and
+the cell's from the link of the cell `rate = 0.15`; `version` counts that cell's edits, from 1. Then change it from a
+shell while you watch:
 
 ```bash
 curl -X PATCH http://127.0.0.1:8000/api/v1/notebooks/NOTEBOOK/cells/CELL/ \\
      -H "Authorization: Bearer TOKEN" -H "Content-Type: application/json" \\
-     -d '{"source": "warm_at = 25", "version": 1}'
+     -d '{"source": "rate = 0.2", "version": 1}'
 
 curl -X POST http://127.0.0.1:8000/api/v1/notebooks/NOTEBOOK/runs/ \\
      -H "Authorization: Bearer TOKEN" -H "Content-Type: application/json" \\
      -d '{"stale": true, "wait": true}'
-```""",
+```
+
+The first makes what depends on `rate` stale, the second runs just that.""",
     ),
     (
         TEXT,
         "",
-        """## Try next
-- Change `discount` above: the query and its cost follow, the weather does not move.
-- Press **Esc**, then **B**, for a new cell; type `warm_share.idxmax()` and run it with **Shift+Enter**.
-- Open this page in a second window, and type in both.
+        """## Your turn
+Which *kind of weather* is the most surprising? Group by `weather` instead of `month` below, and press
+**Shift+Enter**.""",
+    ),
+    (
+        PYTHON,
+        "",
+        """_by = trend.surprise.abs().groupby(trend.month).mean()
+_by.round(2).sort_values(ascending=False).to_frame("mean surprise, °C")""",
+    ),
+    (
+        TEXT,
+        "",
+        """Then:
+
+- Define `rate` a second time, in a new cell (**Esc**, then **B**), and see what both cells say.
+- Delete the cell that loads `weather`: what needs it says so, by name. **Esc**, then **Z**, takes it back.
+- Open this page in a second window and type in both.
 - Press **?** for all keys.""",
     ),
-    (PYTHON, "", "hottest = weather.loc[weather.temp_max.idxmax()]\nhottest"),
 ]
 
 
