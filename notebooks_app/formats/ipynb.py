@@ -130,7 +130,8 @@ def _read_text_cell(cell: Json, kind: str, ours: Json) -> None:
     ours.pop("cell_type", None)
     if kind == "raw":
         ours["cell_type"] = "raw"
-    if attachments := _object(cell.get("attachments")):
+    ours.pop("attachments", None)
+    if attachments := _attachments(cell.get("attachments")):
         ours["attachments"] = attachments
 
 
@@ -185,11 +186,21 @@ def _mime(mime: str, value: Any) -> Any:
     return "".join("".join(part.split()) for part in parts if isinstance(part, str))
 
 
+def _attachments(value: Any) -> Json:
+    """Files by name, each a MIME bundle of text; what is not is left out."""
+    files = {name: bundle for name, bundle in _object(value).items() if isinstance(bundle, dict)}
+    return {
+        name: {mime: "".join(part) for mime, part in bundle.items() if _is_text(part)} for name, bundle in files.items()
+    }
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))
+
+
 def _text(where: str, value: Any) -> str:
     """Text, or a list of lines (the format allows both)."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+    if _is_text(value):
         return "".join(value)
     raise FormatError(f"{where} holds {type(value).__name__} where text belongs.")
 
@@ -226,7 +237,7 @@ def _write_cell(cell: ImportedCell, used: set[str]) -> Json:
     ours = _object(metadata.pop(OURS, None))
     stored_id = metadata.pop(STORED_ID, None)
     is_raw = ours.pop("cell_type", None) == "raw" and cell.type == "markdown"
-    attachments = ours.pop("attachments", None)
+    attachments = _attachments(ours.pop("attachments", None))
     _write_hidden(metadata, cell.code_hidden)
     ours |= _our_fields(cell)
     written: Json = {

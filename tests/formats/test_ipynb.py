@@ -272,3 +272,50 @@ def test_everything_survives_a_round_trip_and_the_file_is_valid(made: list[Impor
     assert found.name == "Round"
     kept = ("type", "source", "result_name", "outputs", "execution_count", "code_hidden", "disabled")
     assert [[getattr(c, k) for k in kept] for c in found.cells] == [[getattr(c, k) for k in kept] for c in made]
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+words = st.sampled_from(["", "x", "%%sql a <<\nSELECT 1", "%%duckdb -o\n", "%%sql --save", "\x1b[2Kx\r\x08y"])
+bad_outputs = st.fixed_dictionaries(
+    {"output_type": st.sampled_from(["stream", "display_data", "execute_result", "error"])},
+    optional={
+        "name": junk,
+        "text": words | junk,
+        "data": st.dictionaries(st.sampled_from(["text/plain", "image/png", "a/b+json", "no mime", ""]), junk) | junk,
+        "metadata": junk,
+        "ename": junk,
+        "evalue": junk,
+        "traceback": junk,
+    },
+)
+bad_cells = st.fixed_dictionaries(
+    {"cell_type": st.sampled_from(["code", "markdown", "raw"])},
+    optional={
+        "source": words | junk,
+        "id": junk,
+        "metadata": st.fixed_dictionaries({}, optional={"rillbook": junk, "jupyter": junk, "x": junk}) | junk,
+        "outputs": st.lists(bad_outputs, max_size=3) | junk,
+        "execution_count": junk,
+        "attachments": junk,
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(bad_cells, max_size=3), junk)
+def test_whatever_a_file_holds_it_is_refused_in_words_or_can_be_written_as_a_valid_one(cells: list[Any], metadata: Any):
+    document = {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells}
+    try:
+        found = ipynb.read("x.ipynb", json.dumps(document).encode())
+    except FormatError as refused:
+        assert str(refused).startswith("x.ipynb: cell ")
+        return
+    text = ipynb.write(found)
+    text.encode()
+    nbformat.validate(json.loads(text))
+    again = ipynb.read("x.ipynb", text.encode())
+    assert [(cell.type, cell.source) for cell in again.cells] == [(cell.type, cell.source) for cell in found.cells]

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from django.urls import reverse
 
 from notebooks_app.errors import RillbookError
@@ -16,7 +17,7 @@ from notebooks_app.importing import Imported, import_file
 
 
 class Command(BaseCommand):
-    help = "Import .ipynb files. Each is stored whole or not at all; importing the same content again changes nothing."
+    help = "Import .ipynb and .py files, each whole or not at all. Importing the same content again changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("files", nargs="+", metavar="FILE")
@@ -30,17 +31,18 @@ class Command(BaseCommand):
         for number, path in enumerate(files, start=1):
             try:
                 result, notebook = import_file(user, Path(path), dry_run=dry_run)
-            except (FormatError, RillbookError, OSError) as error:
+            except (FormatError, RillbookError, OSError, DatabaseError) as error:
                 failed += 1
                 self.stderr.write(f"[{number}/{len(files)}] {path}: not imported: {_reason(error)}")
                 continue
             counts[result] += 1
-            where = f" as {reverse('notebook', args=[notebook.id])}" if notebook is not None else ""
+            where = f" as {notebook.id}, {reverse('notebook', args=[notebook.id])}" if notebook is not None else ""
             self.stdout.write(f"[{number}/{len(files)}] {path}: {result.value}{where}")
         summary = ", ".join(f"{count} {result.value}" for result, count in counts.items() if count)
         self.stdout.write(f"{summary or 'none imported'}{f', {failed} failed' if failed else ''}.")
         if failed:
-            raise CommandError(f"{failed} of {len(files)} files could not be imported.")
+            done = counts[Imported.IMPORTED]
+            raise CommandError(f"{failed} of {len(files)} files could not be imported; {done} were.")
 
 
 def _owner(username: str | None) -> Any:
