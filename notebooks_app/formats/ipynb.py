@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 
-from notebooks_app.formats import magics
+from notebooks_app.formats import known, magics
 from notebooks_app.formats.base import (
     OURS,
     FormatError,
@@ -32,6 +32,7 @@ INLINE_LIMIT = 4 * 1024 * 1024  # characters of one MIME item that are kept
 TEXT_HEAD = 256 * 1024  # characters of a stream that are kept; of a longer one also its end
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 STORED_ID = "rillbook_id"  # the importer keeps a cell's id of the file under this key of its metadata
+SCHEMA_JSON = re.compile(r"application/(?:.*\+)?json\Z")
 MAX_COUNT = 2**31
 MAX_CONNECTION = 200  # characters of a connection's name
 
@@ -309,8 +310,10 @@ def _with_notes(output: Mapping[str, Any]) -> Json:
 
 
 def _write_mime(mime: str, value: Any) -> Any:
-    is_lines = isinstance(value, str) and mime.startswith("text/")
-    return _lines(value) if is_lines else value
+    """The value as nbformat has it: objects under application/json and application/…+json alone, else text."""
+    if not isinstance(value, str):
+        return value if SCHEMA_JSON.match(mime) else json.dumps(value)
+    return _lines(value) if mime.startswith("text/") else value
 
 
 def _lines(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from django.urls import reverse
 from notebooks_app.models import Notebook
 from notebooks_app.notebooks import delete_notebook
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def notebook_file(folder: Path, name: str, source: str = "x = 1") -> str:

@@ -280,12 +280,13 @@ junk = st.recursive(
     max_leaves=8,
 )
 words = st.sampled_from(["", "x", "%%sql a <<\nSELECT 1", "%%duckdb -o\n", "%%sql --save", "\x1b[2Kx\r\x08y"])
+MIMES = ["text/plain", "image/png", "a/b+json", "application/json", "application/json; a=b", "no mime", ""]
 bad_outputs = st.fixed_dictionaries(
     {"output_type": st.sampled_from(["stream", "display_data", "execute_result", "error"])},
     optional={
         "name": junk,
         "text": words | junk,
-        "data": st.dictionaries(st.sampled_from(["text/plain", "image/png", "a/b+json", "no mime", ""]), junk) | junk,
+        "data": st.dictionaries(st.sampled_from(MIMES), junk) | junk,
         "metadata": junk,
         "ename": junk,
         "evalue": junk,

@@ -66,6 +66,7 @@ def test_cells_ids_and_metadata_are_written_as_they_came(cars: ImportedNotebook)
     assert {**before["metadata"], "rillbook": {"name": "cars"}} == after["metadata"]
 
 
+@pytest.mark.database
 @pytest.mark.django_db
 def test_a_real_file_comes_out_of_the_database_as_it_went_in(cars: ImportedNotebook, owner: Any):
     stored = import_notebook(owner, ipynb.read(CARS.name, CARS.read_bytes()))
@@ -74,3 +75,17 @@ def test_a_real_file_comes_out_of_the_database_as_it_went_in(cars: ImportedNoteb
     assert found.metadata == cars.metadata
     heavy = Cell.objects.get(notebook=stored, type="sql")
     assert (heavy.result_name, heavy.source) == ("heavy", "SELECT Origin, count(*) FROM cars GROUP BY 1")
+
+
+@pytest.mark.database
+@pytest.mark.django_db
+def test_text_that_no_database_can_hold_is_stored_replaced(owner: Any):
+    bad = "a\x00\ud800"
+    data = {"text/plain": bad, "a/b+json": {bad: 1e999}, "application/json": [bad]}
+    output = {"output_type": "display_data", "data": data, "metadata": {bad: bad}}
+    cell = {"cell_type": "code", "source": "x", "metadata": {bad: [bad]}, "id": bad, "outputs": [output]}
+    document = {"nbformat": 4, "metadata": {"title": bad, bad: 1e999}, "cells": [cell]}
+    stored = import_notebook(owner, ipynb.read("bad.ipynb", json.dumps(document).encode()))
+    written = export_ipynb(stored)
+    assert "a\ufffd\ufffd" in written
+    nbformat.validate(nbformat.reads(written, as_version=4))
