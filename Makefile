@@ -1,9 +1,9 @@
 # The commands of this project; `make help` lists them. Nothing here needs Node but `make lint` and the browser's unit tests.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 PYTHON := .venv/bin/python
-TYPESCRIPT := 5.9.3
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 JOBS ?= 2
 
@@ -26,7 +26,7 @@ lint: .venv/.installed-dev .node/.installed ## Check style, types and imports, P
 	.venv/bin/lint-imports
 	$(PYTHON) scripts/lint_orm.py
 	.node/node_modules/.bin/tsc --project tsconfig.json
-	node --test tests/js/
+	node --test tests/js/*.test.mjs
 
 soak: .venv/.installed-dev ## Run the long tests
 	$(PYTHON) -m pytest -m soak -n 0
@@ -40,9 +40,10 @@ lock: .venv/.installed-dev ## Pin the newest versions that requirements*.in allo
 clean: ## Remove what make made (never your data in .data)
 	rm -rf .venv .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# Anew as a whole: an environment of a Python that is gone holds packages for that one.
 .venv/bin/python:
 	@echo "Making the environment …"
-	@python=$$(scripts/find_python.sh) && "$$python" -m venv .venv
+	@python=$$(scripts/find_python.sh) && rm -rf .venv && "$$python" -m venv .venv
 
 .venv/.installed: requirements.txt | .venv/bin/python
 	@echo "Installing what Rillbook needs (a minute, the first time) …"
@@ -54,10 +55,9 @@ clean: ## Remove what make made (never your data in .data)
 	@$(PIP) -r requirements-dev.txt
 	@touch $@ .venv/.installed
 
-.node/.installed: tsconfig.json
+# npm keeps its cache here too, so that a user without a home folder can check.
+.node/.installed: scripts/typecheck/package-lock.json
 	@echo "Installing the JavaScript type checker …"
-	@mkdir -p .node && cd .node && npm install --silent --no-audit --no-fund --no-package-lock --prefix . \
-		typescript@$(TYPESCRIPT) @codemirror/state@6 @codemirror/view@6 @codemirror/commands@6 @codemirror/language@6 \
-		@codemirror/autocomplete@6 @codemirror/search@6 @codemirror/lint@6 @codemirror/collab@6 \
-		@codemirror/lang-python@6 @codemirror/lang-sql@6
+	@mkdir -p .node && cp scripts/typecheck/package*.json .node/
+	@cd .node && npm ci --cache .cache --ignore-scripts --loglevel=error --no-audit --no-fund --no-update-notifier
 	@touch $@

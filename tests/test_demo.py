@@ -52,6 +52,11 @@ def test_the_data_of_the_demo_needs_no_network():
     assert "://" not in sources
 
 
+def test_no_line_of_code_is_wider_than_a_cell():
+    lines = [line for cell in demo_notebook().cells if cell.type != "markdown" for line in cell.source.split("\n")]
+    assert [line for line in lines if len(line) > 84] == []
+
+
 @pytest.mark.django_db
 def test_the_demo_has_no_errors_of_analysis_and_no_name_twice(owner):
     notebook = import_notebook(owner, demo_notebook())

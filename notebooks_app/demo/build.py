@@ -24,8 +24,8 @@ This notebook keeps itself up to date. Each cell knows the names it defines and 
 **what depends on it runs again, and nothing else**.
 
 1. Press **Run all** above.
-2. Change `rate` below to `0.5`, press **Ctrl+Enter**, and scroll: every chart of it has changed. The slow comparison
-   further down has not run again, because it never asks for `rate`.
+2. Change `rate` below to `0.5`, press **Ctrl+Enter**, and scroll: every chart of it has changed, and a warning has
+   come up. The slow comparison further down has not run again, because it never asks for `rate`.
 3. Each cell says why it ran. Click a name at a cell's head to go where it is defined.""",
     ),
     (
@@ -52,7 +52,7 @@ from vega_datasets import data""",
         PYTHON,
         "",
         """half_life = np.log(0.5) / np.log(1 - rate)
-print(f"With a rate of {rate:.0%}, a day counts half as much after {half_life:.1f} days.")""",
+print(f"At {rate:.0%} a day counts half as much after {half_life:.1f} days.")""",
     ),
     (
         TEXT,
@@ -62,13 +62,13 @@ print(f"With a rate of {rate:.0%}, a day counts half as much after {half_life:.1
 $$\ell_t = \alpha\,x_t + (1 - \alpha)\,\ell_{t-1}
 = \alpha \sum_{k=0}^{t-1} (1 - \alpha)^k\,x_{t-k} + (1 - \alpha)^t\,x_0$$
 
-and a day is as **surprising** as it is far from yesterday's level: $s_t = x_t - \ell_{t-1}$.""",
+and a day is as **surprising** as it is far from the level of the week before: $s_t = x_t - \ell_{t-7}$.""",
     ),
     (
         PYTHON,
         "",
         '''def smooth(values):
-    """The level of a series. A function is a name like any other: who calls it depends on it, and so on `rate`."""
+    """The level of a series. Cells that call this depend on `rate` through it."""
     return values.ewm(alpha=rate, adjust=False).mean()''',
     ),
     (TEXT, "", "## Four years of weather\nSeattle, day by day. Click a column's head to sort by it."),
@@ -82,17 +82,18 @@ weather""",
     (
         PYTHON,
         "",
-        """trend = weather.assign(level=smooth(weather.temp_max))
-trend["surprise"] = trend.temp_max - trend.level.shift()
-trend[["date", "temp_max", "level", "surprise", "weather", "month"]].round(1)""",
+        """trend = weather[["date", "month", "weather", "temp_max"]].copy()
+trend["level"] = smooth(trend.temp_max).round(2)
+trend["surprise"] = (trend.temp_max - trend.level.shift(7)).round(2)
+trend""",
     ),
     (TEXT, "", "## See it move\nmatplotlib, Altair and Plotly, side by side, all drawn from `trend`."),
     (
         PYTHON,
         "",
         """_figure, _axes = plt.subplots(figsize=(9, 3.4), layout="constrained")
-_axes.plot(trend.date, trend.temp_max, color="#c4cfcc", linewidth=0.8, label="each day")
-_axes.plot(trend.date, trend.level, color="#0b6c80", linewidth=2, label=f"level at rate {rate}")
+_axes.plot(trend.date, trend.temp_max, "#c4cfcc", linewidth=0.8, label="each day")
+_axes.plot(trend.date, trend.level, "#0b6c80", linewidth=2, label=f"at rate {rate}")
 _axes.set_ylabel("Maximum, °C")
 _axes.legend(frameon=False, loc="upper left", ncols=2)
 _axes.spines[["top", "right"]].set_visible(False)""",
@@ -107,17 +108,21 @@ may have its own. All other names are defined in one cell only; a second one wou
         PYTHON,
         "",
         """alt.Chart(trend).mark_circle(size=26, opacity=0.65).encode(
-    x=alt.X("monthdate(date):T", title="Day of the year", axis=alt.Axis(format="%b")),
-    y=alt.Y("surprise:Q", title="Warmer or colder than expected, °C"),
-    color=alt.Color("weather:N", title=None, scale=alt.Scale(scheme="tableau10")),
-    tooltip=["date:T", "temp_max:Q", alt.Tooltip("surprise:Q", format="+.1f"), "weather:N"],
+    x=alt.X("monthdate(date):T", title=None, axis=alt.Axis(format="%b")),
+    y=alt.Y("surprise:Q", title="Surprise, °C"),
+    color=alt.Color("weather:N", title=None, scale=alt.Scale(
+        domain=["sun", "fog", "drizzle", "rain", "snow"],
+        range=["#d9a400", "#9aa5a2", "#67b0d8", "#1668b0", "#8d5bc1"],
+    )),
+    tooltip=["date:T", "weather:N", "temp_max:Q", "surprise:Q"],
 ).properties(width=620, height=260).interactive()""",
     ),
     (
         PYTHON,
         "",
-        """_figure = px.box(trend, x="month", y="surprise", title=f"Surprise by month, at rate {rate}", height=360)
+        """_figure = px.box(trend, x="month", y="surprise", height=360)
 _figure.update_traces(marker_color="#cc3d05", line_width=1.2)
+_figure.update_layout(title=f"Surprise by month, at rate {rate}")
 _figure.update_layout(xaxis_title="Month", yaxis_title="Surprise, °C")
 _figure""",
     ),
@@ -135,7 +140,7 @@ browser, and **Stop** ends it. It does *not* use `rate`, so a change of it leave
 _errors = []
 for _candidate in tqdm(rates, desc="Rates"):
     _levels = weather.temp_max.ewm(alpha=_candidate, adjust=False).mean()
-    _errors.append((weather.temp_max - _levels.shift()).abs().mean())
+    _errors.append((weather.temp_max - _levels.shift(7)).abs().mean())
     time.sleep(0.02)
 comparison = pd.DataFrame({"rate": rates, "error": _errors})""",
     ),
@@ -144,16 +149,17 @@ comparison = pd.DataFrame({"rate": rates, "error": _errors})""",
         "",
         """best = comparison.loc[comparison.error.idxmin()]
 error = trend.surprise.abs().mean()
-print(f"The best rate is {best.rate:.2f}: wrong by {best.error:.2f} °C a day.")
-print(f"Yours is {rate}: wrong by {error:.2f} °C.")
+print(f"The best rate is {best.rate:.2f}: it is wrong by {best.error:.2f} °C.")
+print(f"Yours is {rate}: it is wrong by {error:.2f} °C.")
 if error > 1.05 * best.error:
-    print("That is more than 5 % worse. (This line is on stderr.)", file=sys.stderr)""",
+    print("That is more than 5 % worse: try another rate.", file=sys.stderr)""",
     ),
     (
         PYTHON,
         "",
-        """_figure = px.line(comparison, x="rate", y="error", title="Mean surprise by rate", height=320)
-_figure.add_vline(x=rate, line_dash="dot", line_color="#cc3d05", annotation_text=f"yours: {rate}")
+        """_figure = px.line(comparison, x="rate", y="error", height=320)
+_figure.add_vline(x=rate, line_dash="dot", annotation_text=f"yours: {rate}")
+_figure.update_layout(title="Which rate is surprised least?")
 _figure.update_layout(xaxis_title="Rate", yaxis_title="Mean surprise, °C")
 _figure""",
     ),
@@ -168,7 +174,7 @@ result is a dataframe again, under the name at the cell's head.""",
     (
         SQL,
         "odd_days",
-        """SELECT weather AS kind, count(*) AS days, round(avg(surprise), 1) AS mean_surprise, max(temp_max) AS hottest
+        """SELECT weather AS kind, count(*) AS days, round(avg(surprise), 1) AS mean_surprise
 FROM trend
 WHERE abs(surprise) >= {limit}
 GROUP BY weather
@@ -178,7 +184,8 @@ ORDER BY days DESC""",
         PYTHON,
         "",
         """_days = int(odd_days.days.sum())
-print(f"{_days} of {len(trend):,} days were off by {limit} °C or more, most of them with {odd_days.kind[0]}.")""",
+print(f"{_days} of {len(trend):,} days were {limit} °C or more off.")
+print(f"Most of them had {odd_days.kind[0]}.")""",
     ),
     (
         TEXT,
@@ -190,7 +197,10 @@ a SQL cell's head. Their passwords never reach this notebook's code.""",
     (
         SQL,
         "sales",
-        """SELECT date_trunc('week', o.placed_at) AS week, c.segment, sum(o.amount)::DOUBLE AS revenue
+        """SELECT
+    date_trunc('week', o.placed_at) AS week,
+    c.segment,
+    sum(o.amount)::DOUBLE AS revenue
 FROM sample.orders AS o
 JOIN sample.customers AS c USING (customer_id)
 GROUP BY week, c.segment
@@ -200,13 +210,19 @@ ORDER BY week, c.segment""",
         PYTHON,
         "",
         """weekly = sales.pivot(index="week", columns="segment", values="revenue").fillna(0)
-px.line(smooth(weekly), title=f"Weekly revenue, smoothed at rate {rate}", height=360)""",
+_figure = px.line(smooth(weekly), height=360)
+_figure.update_layout(title=f"Revenue a week, smoothed at rate {rate}")
+_figure.update_layout(xaxis_title=None, yaxis_title=None, legend_title=None)
+_figure""",
     ),
     (
         SQL,
         "customers",
         """-- What a discount of the same rate would have left of each segment's revenue
-SELECT c.segment, count(DISTINCT c.customer_id) AS customers, sum(o.amount)::DOUBLE AS revenue,
+SELECT
+    c.segment,
+    count(DISTINCT c.customer_id) AS customers,
+    sum(o.amount)::DOUBLE AS revenue,
     round(sum(o.amount)::DOUBLE * (1 - {rate}), 2) AS after_discount
 FROM sample.orders AS o
 JOIN sample.customers AS c USING (customer_id)

@@ -218,7 +218,7 @@ def _object(value: Any) -> Json:
 
 def write(notebook: ImportedNotebook) -> str:
     """The notebook as the text of an .ipynb file of nbformat 4.5, valid for nbformat's validator."""
-    metadata = _object(notebook.metadata)
+    metadata = known.notebook_metadata(_object(notebook.metadata))
     ours = {key: value for key, value in _object(metadata.get(OURS)).items() if key != "import"}
     metadata[OURS] = ours | {"name": clean_text(notebook.name)}
     metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
@@ -238,18 +238,19 @@ def _write_cell(cell: ImportedCell, used: set[str]) -> Json:
     ours = _object(metadata.pop(OURS, None))
     stored_id = metadata.pop(STORED_ID, None)
     is_raw = ours.pop("cell_type", None) == "raw" and cell.type == "markdown"
-    attachments = _attachments(ours.pop("attachments", None))
+    attachments = known.attachments(_object(ours.pop("attachments", None)))
     _write_hidden(metadata, cell.code_hidden)
     ours |= _our_fields(cell)
+    cell_type = "raw" if is_raw else "markdown" if cell.type == "markdown" else "code"
     written: Json = {
         "id": _cell_id((stored_id, cell.id), used),
-        "cell_type": "raw" if is_raw else "markdown" if cell.type == "markdown" else "code",
-        "metadata": metadata | ({OURS: ours} if ours else {}),
+        "cell_type": cell_type,
+        "metadata": known.cell_metadata(metadata, cell_type) | ({OURS: ours} if ours else {}),
         "source": _lines(magics.write_sql(cell.source, cell.result_name) if cell.type == "sql" else cell.source),
     }
     if attachments and cell.type == "markdown":
         written["attachments"] = attachments
-    if written["cell_type"] == "code":
+    if cell_type == "code":
         written["execution_count"] = cell.execution_count
         written["outputs"] = [_write_output(output, cell.execution_count) for output in cell.outputs]
     return written

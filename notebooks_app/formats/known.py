@@ -13,7 +13,7 @@ from notebooks_app.formats.base import Json
 
 type Check = Callable[[Any], bool]
 
-_NAME = re.compile(r"^.+$", re.MULTILINE)
+_NAME = re.compile(r"^.+$")
 _TAG = re.compile(r"^[^,]+$")
 _JSON_MIME = re.compile(r"application/(.*\+)?json\Z")
 

@@ -48,6 +48,7 @@ _STRING = re.compile(
     re.DOTALL,
 )
 _JOIN_AT_MOST = 50  # chunks looked at for the end of a string that holds marks
+_MARK_AT_MOST = 2_000  # characters of a mark that is searched for metadata
 _DATABASE_WARNING = "It names a database (a `# DB:` line). That was not kept: make a connection and choose it."
 
 
@@ -108,11 +109,12 @@ def _join_strings(chunks: list[_Chunk]) -> list[_Chunk]:
     at = 0
     while at < len(chunks):
         chunk, taken = chunks[at], 1
-        if _ends_in_string(chunk, chunk.lines):
+        if quotes := _open_quotes(chunk, chunk.lines):
             lines = list(chunk.lines)
             for more, after in enumerate(chunks[at + 1 : at + 1 + _JOIN_AT_MOST], start=2):
                 lines += [after.mark, *after.lines]
-                if not _ends_in_string(chunk, lines):
+                may_end = any(quotes in line for line in after.lines)
+                if may_end and not _open_quotes(chunk, lines):
                     chunk, taken = _Chunk(chunk.words, chunk.mark, lines), more
                     break
         joined.append(chunk)
@@ -120,12 +122,12 @@ def _join_strings(chunks: list[_Chunk]) -> list[_Chunk]:
     return joined
 
 
-def _ends_in_string(chunk: _Chunk, lines: list[str]) -> bool:
-    """Whether a triple-quoted string of Python is open at the end of these lines."""
+def _open_quotes(chunk: _Chunk, lines: list[str]) -> str:
+    """The quotes of a triple-quoted string of Python that is open at the end of these lines."""
     origin = _ORIGIN.match(chunk.words or "")
     if origin and origin["type"].lower() != "python":
-        return False
-    return any(found["open"] for found in _STRING.finditer("\n".join(lines)))
+        return ""
+    return next((found["open"] for found in _STRING.finditer("\n".join(lines)) if found["open"]), "")
 
 
 def _preamble(lines: list[str]) -> tuple[str, list[str], bool]:
@@ -227,6 +229,8 @@ def _trimmed(lines: list[str]) -> list[str]:
 
 def _metadata(words: str) -> tuple[str, Json]:
     """A mark's words without its `key=JSON` pairs, and those. What is not such a pair belongs to the words."""
+    if len(words) > _MARK_AT_MOST:
+        return words, {}
     decoder = json.JSONDecoder()
     pairs: Json = {}
     at = 0

@@ -59,7 +59,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "display_name", "x"]), inner),
     max_leaves=5,
 )
-cell_keys = st.sampled_from(["name", "tags", "collapsed", "scrolled", "execution", "format", "jupyter", "rillbook", "x"])
+cell_keys = st.sampled_from(["name", "tags", "collapsed", "scrolled", "execution", "format", "jupyter", "x"])
 notebook_keys = st.sampled_from(["kernelspec", "language_info", "orig_nbformat", "title", "authors", "rillbook", "x"])
 
 

@@ -21,7 +21,7 @@ VEGA_LITE, PNG = "application/vnd.vegalite.v6+json", "image/png"
 # What a cell says -> what it must show
 SHOWN = {
     "weather = data.": TABLE,
-    "trend = weather.assign": TABLE,
+    "trend = weather[": TABLE,
     "plt.subplots": PNG,
     "alt.Chart": VEGA_LITE,
     "px.box": PLOTLY,
@@ -69,7 +69,9 @@ async def test_every_cell_of_the_demo_runs_and_shows_what_it_promises(lab: Lab):
     missing = {words: mime for words, mime in SHOWN.items() if mime not in mimes(find(cells, words))}
     assert missing == {}
     assert "after 4.3 days" in text(find(cells, "half_life ="), "stdout")
-    assert "worse" in text(find(cells, "best ="), "stderr")
+    assert "The best rate is 0.14" in text(find(cells, "best ="), "stdout")
+    assert [(c["source"], c["state"]["warnings"]) for c in cells if c["state"]["warnings"]] == []
+    assert [c["source"] for c in cells if text(c, "stderr") and "tqdm(" not in c["source"]] == []
     assert "{" not in text(find(cells, "odd_days.days"), "stdout")
 
 
@@ -86,7 +88,7 @@ async def test_a_change_of_the_rate_runs_what_depends_on_it_and_not_the_slow_com
     rate = find(before, "rate = 0.15")["id"]
     await db.write(
         lambda: services.edit_cell(
-            notebook.id, uuid.UUID(rate), version=1, source="rate = 0.2", author=lab.author, operation_id=uuid.uuid4()
+            notebook.id, uuid.UUID(rate), version=1, source="rate = 0.5", author=lab.author, operation_id=uuid.uuid4()
         )
     )
     assert await runtime.wait(await runtime.run_stale(by=lab.author), RUN_S)
@@ -98,4 +100,5 @@ async def test_a_change_of_the_rate_runs_what_depends_on_it_and_not_the_slow_com
     assert [words for words in follows if find(after, words)["id"] not in again] == []
     assert [words for words in left_alone if find(after, words)["id"] in again] == []
     assert [cell["source"] for cell in after if cell["state"]["freshness"] != "current"] == []
-    assert await db.read(lambda: Cell.objects.get(pk=rate).source) == "rate = 0.2"
+    assert "5 % worse" in text(find(after, "best ="), "stderr")
+    assert await db.read(lambda: Cell.objects.get(pk=rate).source) == "rate = 0.5"
