@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import threading
 import time
@@ -29,6 +30,7 @@ class Completer(IPCompleter):
     """IPython's completer; it may look at the namespace while a cell changes it."""
 
     def completions(self, text: str, offset: int) -> Iterator[Any]:
+        _import_jedi()
         for attempt in range(_TRIES):
             try:
                 with _one_at_a_time:
@@ -67,7 +69,7 @@ def clean(data: dict[str, Any]) -> dict[str, Any]:
 
 def preload(is_busy: Callable[[], bool]) -> None:
     """Import jedi in the background once the kernel rests: 7 MB in every kernel, pooled ones too."""
-    _in_background(lambda: importlib.import_module("jedi"), is_busy)
+    _in_background(_import_jedi, is_busy)
 
 
 def warm(completer: Completer, is_busy: Callable[[], bool]) -> None:
@@ -76,11 +78,6 @@ def warm(completer: Completer, is_busy: Callable[[], bool]) -> None:
     Fast where KERNEL_CACHE names a folder of parsed stubs; it is read as pickles, so only the server may
     write it.
     """
-    with contextlib.suppress(Exception):
-        import jedi
-
-        if _cache is not None:
-            jedi.settings.cache_directory = _cache
     _in_background(lambda: [list(completer.completions(text, len(text))) for text in _TYPICAL], is_busy)
 
 
@@ -88,6 +85,30 @@ def set_cache(folder: str | None) -> None:
     """Where jedi keeps parsed stubs; None leaves its own default."""
     global _cache
     _cache = folder
+
+
+@functools.cache
+def _import_jedi() -> None:
+    jedi = importlib.import_module("jedi")
+    if _cache is not None:
+        jedi.settings.cache_directory = _cache
+    _pass_over_damaged_files()
+
+
+def _pass_over_damaged_files() -> None:
+    """Parso writes its files in place, so a killed kernel leaves half of one: then it parses anew."""
+    cache = importlib.import_module("parso.cache")
+    load = getattr(cache, "_load_from_file_system", None)
+    if load is None:
+        return
+
+    def load_or_none(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return load(*args, **kwargs)
+        except Exception:
+            return None
+
+    cache._load_from_file_system = load_or_none
 
 
 def _in_background(work: Callable[[], Any], is_busy: Callable[[], bool]) -> None:

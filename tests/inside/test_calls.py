@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,6 +130,26 @@ def test_attributes_and_own_code_are_completed(kernel: KernelUnderTest, subshell
             code,
             found["matches"][:9],
         )
+
+
+def test_completion_works_on_a_cache_that_a_killed_kernel_left_damaged(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    assert completed_in_a_new_kernel(cache) == ["wobble"]
+    files = list(cache.rglob("*.pkl"))
+    assert files
+    for file in files:
+        file.write_bytes(file.read_bytes()[:100])
+    assert completed_in_a_new_kernel(cache) == ["wobble"]
+
+
+def completed_in_a_new_kernel(cache: Path) -> list[str]:
+    kernel = KernelUnderTest(KERNEL_CACHE=str(cache))
+    try:
+        kernel.run_source("wobble = 1", definitions=["wobble"])
+        subshell = str(kernel.ask("control", "create_subshell_request", {})["subshell_id"])
+        return list(completed(kernel, "wob", subshell)["matches"])
+    finally:
+        kernel.close()
 
 
 def test_a_duckdb_cell_binds_its_parameters(kernel: KernelUnderTest) -> None:
