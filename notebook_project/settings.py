@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "allauth",
     "allauth.account",
+    "allauth.socialaccount",
     "notebooks_app",
     "kernels_app",
 ]

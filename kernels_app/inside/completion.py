@@ -108,7 +108,7 @@ def _pass_over_damaged_files() -> None:
         except Exception:
             return None
 
-    cache._load_from_file_system = load_or_none
+    setattr(cache, "_load_from_file_system", load_or_none)  # noqa: B010
 
 
 def _in_background(work: Callable[[], Any], is_busy: Callable[[], bool]) -> None:

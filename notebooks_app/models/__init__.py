@@ -3,12 +3,14 @@
 from notebooks_app.models.cell import Cell
 from notebooks_app.models.change import Change
 from notebooks_app.models.connection import Connection
+from notebooks_app.models.idempotency import IdempotentAnswer
 from notebooks_app.models.member import Membership
 from notebooks_app.models.notebook import Notebook
-from notebooks_app.models.output import Output, OutputFile, StreamChunk
+from notebooks_app.models.output import HeldPart, Output, OutputFile, StreamChunk
 from notebooks_app.models.run import CellRun, Run
 from notebooks_app.models.session import KernelSession
 from notebooks_app.models.token import ApiToken
+from notebooks_app.models.version import Version, VersionCell
 
 __all__ = [
     "ApiToken",
@@ -16,6 +18,8 @@ __all__ = [
     "CellRun",
     "Change",
     "Connection",
+    "HeldPart",
+    "IdempotentAnswer",
     "KernelSession",
     "Membership",
     "Notebook",
@@ -23,4 +27,6 @@ __all__ = [
     "OutputFile",
     "Run",
     "StreamChunk",
+    "Version",
+    "VersionCell",
 ]

@@ -39,6 +39,8 @@ class Cell(models.Model):
     # Made by whoever creates the cell, so that an echo replaces instead of doubling.
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     notebook = models.ForeignKey("notebooks_app.Notebook", on_delete=models.CASCADE, related_name="cells")
+    # The id it had where it was imported from, where that was no uuid.
+    external_id = models.CharField(max_length=200, blank=True, default="")
     position = models.BigIntegerField()
     type = models.CharField(max_length=10, choices=Type.choices, default=Type.PYTHON)
     source = models.TextField(blank=True, default="")
@@ -85,6 +87,7 @@ class Cell(models.Model):
         indexes = [
             # Catch-up: cells that runs changed since a browser's cursor.
             models.Index(fields=["notebook", "run_seq"], name="cell_runs_since"),
+            models.Index(fields=["external_id"], name="cell_external_id", condition=~Q(external_id="")),
         ]
 
     def __str__(self) -> str:

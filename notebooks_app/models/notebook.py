@@ -78,6 +78,8 @@ class Notebook(models.Model):
     seq = models.PositiveBigIntegerField(default=0)
     # Accepted edits only: what people and the API see.
     revision = models.PositiveBigIntegerField(default=0)
+    # The id it had where it was imported from, where that was no uuid; people look for it.
+    external_id = models.CharField(max_length=200, blank=True, default="")
     # What the file it came from said about itself (ipynb metadata survives a round trip).
     metadata = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -100,6 +102,8 @@ class Notebook(models.Model):
         indexes = [
             # The list page: a person's notebooks, last changed first.
             models.Index(fields=["owner", "-updated_at"], name="notebook_owner_recent"),
+            # Where did the notebook go that we called …? Imports, search, the admin.
+            models.Index(fields=["external_id"], name="notebook_external_id", condition=~Q(external_id="")),
         ]
 
     def __str__(self) -> str:

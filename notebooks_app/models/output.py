@@ -97,3 +97,19 @@ class OutputFile(models.Model):
 
     def as_json(self) -> dict[str, Any]:
         return {"url": reverse("output_file", args=[self.notebook_id, self.id]), "size_bytes": self.size_bytes}
+
+
+class HeldPart(models.Model):
+    """A piece of a file whose storage did not take it: kept here, up to a cap, until `spill_outputs` moves it."""
+
+    file = models.ForeignKey(OutputFile, on_delete=models.CASCADE, related_name="held_parts")
+    index = models.PositiveIntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["file", "index"], name="held_part_index_unique_in_file"),
+        ]
+
+    def __str__(self) -> str:
+        return f"part {self.index} of {self.file_id}"
