@@ -7,7 +7,8 @@ only a window of them (positions.py has the arithmetic).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 
 from django.db.models import F, Max, QuerySet
 from django.utils import timezone
@@ -17,6 +18,7 @@ from notebooks_app.errors import NotFound
 from notebooks_app.models import Cell, Notebook
 
 WINDOW = 32
+FEW = 8
 # Cells in the bin stand far below every place that renumbering uses for a moment.
 BIN_BASE = 1 << 62
 
@@ -45,8 +47,34 @@ def bin_cells(notebook_id: uuid.UUID, cells: Sequence[Cell]) -> None:
     Cell.objects.filter(pk__in=[cell.pk for cell in cells]).update(deleted_at=now, updated_at=now)
 
 
-def put_back(notebook_id: uuid.UUID, cell: Cell, position: int) -> uuid.UUID | None:
-    """Place a cell (also one in the bin) where it stood, or next to it; the id of the cell that is now before it."""
+def put_back(notebook_id: uuid.UUID, cells: Sequence[Cell], places: Sequence[int]) -> list[uuid.UUID | None]:
+    """Place cells (also ones in the bin) where they stood, or next to it; for each the id of the cell now before it.
+
+    A few are put back one by one, which reads only their neighbours; more in one pass over the notebook's order.
+    """
+    if len(cells) <= FEW:
+        lowest = 0
+        found = []
+        for cell, place in zip(cells, places, strict=True):
+            found.append(_put_one_back(notebook_id, cell, max(place, lowest)))
+            lowest = cell.position
+        return found
+    returning = {cell.pk for cell in cells}
+    order = [cell for cell in _alive(notebook_id).order_by("position") if cell.pk not in returning]
+    staying = {cell.pk for cell in order}
+    wished: dict[uuid.UUID, int] = {}
+    lowest = 0
+    for cell, place in zip(cells, places, strict=True):
+        lowest = wished[cell.pk] = max(place, lowest)
+    standing = [(cell.position, 0, cell) for cell in order]
+    coming = [(wished[cell.pk], 1, cell) for cell in cells]
+    order = [cell for _, _, cell in sorted(standing + coming, key=lambda row: row[:2])]
+    arrange(notebook_id, order, staying=staying, wished=wished)
+    before = {cell.pk: other.pk for other, cell in pairwise(order)}
+    return [before.get(cell.pk) for cell in cells]
+
+
+def _put_one_back(notebook_id: uuid.UUID, cell: Cell, position: int) -> uuid.UUID | None:
     _lift(notebook_id, [cell])
     before = _alive(notebook_id).filter(position__lte=position).order_by("-position").first()
     if before is None or before.position < position:
@@ -58,6 +86,33 @@ def put_back(notebook_id: uuid.UUID, cell: Cell, position: int) -> uuid.UUID | N
         cell.deleted_at = None
     _put([cell], place)
     return before.pk if before else None
+
+
+def arrange(
+    notebook_id: uuid.UUID,
+    order: Sequence[Cell],
+    *,
+    staying: Collection[uuid.UUID],
+    wished: Mapping[uuid.UUID, int] | None = None,
+) -> None:
+    """Give the notebook's cells this order in a fixed number of statements; cells of the bin come back from it.
+
+    Cells of `staying`, which must be in order, keep their places where there is room for the others between them. Cells
+    that are not stored yet only get their position set: the caller stores them.
+    """
+    fixed = [cell.position if cell.pk in staying else None for cell in order]
+    places = positions.fill(fixed, [(wished or {}).get(cell.pk) for cell in order])
+    moved = [(cell, place) for cell, place in zip(order, places, strict=True) if cell.position != place]
+    stored = [cell for cell, _ in moved if not cell._state.adding]
+    _lift(notebook_id, stored)
+    _put(stored, [place for cell, place in moved if not cell._state.adding])
+    for cell, place in moved:
+        cell.position = place
+    returning = [cell for cell in stored if cell.deleted_at is not None]
+    if returning:
+        Cell.objects.filter(pk__in=[cell.pk for cell in returning]).update(deleted_at=None)
+    for cell in returning:
+        cell.deleted_at = None
 
 
 def _alive(notebook_id: uuid.UUID) -> QuerySet[Cell]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -53,6 +53,7 @@ class Accepted:
     seq: int
     revision: int
     event: Event
+    inverse: dict[str, Any] = field(default_factory=dict)
 
     @property
     def version(self) -> int | None:
@@ -93,7 +94,7 @@ def edit_cell(
         }
         return cell.id, event, {}
 
-    return _accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, change)
 
 
 def insert_cell(
@@ -123,11 +124,11 @@ def insert_cell(
             result_name=_result_name(result_name),
             connection=_connection(connection, author),
         )
-        _derive(cell)
+        derive(cell)
         cell.save(force_insert=True)
-        return cell.id, _inserted(cell, after, author, operation_id), {"delete": [str(cell.id)]}
+        return cell.id, inserted_event(cell, after, author, operation_id), {"delete": [str(cell.id)]}
 
-    return _accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, change)
 
 
 def delete_cells(
@@ -147,7 +148,7 @@ def delete_cells(
         }
         return cells[0].id, event, {"restore": places}
 
-    return _accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, change)
 
 
 def move_cells(
@@ -166,9 +167,9 @@ def move_cells(
             raise BadRequest("after: a cell cannot be moved behind itself.")
         places = [[str(cell.id), cell.position] for cell in cells]
         placing.move(notebook_id, cells, after)
-        return cells[0].id, _moved(cells, after, author, operation_id), {"place": places}
+        return cells[0].id, moved_event(cells, after, author, operation_id), {"place": places}
 
-    return _accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, change)
 
 
 def update_cell(
@@ -201,7 +202,7 @@ def update_cell(
         }
         return cell.id, event, {"update": old}
 
-    return _accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, change)
 
 
 def undo(notebook_id: uuid.UUID, operation_id: uuid.UUID, *, new_operation_id: uuid.UUID, author: Author) -> Accepted:
@@ -209,23 +210,40 @@ def undo(notebook_id: uuid.UUID, operation_id: uuid.UUID, *, new_operation_id: u
     undone = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
     if undone is None or not undone.inverse:
         raise NotFound("There is no such change to take back.")
-    inverse = undone.inverse
-    who: dict[str, Any] = {"author": author, "operation_id": new_operation_id}
     try:
-        if "delete" in inverse:
-            return delete_cells(notebook_id, [uuid.UUID(cell) for cell in inverse["delete"]], **who)
-        if "update" in inverse and undone.cell_id:
-            return update_cell(notebook_id, undone.cell_id, inverse["update"], **who)
-        if "restore" in inverse:
-            return _restore_cells(notebook_id, inverse["restore"], **who)
-        return _place_cells(notebook_id, inverse["place"], **who)
+        with transaction.atomic():
+            accepted = _take_back(undone, author=author, operation_id=new_operation_id)
+            # So that a page that was loaded anew knows what can be undone and redone (history.py).
+            inverse = accepted.inverse | {"undoes": str(operation_id)}
+            Change.objects.filter(notebook_id=notebook_id, seq=accepted.seq).update(inverse=inverse)
+            return accepted
     except NotFound as error:
         raise Conflict("The cells have changed since; this cannot be taken back.") from error
 
 
-def _restore_cells(
-    notebook_id: uuid.UUID, places: list[list[Any]], *, author: Author, operation_id: uuid.UUID
+def _take_back(undone: Change, **who: Any) -> Accepted:
+    notebook_id, inverse = undone.notebook_id, undone.inverse
+    if "delete" in inverse:
+        return delete_cells(notebook_id, [uuid.UUID(cell) for cell in inverse["delete"]], **who)
+    if "update" in inverse and undone.cell_id:
+        return update_cell(notebook_id, undone.cell_id, inverse["update"], **who)
+    if "restore" in inverse:
+        return restore_cells(notebook_id, inverse["restore"], **who)
+    if "version" in inverse:
+        from notebooks_app import versions  # which is built on this module
+
+        return versions.restore_version(notebook_id, uuid.UUID(inverse["version"]), **who)
+    return _place_cells(notebook_id, inverse["place"], **who)
+
+
+def restore_cells(
+    notebook_id: uuid.UUID, places: Sequence[Sequence[Any]], *, author: Author, operation_id: uuid.UUID
 ) -> Accepted:
+    """Bring cells back from the bin; `places` are pairs of an id (text) and the position where it stood.
+
+    Raises NotFound for cells that are not in the bin (any more), TooLarge.
+    """
+
     def change() -> tuple[uuid.UUID | None, Event, dict[str, Any]]:
         ids = [uuid.UUID(cell) for cell, _ in places]
         cells = {
@@ -234,12 +252,11 @@ def _restore_cells(
         if len(cells) < len(ids):
             raise NotFound("These cells are no longer in the bin.")
         _check_room(notebook_id, len(ids))
-        inserted = []
-        lowest = 0
-        for cell_id, position in zip(ids, (place for _, place in places), strict=True):
-            after = placing.put_back(notebook_id, cells[cell_id], max(position, lowest))
-            lowest = cells[cell_id].position
-            inserted.append(_inserted(cells[cell_id], after, author, operation_id))
+        befores = placing.put_back(notebook_id, [cells[cell_id] for cell_id in ids], [place for _, place in places])
+        inserted = [
+            inserted_event(cells[cell_id], after, author, operation_id)
+            for cell_id, after in zip(ids, befores, strict=True)
+        ]
         event = {
             "type": "cells.restored",
             "inserted": inserted,
@@ -248,7 +265,7 @@ def _restore_cells(
         }
         return ids[0], event, {"delete": [str(cell_id) for cell_id in ids]}
 
-    return _accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, change)
 
 
 def _place_cells(
@@ -258,16 +275,15 @@ def _place_cells(
         cells = _cells(notebook_id, [uuid.UUID(cell) for cell, _ in places])
         by_id = {str(cell.id): cell for cell in cells}
         now = [[str(cell.id), cell.position] for cell in cells]
-        moves = []
-        lowest = 0
-        for cell_id, position in places:
-            after = placing.put_back(notebook_id, by_id[cell_id], max(position, lowest))
-            lowest = by_id[cell_id].position
-            moves.append(_moved([by_id[cell_id]], after, author, operation_id))
+        moving = [by_id[cell_id] for cell_id, _ in places]
+        befores = placing.put_back(notebook_id, moving, [place for _, place in places])
+        moves = [
+            moved_event([cell], after, author, operation_id) for cell, after in zip(moving, befores, strict=True)
+        ]
         event = {"type": "cells.placed", "moves": moves, "author": author.name, "operation_id": str(operation_id)}
         return cells[0].id, event, {"place": now}
 
-    return _accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, change)
 
 
 # --- The notebook itself ---------------------------------------------------------------------------------------------
@@ -281,7 +297,7 @@ def rename_notebook(notebook_id: uuid.UUID, name: str, *, author: Author, operat
         event = {"type": "notebook.renamed", "name": name, "author": author.name, "operation_id": str(operation_id)}
         return None, event, {}
 
-    return _accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, change)
 
 
 def update_notebook(
@@ -307,7 +323,7 @@ def update_notebook(
         }
         return None, event, {}
 
-    return _accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, change)
 
 
 # --- Connections -----------------------------------------------------------------------------------------------------
@@ -322,7 +338,7 @@ def delete_connection(connection: Connection, *, author: Author) -> None:
             update_notebook(notebook_id, {"connection": None}, author=author, operation_id=uuid.uuid4())
         for cell in Cell.objects.filter(connection=connection):  # in the bin: nobody is told
             cell.connection = None
-            Cell.objects.filter(pk=cell.pk).update(connection=None, **_derive(cell))
+            Cell.objects.filter(pk=cell.pk).update(connection=None, **derive(cell))
         connection.delete()
 
 
@@ -385,7 +401,7 @@ def _analysis_pool() -> AnalysisPool:
 # --- The one way in --------------------------------------------------------------------------------------------------
 
 
-def _accept(
+def accept(
     notebook_id: uuid.UUID,
     operation_id: uuid.UUID,
     author: Author,
@@ -397,7 +413,7 @@ def _accept(
             return _accept_new(notebook_id, operation_id, author, change)
     except _KnownOperation as known:
         first = known.change
-        return Accepted(first.seq, first.revision, first.event)
+        return Accepted(first.seq, first.revision, first.event, first.inverse)
 
 
 class _KnownOperation(Exception):
@@ -434,7 +450,7 @@ def _accept_new(
         inverse=inverse,
     )
     events.announce_on_commit(notebook_id, seq, [event])
-    return Accepted(seq, revision, event)
+    return Accepted(seq, revision, event, inverse)
 
 
 # --- Rows and fields -------------------------------------------------------------------------------------------------
@@ -507,7 +523,7 @@ def _save(cell: Cell, **fields: Any) -> None:
     for name, value in fields.items():
         setattr(cell, name, value)
     cell.version = expected + 1
-    derived = _derive(cell)
+    derived = derive(cell)
     saved = Cell.objects.filter(pk=cell.pk, version=expected).update(
         version=cell.version, updated_at=timezone.now(), **fields, **derived
     )
@@ -515,7 +531,7 @@ def _save(cell: Cell, **fields: Any) -> None:
         raise Conflict("This cell was changed at the same moment; try again.", version=None, since=[])
 
 
-def _derive(cell: Cell) -> dict[str, Any]:
+def derive(cell: Cell) -> dict[str, Any]:
     """Set what follows from the cell's own fields; text needs no analysis."""
     cell.source_hash = cell.current_hash()
     derived: dict[str, Any] = {"source_hash": cell.source_hash}
@@ -587,7 +603,7 @@ def _check_room(notebook_id: uuid.UUID, count: int) -> None:
         raise TooLarge(f"A notebook may have {settings.NOTEBOOK_MAX_CELLS:,} cells; this would be more.")
 
 
-def _inserted(cell: Cell, after: uuid.UUID | None, author: Author, operation_id: uuid.UUID) -> Event:
+def inserted_event(cell: Cell, after: uuid.UUID | None, author: Author, operation_id: uuid.UUID) -> Event:
     return {
         "type": "cell.inserted",
         "cell": cell.as_fields(),
@@ -597,7 +613,7 @@ def _inserted(cell: Cell, after: uuid.UUID | None, author: Author, operation_id:
     }
 
 
-def _moved(cells: Sequence[Cell], after: uuid.UUID | None, author: Author, operation_id: uuid.UUID) -> Event:
+def moved_event(cells: Sequence[Cell], after: uuid.UUID | None, author: Author, operation_id: uuid.UUID) -> Event:
     return {
         "type": "cell.moved",
         "cells": [str(cell.id) for cell in cells],
