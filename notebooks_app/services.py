@@ -190,13 +190,13 @@ def update_cell(
         cell = _cell(notebook_id, cell_id)
         if version is not None:
             _check_version(cell, version)
-        old = {name: _json_field(cell, name) for name in fields}
+        old = {name: json_field(cell, name) for name in fields}
         _save(cell, **_checked(fields, author))
         event = {
             "type": "cell.updated",
             "cell": str(cell.id),
             "version": cell.version,
-            "fields": {name: _json_field(cell, name) for name in fields},
+            "fields": {name: json_field(cell, name) for name in fields},
             "author": author.name,
             "operation_id": str(operation_id),
         }
@@ -592,7 +592,7 @@ def _connection(value: Any, author: Author) -> Connection | None:
     return connection
 
 
-def _json_field(cell: Cell, name: str) -> Any:
+def json_field(cell: Cell, name: str) -> Any:
     if name == "connection":
         return str(cell.connection_id) if cell.connection_id else None
     return getattr(cell, name)
