@@ -6,6 +6,7 @@ units; [n] deletes n; [n, line, line…] replaces n by the lines. Offsets count 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,74 @@ def apply(changes: Any, text: str) -> str:
     """The text after `changes`. Raises BadChangeSet, naming the section, if they do not fit."""
     units = text if text.isascii() or max(text) <= "\uffff" else None
     return _apply_plain(changes, units) if units is not None else _apply_wide(changes, text)
+
+
+def compose(first: Any, second: Any) -> ChangeSet:
+    """One change set that does what `first` and then `second` do.
+
+    Raises BadChangeSet if `second` is not for a text of the length that `first` makes, or would leave half a character.
+    """
+    made = _Composed()
+    queue = deque((kept, removed, _units(inserted)) for kept, removed, inserted in _sections(first))
+    for number, (kept, removed, inserted) in enumerate(_sections(second)):
+        made.take(queue, kept, number, is_kept=True)
+        made.take(queue, removed, number, is_kept=False)
+        made.insert(_units(inserted))
+    made.take(queue, 0, 0, is_kept=True)
+    if queue:
+        raise BadChangeSet("The second change set is for a shorter text than the first one makes.")
+    return made.sections()
+
+
+class _Composed:
+    """A change set being put together; `queue` holds what is left of the first one: kept, removed, inserted units."""
+
+    def __init__(self) -> None:
+        self._done: list[tuple[int, int, bytes]] = []
+
+    def take(self, queue: deque[tuple[int, int, bytes]], count: int, number: int, *, is_kept: bool) -> None:
+        """Take `count` units of what the first one makes, to keep or to remove; what it removes goes along."""
+        while queue:
+            kept, removed, inserted = queue.popleft()
+            self._add(0, removed, b"")
+            of_old, of_new = min(kept, count), min(len(inserted) // 2, count)
+            self._add(of_old if is_kept else 0, 0 if is_kept else of_old, inserted[: 2 * of_new] if is_kept else b"")
+            count -= of_old + of_new
+            if kept > of_old or len(inserted) > 2 * of_new:
+                queue.appendleft((kept - of_old, 0, inserted[2 * of_new :]))
+                break
+        if count:
+            raise BadChangeSet(f"Section {number} of the second change set reaches beyond the text.")
+
+    def insert(self, units: bytes) -> None:
+        self._add(0, 0, units)
+
+    def _add(self, kept: int, removed: int, inserted: bytes) -> None:
+        if self._done and bool(kept) == bool(self._done[-1][0]):
+            before = self._done[-1]
+            self._done[-1] = (before[0] + kept, before[1] + removed, before[2] + inserted)
+        elif kept or removed or inserted:
+            self._done.append((kept, removed, inserted))
+
+    def sections(self) -> ChangeSet:
+        found: ChangeSet = []
+        for kept, removed, inserted in self._done:
+            if kept:
+                found.append(kept)
+            elif removed or inserted:
+                found.append([removed, *_text(inserted).split("\n")] if inserted else [removed])
+        return found
+
+
+def _units(text: str) -> bytes:
+    return text.encode("utf-16-le", "surrogatepass")
+
+
+def _text(units: bytes) -> str:
+    try:
+        return units.decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise BadChangeSet("The change sets together would leave half a character.") from None
 
 
 def replace_all(old: str, new: str) -> ChangeSet:

@@ -499,7 +499,12 @@ def changes_of_cell(cell: Cell, version: int) -> list[Event]:
     changes = Change.objects.filter(
         notebook_id=cell.notebook_id, cell_id=cell.id, kind__in=["cell.edited", "cell.updated"]
     ).order_by("-seq")[: max(cell.version - version, 0)]
-    return [change.as_event() for change in reversed(changes) if change.event.get("version", 0) > version]
+    return [change.as_event() for change in reversed(changes) if _made_on(change.event) >= version]
+
+
+def _made_on(event: Event) -> int:
+    """The version of its cell that an edit was made on; one that compaction merged says so itself."""
+    return event.get("base_version", event.get("version", 0) - 1)
 
 
 def _edited(old: str, changes: Any, source: str | None) -> tuple[str, changeset.ChangeSet]:

@@ -119,6 +119,7 @@ class Replay:
             self.order = [cell for cell in self.order if cell not in event["cells"]]
             for cell in event["cells"]:
                 self.cells.pop(cell, None)
+                self.asked.discard(cell)
         elif kind == "cell.moved":
             self.order = [cell for cell in self.order if cell not in event["cells"]]
             self._put(event["cells"], event["after"])
@@ -137,6 +138,8 @@ class Replay:
             cell.update(event["fields"], version=event["version"])
         elif event.get("base_version", event["version"] - 1) != cell["version"]:
             self.asked.add(event["cell"])
+            cell["version"] = event["version"]
+        elif event["cell"] in self.asked:
             cell["version"] = event["version"]
         else:
             cell["source"] = changeset.apply(event["changes"], cell["source"])
