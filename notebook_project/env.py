@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -96,8 +96,18 @@ def _sqlite(path: Path) -> dict[str, object]:
 def _postgresql(
     host: str | None, port: int | None, path: str, user: str | None, password: str | None, query: str
 ) -> dict[str, object]:
-    options: dict[str, object] = {"pool": {"min_size": 1, "max_size": 12, "timeout": 10}}
-    options |= dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair)
+    """The URL's parameters (sslmode, sslrootcert, options…) go to libpq as they are, and before our own."""
+    pool = {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 16), "timeout": 10, "max_idle": 300}
+    given = dict(parse_qsl(query))
+    options: dict[str, object] = {
+        "pool": pool,
+        "application_name": "rillbook",
+        "connect_timeout": env_int("DATABASE_CONNECT_TIMEOUT_S", 5),
+        # A peer that vanished (a failover, a firewall) is noticed in a minute, not in hours.
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+    }
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(path.lstrip("/")),
@@ -106,5 +116,17 @@ def _postgresql(
         "HOST": unquote(host or ""),
         "PORT": str(port or ""),
         "CONN_MAX_AGE": 0,  # the pool keeps connections; Django refuses both
-        "OPTIONS": options,
+        # A connection is tried when it is taken: after a restart of the database none of the pool's fails a request.
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": options | given | {"options": _server_options(given.get("options", ""))},
     }
+
+
+def _server_options(given: str) -> str:
+    """Settings of each session: a statement or an idle transaction that holds others up is ended by the server."""
+    limits = {
+        "statement_timeout": env_int("DATABASE_STATEMENT_TIMEOUT_S", 30),
+        "idle_in_transaction_session_timeout": env_int("DATABASE_IDLE_TRANSACTION_TIMEOUT_S", 60),
+    }
+    ours = [f"-c {name}={seconds * 1000}" for name, seconds in limits.items() if seconds]
+    return " ".join([*ours, given]).strip()

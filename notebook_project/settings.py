@@ -21,6 +21,7 @@ from notebook_project.env import (
     env_secret,
     env_str,
 )
+from notebooks_app import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # Everything the server writes: database, output files, kernels' work folders, its own secret key.
@@ -74,6 +75,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "notebooks_app.probes.probes",
+    "notebooks_app.middleware.observed",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -147,6 +150,7 @@ CSRF_COOKIE_NAME = "__Host-rillbook-csrf" if HTTPS else "rillbook-csrf"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = HTTPS and env_bool("SSL_REDIRECT", True)
+SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^metrics$"]  # asked from behind the proxy
 SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31_536_000 if HTTPS else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 if env_bool("BEHIND_PROXY", False):
@@ -252,11 +256,11 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env_str("LOG_LEVEL", "WARNING")},
-    "loggers": {"rillbook": {"level": env_str("LOG_LEVEL", "INFO")}},
-}
+# What may be logged at which level: notebooks_app/logs.py. Never sources, outputs or secrets.
+LOGGING = logs.configuration(
+    form=env_choice("LOG_FORMAT", ("lines", "json"), "lines"),
+    level=env_choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO"),
+    requests=env_bool("LOG_REQUESTS", RILLBOOK_MODE == "multi"),
+)
+# Whoever sends it as a bearer may read /metrics; without it, this machine only.
+METRICS_TOKEN = env_secret("METRICS_TOKEN")

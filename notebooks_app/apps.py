@@ -9,3 +9,6 @@ class NotebooksConfig(AppConfig):
 
     def ready(self) -> None:
         from notebooks_app import checks  # noqa: F401  registers the system checks
+        from notebooks_app import db_hooks
+
+        db_hooks.install()

@@ -8,11 +8,14 @@ kept on SQLite, for closing the last one checkpoints the whole WAL; PostgreSQL's
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from django.db import close_old_connections, connection
+from django.db import OperationalError, close_old_connections, connection
+
+from notebooks_app import metrics
 
 READERS = 4
 WRITERS_POSTGRESQL = 4
@@ -21,17 +24,17 @@ UPLOADERS = 4
 
 async def read[T](function: Callable[[], T]) -> T:
     """Run `function`, which only reads, in a reader thread."""
-    return await asyncio.get_running_loop().run_in_executor(_readers(), _with_connection, function)
+    return await _run(_readers(), function)
 
 
 async def write[T](function: Callable[[], T]) -> T:
     """Run `function`, which writes, in the writer (SQLite) or a writer (PostgreSQL) thread."""
-    return await asyncio.get_running_loop().run_in_executor(_writers(), _with_connection, function)
+    return await _run(_writers(), function)
 
 
 async def upload[T](function: Callable[[], T]) -> T:
     """Run `function`, which moves large bytes and writes their row, where neither readers nor writers wait for it."""
-    return await asyncio.get_running_loop().run_in_executor(_uploaders(), _with_connection, function)
+    return await _run(_uploaders(), function)
 
 
 def close() -> None:
@@ -45,10 +48,20 @@ def close() -> None:
             executor_of.cache_clear()
 
 
+async def _run[T](executor: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+    # In the caller's context: what is logged there tells what it is about (logs.py).
+    run = contextvars.copy_context().run
+    return await asyncio.get_running_loop().run_in_executor(executor, lambda: run(_with_connection, function))
+
+
 def _with_connection[T](function: Callable[[], T]) -> T:
     close_old_connections()
     try:
         return function()
+    except OperationalError:
+        if connection.connection is None:
+            metrics.connect_failed()
+        raise
     finally:
         close_old_connections()
 

@@ -1,0 +1,97 @@
+"""Every request gets an id, is counted, and says in its log records what it is about; so does every socket.
+
+What a record tells is logs.py's, what is counted metrics.py's.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from inspect import iscoroutinefunction
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+
+from notebooks_app import logs, metrics
+
+log = logging.getLogger("rillbook.request")
+
+HEADER = "X-Request-ID"
+
+
+@sync_and_async_middleware
+def observed(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Middleware, right after the probes."""
+    if iscoroutinefunction(get_response):
+
+        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            watch = Watch(request)
+            try:
+                return watch.end(await get_response(request))
+            finally:
+                watch.leave()
+
+        return asynchronous  # type: ignore[return-value]
+
+    def synchronous(request: HttpRequest) -> HttpResponseBase:
+        watch = Watch(request)
+        try:
+            return watch.end(get_response(request))
+        finally:
+            watch.leave()
+
+    return synchronous
+
+
+class Watch:
+    """One request, from its first line to its response's."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        self.id = logs.request_id(request.headers.get(HEADER))
+        self._started = time.perf_counter()
+        self._token = logs.enter(logs.About(request_id=self.id, request=request))
+
+    def end(self, response: HttpResponseBase) -> HttpResponseBase:
+        seconds = time.perf_counter() - self._started
+        response.headers[HEADER] = self.id
+        route, method = route_of(self.request), str(self.request.method)
+        metrics.request_answered(route, method, response.status_code, seconds)
+        if route != "static":
+            facts = {"route": route, "method": method, "status": response.status_code, "ms": round(seconds * 1000)}
+            log.info("%s %s %s in %d ms", method, route, response.status_code, facts["ms"], extra=facts)
+        return response
+
+    def leave(self) -> None:
+        logs.leave(self._token)
+
+
+def route_of(request: HttpRequest) -> str:
+    """The name of the URL pattern that answered: few and known beforehand, unlike paths."""
+    match = request.resolver_match
+    if match is not None:
+        return match.view_name or "unnamed"
+    return "static" if request.path_info.startswith("/static/") else "unmatched"
+
+
+def with_facts(application: Any) -> Any:
+    """An ASGI application of sockets: what is logged in it tells its connection, user and notebook."""
+
+    async def run(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        user = scope.get("user")
+        notebook = scope.get("url_route", {}).get("kwargs", {}).get("notebook_id")
+        given = dict(scope.get("headers", ())).get(HEADER.lower().encode(), b"").decode("latin-1")
+        about = logs.About(
+            request_id=logs.request_id(given), user_id=getattr(user, "pk", None), notebook_id=str(notebook or "")
+        )
+        token = logs.enter(about)
+        metrics.socket_opened()
+        try:
+            await application(scope, receive, send)
+        finally:
+            metrics.socket_closed()
+            logs.leave(token)
+
+    return run

@@ -1,0 +1,94 @@
+"""What machines ask: `/health` (the event loop answers), `/ready` (so do database, layer, storage) and `/metrics`.
+
+Answered before anything else looks at a request: a load balancer names the server by its address (ALLOWED_HOSTS does
+not hold that), speaks plain HTTP behind the proxy, and must get its answer while all threads are taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import secrets
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
+from django.utils.decorators import sync_and_async_middleware
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from notebooks_app import metrics
+from notebooks_app.health import readiness
+
+# A proxy in front makes every peer look near.
+FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+
+type Answer = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+
+async def health(request: HttpRequest) -> HttpResponseBase:
+    return JsonResponse({"status": "ok"})
+
+
+async def ready(request: HttpRequest) -> HttpResponseBase:
+    """200, or 503 naming what does not answer; why is in the log and in `manage.py doctor`."""
+    parts = await readiness.ask()
+    words = {name: "ok" if works else "unavailable" for name, works in parts.items()}
+    works = all(parts.values())
+    return JsonResponse({"status": "ok" if works else "unavailable", **words}, status=200 if works else 503)
+
+
+async def show_metrics(request: HttpRequest) -> HttpResponseBase:
+    """With METRICS_TOKEN to who has it; without, to this machine only."""
+    if not settings.METRICS_TOKEN:
+        if not is_near(request):
+            return JsonResponse({"status": "not found"}, status=404)
+    elif not has_token(request):
+        return HttpResponse(status=401, headers={"WWW-Authenticate": 'Bearer realm="metrics"'})
+    text = await asyncio.to_thread(metrics.text)
+    return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)
+
+
+ANSWERS: dict[str, Answer] = {"/health": health, "/ready": ready, "/metrics": show_metrics}
+
+
+def is_near(request: HttpRequest) -> bool:
+    """Whether the peer is on this machine and no proxy stands between."""
+    if any(request.META.get(name) for name in FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
+def has_token(request: HttpRequest) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    wanted = settings.METRICS_TOKEN.encode()
+    return scheme.lower() == "bearer" and secrets.compare_digest(token.strip().encode(), wanted)
+
+
+async def _answer(request: HttpRequest, answer: Answer) -> HttpResponseBase:
+    if request.method not in ("GET", "HEAD"):
+        return HttpResponseNotAllowed(["GET", "HEAD"])
+    response = await answer(request)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@sync_and_async_middleware
+def probes(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Middleware, the first of all."""
+    if asyncio.iscoroutinefunction(get_response):
+
+        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            answer = ANSWERS.get(request.path_info)
+            return await _answer(request, answer) if answer else await get_response(request)
+
+        return asynchronous  # type: ignore[return-value]
+
+    def synchronous(request: HttpRequest) -> HttpResponseBase:
+        answer = ANSWERS.get(request.path_info)
+        return async_to_sync(_answer)(request, answer) if answer else get_response(request)
+
+    return synchronous
