@@ -20,9 +20,10 @@ from rest_framework.response import Response
 
 from kernels_app.hosts import get_host
 from kernels_app.hosts.base import KernelHost, RuntimeHandle
+from kernels_app.gauges import HostGauges
 from kernels_app.live import HostLive
 from kernels_app.previews import previews
-from notebooks_app import graph, live, reading, serializers
+from notebooks_app import graph, live, metrics, reading, serializers
 from notebooks_app.access import Role
 from notebooks_app.api_base import ApiView, cell_documents
 from notebooks_app.errors import NotFound, Unavailable
@@ -44,7 +45,9 @@ REFUSED = {
     503: serializers.ErrorOut,
 }
 
-live.use(HostLive())  # the routes are loaded in every server process, and only there
+# The routes are loaded in every server process, and only there.
+live.use(HostLive())
+metrics.use(HostGauges())
 
 
 class RunList(ApiView):

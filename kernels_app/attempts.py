@@ -23,7 +23,7 @@ from kernels_app import spill
 from kernels_app.records import AttemptRecord, Batch, OutputRecord
 from kernels_app.schedule import CellView, RecordFinished, RecordRunning
 from kernels_app.spool import SpoolError
-from notebooks_app import db, facts
+from notebooks_app import db, facts, metrics
 from notebooks_app.models import Cell, CellRun
 from notebooks_app.outputs import OutputLog, canonical_mime, clean_text, merge_ops
 
@@ -103,6 +103,7 @@ class AttemptBook:
         measured = self._durations.pop(action.attempt, None)
         passed = (record.finished_at - record.started_at).total_seconds() if record.started_at else 0
         record.duration_ms = measured if measured is not None else int(passed * 1000)
+        metrics.cell_ended(record.outcome, record.duration_ms)
         self._dirty.add(action.attempt)
         self._logs[action.attempt].finish()
         self._dirty_outputs.add(action.attempt)

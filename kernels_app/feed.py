@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from channels.layers import get_channel_layer
 from django.utils import timezone
 
-from notebooks_app import db, events, facts, reading, services
+from notebooks_app import db, events, facts, logs, reading, services
 from notebooks_app.models import Cell, KernelSession, Notebook
 
 log = logging.getLogger("rillbook.feed")
@@ -79,7 +79,8 @@ class NotebookFeed:
             self._channel = await layer.new_channel()
             await layer.group_add(events.group_name(self.notebook_id), self._channel)
             self.seq = await db.read(self._read_seq)
-            self._listener = asyncio.create_task(self._listen(), name=f"feed {self.notebook_id}")
+            context = logs.context_of(self.notebook_id)
+            self._listener = asyncio.create_task(self._listen(), name=f"feed {self.notebook_id}", context=context)
 
     async def close(self) -> None:
         for task in (self._listener, self._refresher):
@@ -277,7 +278,10 @@ class NotebookFeed:
         """Derive names and states after a pause; a later call moves it, so that typing waits for its end."""
         self._refresh_at = asyncio.get_running_loop().time() + delay_s
         if self._refresher is None or self._refresher.done():
-            self._refresher = asyncio.create_task(self._refresh_later(), name=f"refresh {self.notebook_id}")
+            context = logs.context_of(self.notebook_id)
+            self._refresher = asyncio.create_task(
+                self._refresh_later(), name=f"refresh {self.notebook_id}", context=context
+            )
 
     async def _refresh_later(self) -> None:
         loop = asyncio.get_running_loop()
@@ -321,11 +325,16 @@ class Feeds:
         self._feeds: dict[uuid.UUID, NotebookFeed] = {}
         self._poller: asyncio.Task[None] | None = None
 
+    @property
+    def count(self) -> int:
+        """How many notebooks are watched or run here."""
+        return len(self._feeds)
+
     async def open(self, notebook_id: uuid.UUID) -> NotebookFeed:
         feed = self._feeds.setdefault(notebook_id, NotebookFeed(notebook_id))
         await feed.start()
         if self._poller is None:
-            self._poller = asyncio.create_task(self._poll(), name="poll of all feeds")
+            self._poller = asyncio.create_task(self._poll(), name="poll of all feeds", context=logs.context_of())
         return feed
 
     async def release(self, feed: NotebookFeed) -> None:

@@ -59,7 +59,7 @@ from kernels_app.schedule import (
     Why,
 )
 from kernels_app.sources import Sources
-from notebooks_app import db, facts
+from notebooks_app import db, facts, logs, metrics
 from notebooks_app.errors import BadRequest, NotFound, RillbookError, Unavailable
 from notebooks_app.facts import Outcome, Status
 from notebooks_app.models import Cell, KernelSession, Notebook
@@ -417,6 +417,10 @@ class Runtime:
         run.outcome, run.finished_at = action.outcome.value, timezone.now()
         self._dirty_runs.add(action.run)
         self._mark_dirty()
+        seconds = (run.finished_at - run.started_at).total_seconds()
+        metrics.run_ended(run.kind, run.outcome, seconds)
+        about = {"notebook_id": self.notebook_id, "run_id": run.id, "user_id": run.user_id}
+        log.info("run ended: %s, %s, %.3f s", run.kind, run.outcome, seconds, extra=about)
         self.tell([{"type": "run.finished", "run": action.run, "outcome": action.outcome.value}])
 
     def tell(self, happened: list[Json]) -> None:
@@ -498,6 +502,7 @@ class Runtime:
             kernel = await self.host.claim_kernel(self.notebook_id)
         except (KernelStartTimeout, OSError, RuntimeError) as error:
             log.warning("no kernel for notebook %s: %s", self.notebook_id, error)
+            metrics.kernel_start_failed()
             self._lose_kernel(f"The kernel did not start: {str(error).splitlines()[0][:300]}")
             return
         self._kernel = kernel
@@ -514,6 +519,8 @@ class Runtime:
         death = await asyncio.shield(kernel.died)
         if self._kernel is not kernel:
             return
+        metrics.kernel_died(death.kind)
+        log.warning("the kernel of notebook %s died: %s", self.notebook_id, death.reason)
         plan = self._state.plan
         if self._state.running is None and plan is not None and plan.sent:
             # It may have died before its first word: what was next is what ran.
@@ -719,7 +726,9 @@ class Runtime:
                     waiter.set()
 
     def _start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work, name=f"{name} of {self.notebook_id}")
+        # Not in the context of the request that happened to start it.
+        context = logs.context_of(self.notebook_id)
+        task = asyncio.create_task(work, name=f"{name} of {self.notebook_id}", context=context)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

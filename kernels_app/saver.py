@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Iterable
 from typing import Protocol
@@ -17,7 +18,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from kernels_app.records import Batch
-from notebooks_app import db, events
+from notebooks_app import db, events, logs, metrics
 from notebooks_app.models import Cell, CellRun, KernelSession, Notebook, Output, OutputFile, Run, StreamChunk
 from notebooks_app.notebooks import output_row
 
@@ -48,6 +49,7 @@ class Saver:
         self._dirty: dict[Savable, None] = {}
         self._unsaved: list[tuple[Savable, Batch]] = []
         self._has_failed = False
+        self._waiting_since = 0.0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._saving = asyncio.Lock()
@@ -57,11 +59,18 @@ class Saver:
         """Whether the last attempt to save failed: runtimes hold their kernels until it succeeds."""
         return self._has_failed
 
+    @property
+    def lag_s(self) -> float:
+        """How long the oldest unsaved output has waited."""
+        return time.monotonic() - self._waiting_since if self._dirty or self._unsaved else 0.0
+
     def mark(self, runtime: Savable) -> None:
         """Say that a runtime has something to save."""
+        if not self._dirty and not self._unsaved:
+            self._waiting_since = time.monotonic()
         self._dirty[runtime] = None
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="saver")
+            self._task = asyncio.create_task(self._run(), name="saver", context=logs.context_of())
         self._wake.set()
 
     async def flush(self) -> None:
@@ -88,6 +97,7 @@ class Saver:
                 self._has_failed = False
             except Exception:
                 self._has_failed = True
+                metrics.save_failed()
                 log.exception("outputs of %s notebooks could not be saved; trying again", len(self._unsaved))
                 await asyncio.sleep(RETRY_S)
                 self._wake.set()
@@ -101,8 +111,11 @@ class Saver:
         if not self._unsaved:
             return
         work = list(self._unsaved)
+        started = time.monotonic()
         numbers = await db.write(lambda: write_batches(batch for _, batch in work))
         del self._unsaved[: len(work)]
+        metrics.saved(time.monotonic() - started)
+        self._waiting_since = started  # what came meanwhile came after this
         for (runtime, batch), seq in zip(work, numbers, strict=True):
             if seq is None:
                 runtime.fenced()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -53,6 +54,18 @@ class RuntimeHandle(Protocol):
         """The kernel: state, detail, memory_bytes, limit_bytes, epoch."""
 
 
+@dataclass(frozen=True, slots=True)
+class HostNumbers:
+    """What a process holds now."""
+
+    runtimes: int
+    kernels: int
+    ready: int  # kernels of the pool that wait to be claimed
+    memory_bytes: int  # of live kernels, as last measured
+    lag_s: float  # age of the oldest unsaved output
+    feeds: int
+
+
 class KernelHost(Protocol):
     feeds: Feeds
     is_started: bool
@@ -71,6 +84,9 @@ class KernelHost(Protocol):
     async def stop(self, notebook_id: uuid.UUID, reason: str) -> None: ...
 
     async def close(self) -> None: ...
+
+    def numbers(self) -> HostNumbers:
+        """What this process holds now; from any thread."""
 
     def call[T](self, work: Any, timeout_s: float) -> Any:
         """Run a coroutine on the host's loop from another thread (a page, the API) and return its result."""

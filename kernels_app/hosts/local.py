@@ -18,12 +18,13 @@ from django.utils import timezone
 from kernels_app import saver
 from kernels_app.broker import Broker
 from kernels_app.feed import Feeds
+from kernels_app.hosts.base import HostNumbers
 from kernels_app.kernel import Kernel
 from kernels_app.pool import KernelPool
 from kernels_app.provisioner import Profile
 from kernels_app.runtime import Runtime
 from kernels_app.sandbox import Rung
-from notebooks_app import db, facts, reading
+from notebooks_app import db, facts, logs, reading
 from notebooks_app.demo.sample import ensure_sample
 from notebooks_app.errors import Unavailable
 from notebooks_app.models import KernelSession
@@ -196,9 +197,17 @@ class LocalKernelHost:
         while self.saver.is_behind:
             await asyncio.sleep(0.1)
 
+    def numbers(self) -> HostNumbers:
+        """For metrics and the admin; may be asked from any thread."""
+        kernels = [runtime.kernel_document().get("memory_bytes") for runtime in tuple(self._runtimes.values())]
+        held = [memory for memory in kernels if memory is not None]
+        ready = self._pool.ready_count if self._pool is not None else 0
+        return HostNumbers(len(kernels), len(held), ready, sum(held), self.saver.lag_s, self.feeds.count)
+
     def keep(self, work: Coroutine[Any, Any, Any]) -> None:
         """A background task that belongs to the host."""
-        task = asyncio.get_running_loop().create_task(work, name=getattr(work, "__name__", "host"))
+        name = getattr(work, "__name__", "host")
+        task = asyncio.get_running_loop().create_task(work, name=name, context=logs.context_of())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
