@@ -7,13 +7,14 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils import timezone
 
-from notebooks_app import facts, positions
+from notebooks_app import facts, live, positions
 from notebooks_app.demo import DEMO_VERSION, blank_notebook, demo_notebook
 from notebooks_app.errors import TooLarge
 from notebooks_app.formats import ImportedCell, ImportedNotebook, ipynb
-from notebooks_app.models import Cell, Notebook, Output
+from notebooks_app.models import Cell, KernelSession, Notebook, Output
 from notebooks_app.reading import outputs_of
 from notebooks_app.services import analyse_pending
 from notebooks_app.text import clean_name, clean_source
@@ -53,8 +54,13 @@ def import_notebook(owner: Any, imported: ImportedNotebook, **fields: Any) -> No
 
 
 def delete_notebook(notebook: Notebook) -> None:
-    """Move the notebook to the bin."""
-    Notebook.objects.filter(pk=notebook.pk).update(deleted_at=timezone.now())
+    """Move the notebook to the bin and end its kernel, wherever that runs. Back, and for ever: binning.py."""
+    Notebook.objects.filter(pk=notebook.pk, deleted_at=None).update(deleted_at=timezone.now())
+    live.end(notebook.pk, "The notebook was deleted.")
+    # In another process its runtime finds the lease gone, as if another server had taken over, and ends the kernel.
+    KernelSession.objects.filter(notebook=notebook).exclude(host="").update(
+        epoch=F("epoch") + 1, host="", state=KernelSession.State.STOPPED, detail="", expires=timezone.now()
+    )
 
 
 def ensure_first_notebooks(user: Any) -> None:
