@@ -18,9 +18,9 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kernels_app.gauges import HostGauges
 from kernels_app.hosts import get_host
 from kernels_app.hosts.base import KernelHost, RuntimeHandle
-from kernels_app.gauges import HostGauges
 from kernels_app.live import HostLive
 from kernels_app.previews import previews
 from notebooks_app import graph, live, metrics, reading, serializers

@@ -8,7 +8,9 @@ class NotebooksConfig(AppConfig):
     verbose_name = "Notebooks"
 
     def ready(self) -> None:
-        from notebooks_app import checks  # noqa: F401  registers the system checks
-        from notebooks_app import db_hooks
+        from notebooks_app import (
+            checks,  # noqa: F401  registers the system checks
+            db_hooks,
+        )
 
         db_hooks.install()

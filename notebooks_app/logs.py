@@ -1,8 +1,9 @@
 """What a log record tells: who and what it is about, and never sources, outputs, DSNs or tokens.
 
-`About` is where a piece of work stands (request, user, notebook, run); it follows asyncio tasks and threads by a context
-variable. `Facts` puts it on each record. Exceptions are written by type and place: their texts may quote values, so that
-only those whose words are ours, and all where DEBUG is on, are written out. Middleware is in middleware.py.
+`About` is where a piece of work stands (request, user, notebook, run); it follows asyncio tasks and threads by a
+context variable. `Facts` puts it on each record. Exceptions are written by type and place: their texts may quote
+values, so that only those whose words are ours, and all where DEBUG is on, are written out. Middleware is in
+middleware.py.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ type ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] |
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the present work is about. A request tells more the further it has come: it is asked when a record is made."""
+    """What the present work is about. A request tells more the further it has come: it is asked at each record."""
 
     request_id: str = ""
     user_id: int | None = None
@@ -58,7 +59,8 @@ class About:
         return {name: value for name, value in found.items() if value not in (None, "")}
 
 
-_about: contextvars.ContextVar[About] = contextvars.ContextVar("rillbook_about", default=About())
+NOTHING = About()
+_about: contextvars.ContextVar[About] = contextvars.ContextVar("rillbook_about", default=NOTHING)
 
 
 def about() -> About:

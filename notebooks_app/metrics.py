@@ -39,7 +39,7 @@ _cell_s = Histogram("rillbook_cell_seconds", "Time a cell ran.", buckets=RUN_S, 
 _deaths = Counter("rillbook_kernel_deaths", "Kernels that ended unasked.", ["reason"], registry=registry)
 _starts_failed = Counter("rillbook_kernel_starts_failed", "Kernels that did not start.", registry=registry)
 _save_s = Histogram("rillbook_save_seconds", "One commit of the saver.", buckets=SAVE_S, registry=registry)
-_saves_failed = Counter("rillbook_saves_failed", "Commits of the saver that failed; they are repeated.", registry=registry)
+_saves_failed = Counter("rillbook_saves_failed", "Commits of the saver that failed.", registry=registry)
 _spilled = Counter("rillbook_spilled_bytes", "Bytes of outputs moved to object storage.", registry=registry)
 _db_errors = Counter("rillbook_db_errors", "Statements and connections that failed.", ["kind"], registry=registry)
 
