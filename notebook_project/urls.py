@@ -5,7 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from kernels_app import api as kernels_api
-from notebooks_app import api, views
+from notebooks_app import api, api_history, views
 
 api_patterns = [
     path("notebooks/", api.NotebookList.as_view(), name="api_notebooks"),
@@ -21,6 +21,33 @@ api_patterns = [
     path("notebooks/<uuid:notebook_id>/interrupt/", kernels_api.Stop.as_view(), name="api_interrupt"),
     path("notebooks/<uuid:notebook_id>/restart/", kernels_api.Restart.as_view(), name="api_restart"),
     path("notebooks/<uuid:notebook_id>/kernel/", kernels_api.Kernel.as_view(), name="api_kernel"),
+    path("notebooks/<uuid:notebook_id>/versions/", api_history.VersionList.as_view(), name="api_versions"),
+    path(
+        "notebooks/<uuid:notebook_id>/versions/<uuid:version_id>/",
+        api_history.VersionDetail.as_view(),
+        name="api_version",
+    ),
+    path(
+        "notebooks/<uuid:notebook_id>/versions/<uuid:version_id>/diff/",
+        api_history.VersionDifference.as_view(),
+        name="api_version_diff",
+    ),
+    path(
+        "notebooks/<uuid:notebook_id>/versions/<uuid:version_id>/restore/",
+        api_history.VersionRestore.as_view(),
+        name="api_version_restore",
+    ),
+    path("notebooks/<uuid:notebook_id>/history/", api_history.History.as_view(), name="api_history"),
+    path("notebooks/<uuid:notebook_id>/history/mine/", api_history.Undoable.as_view(), name="api_undoable"),
+    path("notebooks/<uuid:notebook_id>/bin/", api_history.CellBin.as_view(), name="api_cell_bin"),
+    path(
+        "notebooks/<uuid:notebook_id>/bin/restore/",
+        api_history.CellBinRestore.as_view(),
+        name="api_cell_bin_restore",
+    ),
+    path("bin/", api_history.NotebookBin.as_view(), name="api_bin"),
+    path("bin/<uuid:notebook_id>/", api_history.NotebookBinDetail.as_view(), name="api_bin_notebook"),
+    path("bin/<uuid:notebook_id>/restore/", api_history.NotebookBinRestore.as_view(), name="api_bin_restore"),
     path("connections/", api.ConnectionList.as_view(), name="api_connections"),
     path("connections/<uuid:connection_id>/", api.ConnectionDetail.as_view(), name="api_connection"),
     path("tokens/", api.TokenList.as_view(), name="api_tokens"),

@@ -21,6 +21,7 @@ from rest_framework.response import Response
 from notebooks_app import live, notebooks, reading, serializers, services
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.api_base import ApiView, cell_documents, flag, operation, whole
+from notebooks_app.api_history import seq_of_revision
 from notebooks_app.authentication import scope_limit
 from notebooks_app.errors import BadRequest, Conflict, Forbidden, NotFound
 from notebooks_app.models import ApiToken, Cell, Change, Connection, Notebook
@@ -33,6 +34,7 @@ SCOPES = {"read": Role.VIEWER, "run": Role.RUNNER, "edit": Role.OWNER}
 SAME_OPERATION = uuid.UUID("6f0e5d0c-6b1f-4c6e-9a55-8f0b6b1f0f5e")  # namespace of the second part of one request
 OUTPUTS = OpenApiParameter("outputs", OpenApiTypes.BOOL, description="0 leaves outputs out (they are null then)")
 SINCE = OpenApiParameter("since", OpenApiTypes.INT, description="seq after which changes are wanted")
+SINCE_REVISION = OpenApiParameter("since_revision", OpenApiTypes.INT, description="the same by revision; not both")
 QUERY = OpenApiParameter("q", OpenApiTypes.STR, description="part of the name")
 PAGE = OpenApiParameter("page", OpenApiTypes.INT)
 LIMIT = OpenApiParameter("limit", OpenApiTypes.INT)
@@ -276,10 +278,10 @@ def _query_id(request: Request, name: str) -> uuid.UUID | None:
 
 
 class ChangeList(ApiView):
-    @extend_schema(parameters=[SINCE, LIMIT], responses={200: serializers.ChangesOut, **REFUSED})
+    @extend_schema(parameters=[SINCE, SINCE_REVISION, LIMIT], responses={200: serializers.ChangesOut, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
         access = self.open(notebook_id, Role.VIEWER, "read it")
-        since = whole(request, "since", default=0, most=serializers.MAX_SEQ)
+        since = _since(request, notebook_id)
         limit = max(1, whole(request, "limit", default=CHANGES_AT_MOST, most=CHANGES_AT_MOST))
         log = Change.objects.filter(notebook_id=notebook_id, seq__gt=since).order_by("seq")[: limit + 1]
         changes = list(log)
@@ -293,6 +295,16 @@ class ChangeList(ApiView):
                 "cells_run": [str(cell) for cell in reading.cells_run_since(notebook_id, since)],
             }
         )
+
+
+def _since(request: Request, notebook_id: uuid.UUID) -> int:
+    since = whole(request, "since", default=0, most=serializers.MAX_SEQ)
+    if "since_revision" not in request.query_params:
+        return since
+    if "since" in request.query_params:
+        raise BadRequest("since_revision: give either since or since_revision.")
+    revision = whole(request, "since_revision", default=0, most=serializers.MAX_SEQ)
+    return seq_of_revision(notebook_id, revision)
 
 
 class Undo(ApiView):

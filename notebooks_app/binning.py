@@ -35,7 +35,7 @@ def deleted_cells(notebook_id: uuid.UUID) -> QuerySet[Cell]:
     """Cells in the bin, last deleted first, with `shown` and `length` (characters) of their source, not the source."""
     found = Cell.objects.filter(notebook_id=notebook_id).exclude(deleted_at=None)
     shown = found.annotate(shown=Substr("source", 1, SHOWN_CHARACTERS), length=Length("source"))
-    # Cells that went together lie below each other in the order they had.
+    # Cells that went together are in the order they had.
     return shown.only("id", "type", "deleted_at").order_by("-deleted_at", "-position")
 
 
@@ -175,13 +175,13 @@ def _delete(notebook: Notebook) -> None:
 # --- By age ----------------------------------------------------------------------------------------------------------
 
 
-def old_notebooks(older_than: datetime) -> QuerySet[Notebook]:
+def old_notebooks(older_than: datetime) -> QuerySet[Any]:
     """Notebooks that have been in a bin since before `older_than`, with `cell_count`."""
     found = Notebook.objects.filter(deleted_at__lt=older_than).select_related("owner")
     return found.annotate(cell_count=_ALIVE).order_by("deleted_at", "id")
 
 
-def notebooks_with_old_cells(older_than: datetime) -> QuerySet[Notebook]:
+def notebooks_with_old_cells(older_than: datetime) -> QuerySet[Any]:
     """Notebooks that are there, with `binned`: how many cells have been in their bin since before `older_than`."""
     old = Count("cells", filter=Q(cells__deleted_at__lt=older_than))
     return Notebook.objects.alive().annotate(binned=old).filter(binned__gt=0).order_by("id")

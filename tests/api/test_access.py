@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
@@ -27,6 +28,17 @@ ROUTES = [
     ("post", "cells/{cell}/move/", {"index": 0}, "editor"),
     ("get", "changes/", None, "viewer"),
     ("post", "undo/", {"operation_id": "{operation}"}, "editor"),
+    ("get", "versions/", None, "viewer"),
+    ("post", "versions/", {"name": "v"}, "editor"),
+    ("get", "versions/{version}/", None, "viewer"),
+    ("delete", "versions/{version}/", None, "owner"),
+    ("get", "versions/{version}/diff/", None, "viewer"),
+    ("post", "versions/{version}/restore/", {}, "editor"),
+    ("get", "history/", None, "viewer"),
+    ("get", "history/mine/", None, "viewer"),
+    ("get", "bin/", None, "viewer"),
+    ("delete", "bin/", None, "owner"),
+    ("post", "bin/restore/", {}, "editor"),
     ("get", "runs/", None, "viewer"),
     ("get", "runs/{run}/", None, "viewer"),
     ("post", "runs/", {"all": True}, "runner"),
@@ -42,7 +54,7 @@ IDS = [f"{method} {path or 'notebook'}" for method, path, _, _ in ROUTES]
 def call(at, add, notebook):
     """Send one route of the table with a client; the answer's status."""
     cell = add("x = 1")
-    fields = {"cell": cell, "run": uuid.uuid4(), "operation": uuid.uuid4()}
+    fields = {"cell": cell, "run": uuid.uuid4(), "operation": uuid.uuid4(), "version": uuid.uuid4()}
 
     def send(client, method, path, body):
         if body is not None:
@@ -54,7 +66,7 @@ def call(at, add, notebook):
 
 def granted(path: str, status: int) -> bool:
     """Whether one was let in: that a thing is not there or that no kernel runs here is said after that."""
-    if path in ("undo/", "runs/{run}/"):
+    if path in ("undo/", "runs/{run}/", "bin/restore/") or "{version}" in path:
         return status == 404
     if path in ("runs/", "stop/", "interrupt/", "restart/"):
         return status in (200, 503)
@@ -108,9 +120,9 @@ def test_every_route_under_a_notebook_is_in_the_table():
         for entry in resolver.url_patterns
         if str(entry.pattern) == "api/v1/"
         for pattern in entry.url_patterns
-        if "<uuid:notebook_id>/" in str(pattern.pattern)
+        if str(pattern.pattern).startswith("notebooks/<uuid:notebook_id>/")
     }
-    known = {path.replace("{cell}", "<uuid:cell_id>").replace("{run}", "<uuid:run_id>") for _, path, _, _ in ROUTES}
+    known = {re.sub(r"{(\w+)}", r"<uuid:\1_id>", path) for _, path, _, _ in ROUTES}
     assert under == known
 
 
