@@ -244,7 +244,8 @@ async def _cells(context: Context, message: Message) -> Message:
     cells = _uuids(message, "cells")
     if len(cells) > MAX_CELLS_ASKED:
         raise BadRequest(f"cells: ask for at most {MAX_CELLS_ASKED} at once.")
-    return {"cells": await context.feed.cells(cells)}
+    with_outputs = message.get("outputs", True) is not False
+    return {"cells": await context.feed.cells(cells, with_outputs=with_outputs)}
 
 
 # --- Fields ----------------------------------------------------------------------------------------------------------

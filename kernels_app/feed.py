@@ -147,7 +147,7 @@ class NotebookFeed:
             ran |= {uuid.UUID(cell) for cell, state in self._states.items() if state["status"] == "running"}
         states = self._current_states()
         cells = reading.cell_documents(notebook.pk, states=states, cell_ids=ran) if ran else []
-        states_json = {cell_id: state.as_json() for cell_id, state in states.items()}
+        states_json = {cell_id: state.as_compact_json() for cell_id, state in states.items()}
         return {"type": "catch_up", **head, "events": changes, "cells": cells, "states": states_json}
 
     def _snapshot_cells(self) -> list[Document]:
@@ -157,13 +157,16 @@ class NotebookFeed:
         full = {cell["id"]: cell for cell in reading.cell_documents(self.notebook_id, states=states, cell_ids=near)}
         return [full.get(cell["id"]) or {**cell, "outputs": None} for cell in cells]
 
-    async def cells(self, cell_ids: Iterable[uuid.UUID]) -> list[Document]:
-        """Named cells with their outputs, as they are now."""
+    async def cells(self, cell_ids: Iterable[uuid.UUID], *, with_outputs: bool = True) -> list[Document]:
+        """Named cells as they are now, with their outputs or without that key."""
         wanted = list(cell_ids)
         documents = await db.read(
-            lambda: reading.cell_documents(self.notebook_id, states=self._current_states(), cell_ids=wanted)
+            lambda: reading.cell_documents(
+                self.notebook_id, states=self._current_states(), cell_ids=wanted, with_outputs=with_outputs
+            )
         )
-        self._overlay(documents)
+        if with_outputs:
+            self._overlay(documents)
         return documents
 
     def _overlay(self, documents: list[Document]) -> None:

@@ -193,6 +193,10 @@ class CellState:
             "note": self.note,
         }
 
+    def as_compact_json(self) -> dict[str, Any]:
+        """The same without what is as in a cell that never ran; the browser puts that back (static/js/store.js)."""
+        return {key: value for key, value in self.as_json().items() if value != _NEVER_RUN[key]}
+
 
 def replace_last(fact: CellFacts, last: Attempt | None) -> CellFacts:
     """The same facts with another last attempt."""
@@ -211,3 +215,6 @@ def source_hash(cell_type: str, source: str, result_name: str = "", connection: 
 
 def _iso(when: datetime | None) -> str | None:
     return when.isoformat() if when else None
+
+
+_NEVER_RUN = CellState(derived=Derived(Freshness.NEW)).as_json()

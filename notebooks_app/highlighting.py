@@ -75,11 +75,6 @@ def highlight(source: str, cell_type: str) -> SafeString:
     return mark_safe("\n</span>".join(LINE + "".join(line) for line in lines) + "\n</span>")  # noqa: S308 - escaped
 
 
-def first_line(source: str) -> SafeString:
-    """The first line of source as a plain highlighted line: what a cell far from the window shows."""
-    return highlight(source.split("\n", 1)[0][:500], "text")
-
-
 def mark_line(source_html: str, line: int) -> SafeString:
     """Highlighted source with one line (from 1) marked as the one that failed, if there is such a line."""
     head, *rest = source_html.split(LINE)

@@ -11,14 +11,20 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Case, When
+from django.db.models.functions import Left
 from django.utils import timezone
 
-from notebooks_app import facts, freshness, graph, outputs
+from notebooks_app import facts, freshness, graph, headings, outputs
 from notebooks_app.models import Cell, Change, KernelSession, Notebook, Output, OutputFile, StreamChunk
 
 type Document = dict[str, Any]
 
 STOPPED = {"state": "stopped", "detail": ""}
+HEADINGS_WITHIN = 4_000  # characters of a far text cell that are searched for headings
+HEADINGS_AT_MOST = 10
+FIRST_LINE_WITHIN = 400  # characters of another far cell that are searched for its first line
+HEAD_LENGTH = 80
 
 
 def small_cells(notebook_id: uuid.UUID) -> list[Cell]:
@@ -92,17 +98,32 @@ def cell_documents(
     cell_ids: Iterable[uuid.UUID] | None = None,
     with_outputs: bool = True,
 ) -> list[Document]:
-    """Cells in order, with source, state and outputs; all of them, or those named."""
+    """Cells in order, with source, state and outputs (or without that key); all of them, or those named."""
     cells = Cell.objects.alive().filter(notebook_id=notebook_id).defer("metadata").in_order()
     if cell_ids is not None:
         cells = cells.filter(pk__in=list(cell_ids))
     rows = list(cells)
-    found = outputs_of([cell.pk for cell in rows], running=_running(rows, states)) if with_outputs else {}
-    return [
-        cell.as_fields() | {"state": states[str(cell.pk)].as_json(), "outputs": found.get(cell.pk, [])}
-        for cell in rows
-        if str(cell.pk) in states
-    ]
+    documents = {
+        cell.pk: cell.as_fields() | {"state": states[str(cell.pk)].as_json()} for cell in rows if str(cell.pk) in states
+    }
+    if with_outputs:
+        found = outputs_of(list(documents), running=_running(rows, states))
+        for pk, document in documents.items():
+            document["outputs"] = found.get(pk, [])
+    return list(documents.values())
+
+
+def cell_heads(cell_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """What a far cell is known by, by id: a text cell's headings, one a line, else its first line. One query."""
+    start = Case(When(type="markdown", then=Left("source", HEADINGS_WITHIN)), default=Left("source", FIRST_LINE_WITHIN))
+    rows = Cell.objects.filter(pk__in=list(cell_ids)).annotate(start=start).values_list("pk", "type", "start")
+    return {pk: _head(cell_type, text) for pk, cell_type, text in rows}
+
+
+def _head(cell_type: str, text: str) -> str:
+    if cell_type == "markdown" and (found := headings.of(text)):
+        return "\n".join(f"{'#' * level} {title}" for level, title in found[:HEADINGS_AT_MOST])
+    return next((line.strip()[:HEAD_LENGTH] for line in text.split("\n") if line.strip()), "")
 
 
 def cell_numbers(notebook_id: uuid.UUID) -> dict[str, int]:

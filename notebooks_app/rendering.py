@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from notebooks_app.ansi import ansi_html, ansi_text
 from notebooks_app.error_html import error_line
-from notebooks_app.highlighting import first_line, highlight, mark_line
+from notebooks_app.highlighting import highlight, mark_line
 from notebooks_app.markdown_html import markdown_html
 from notebooks_app.output_html import item_html, outputs_html
 
@@ -16,7 +16,6 @@ __all__ = [
     "FRAME_CSP",
     "ansi_html",
     "ansi_text",
-    "first_line",
     "frame_csp",
     "highlight",
     "error_line",

@@ -24,16 +24,28 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.csp import csp_override
 from django.views.decorators.http import require_GET, require_POST
 
-from notebooks_app import notebooks, reading, rendering, services
+from notebooks_app import headings, notebooks, reading, rendering, services
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.errors import RillbookError
+from notebooks_app.facts import CellState
 from notebooks_app.formats import FormatError, read_file
 from notebooks_app.models import Notebook, OutputFile
 
-WINDOW = 40  # cells drawn whole; the others are placeholders filled as they come near
+WINDOW = 20  # cells drawn whole; the others are placeholders filled as they come near
 PAGE_SIZE = 50
 WELCOME_SALT = "rillbook.welcome"
 WELCOME_SECONDS = 12 * 3600
+# What a page's data leaves out of a cell: what only templates use, and values that a new cell has.
+DRAWN = frozenset({"source_html", "markdown_html", "number", "far", "outline", "connection_name"})
+NEW_CELL: dict[str, Any] = {
+    "version": 1,
+    "result_name": "",
+    "connection": None,
+    "disabled": False,
+    "code_hidden": False,
+    "definitions": [],
+    "references": [],
+}
 FRAME_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
 
 
@@ -124,13 +136,18 @@ def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     first = _first_cell(request, len(small))
     near = [cell.pk for cell in small[first : first + WINDOW]]
     connections = _connections(request.user)
-    documents = reading.cell_documents(notebook_id, states=states, with_outputs=False)
-    outputs = reading.outputs_of(near, running=_running(small, states))
     names = {item["id"]: item["name"] for item in connections}
-    cells = [
-        _page_cell(number, document | {"connection_name": names.get(document["connection"], "")}, near, outputs)
-        for number, document in enumerate(documents, start=1)
-    ]
+    whole = reading.cell_documents(notebook_id, states=states, cell_ids=near, with_outputs=False)
+    documents = {document["id"]: document for document in whole}
+    outputs = reading.outputs_of(near, running=_running(small, states))
+    heads = reading.cell_heads(cell.pk for cell in small if str(cell.pk) not in documents)
+    cells = []
+    for number, cell in enumerate(small, start=1):
+        if document := documents.get(str(cell.pk)):
+            document["connection_name"] = names.get(document["connection"], "")
+            cells.append(_near_cell(number, document, outputs.get(cell.pk, [])))
+        else:
+            cells.append(_far_cell(number, cell.as_small_fields(), states[str(cell.pk)], heads.get(cell.pk, "")))
     kernel = reading.kernel_document(session, timezone.now())
     context = {
         "notebook": {
@@ -141,7 +158,7 @@ def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
         "people": [],
         "kernel": kernel,
         "window": _window(request, first, len(small)),
-        "page_data": _page_data(request, access, cells, kernel) | {"connections": connections},
+        "page_data": _page_data(request, access, cells, states, kernel) | {"connections": connections},
     }
     return render(request, "notebooks/notebook.html", context)
 
@@ -172,41 +189,37 @@ def _window(request: HttpRequest, first: int, count: int) -> dict[str, Any] | No
     }
 
 
-def _page_cell(
-    number: int, document: dict[str, Any], near: list[uuid.UUID], outputs: dict[uuid.UUID, list[dict[str, Any]]]
-) -> dict[str, Any]:
-    cell_id = uuid.UUID(document["id"])
-    cell = {**document, "number": number, "far": cell_id not in set(near), **_outline(document)}
-    if cell["far"]:
-        return cell | {"outputs": None}
-    cell["outputs"] = outputs.get(cell_id, [])
+def _near_cell(number: int, document: dict[str, Any], outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """A cell that is drawn whole."""
+    cell = {**document, "number": number, "far": False, "outputs": outputs}
     if cell["type"] == "markdown":
         cell["markdown_html"] = rendering.markdown_html(cell["source"])
+        cell["outline"] = headings.of(cell["source"])
     cell["source_html"] = rendering.highlight(cell["source"], cell["type"])
     return cell
 
 
-def _outline(document: dict[str, Any]) -> dict[str, Any]:
-    """A text cell's first heading, for the outline that needs no JavaScript."""
-    if document["type"] != "markdown":
-        return {}
-    for line in document["source"].split("\n"):
-        marks, _, title = line.strip().partition(" ")
-        if title and set(marks) == {"#"} and len(marks) <= 3:
-            return {"outline_title": title.strip(), "outline_level": len(marks)}
-    return {}
+def _far_cell(number: int, fields: dict[str, Any], state: CellState, head: str) -> dict[str, Any]:
+    """A cell that is one element until it comes near: neither its source nor its outputs are sent."""
+    cell = {**fields, "number": number, "far": True, "head": head, "state": state.as_json()}
+    if cell["type"] == "markdown":
+        cell["outline"] = headings.of(head)
+    return cell
 
 
 def _page_data(
-    request: HttpRequest, access: Access, cells: list[dict[str, Any]], kernel: dict[str, Any]
+    request: HttpRequest,
+    access: Access,
+    cells: list[dict[str, Any]],
+    states: dict[str, CellState],
+    kernel: dict[str, Any],
 ) -> dict[str, Any]:
     user = request.user
-    hidden = {"source_html", "markdown_html", "number", "far", "outline_title", "outline_level", "connection_name"}
     notebook_id = access.notebook.id
     return {
         "notebook": reading.notebook_document(access.notebook),
         "seq": access.notebook.seq,
-        "cells": [{key: value for key, value in cell.items() if key not in hidden} for cell in cells],
+        "cells": [_compact(cell) | {"state": states[cell["id"]].as_compact_json()} for cell in cells],
         "kernel": kernel,
         "user": {
             "id": user.pk,
@@ -227,6 +240,18 @@ def _page_data(
             "analysis_max_bytes": settings.ANALYSIS_MAX_BYTES,
             "wide": request.COOKIES.get("wide") == "1",
         },
+    }
+
+
+def _compact(cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell as the page's script gets it: without what was drawn, and without what is as in a new cell.
+
+    static/js/store.js puts the latter back (NEW_CELL).
+    """
+    return {
+        key: value
+        for key, value in cell.items()
+        if key not in DRAWN and not (key in NEW_CELL and value == NEW_CELL[key])
     }
 
 

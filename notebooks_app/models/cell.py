@@ -120,10 +120,13 @@ class Cell(models.Model):
 
     def as_fields(self) -> dict[str, Any]:
         """What readers are told of the cell itself; state and outputs are added by who has them."""
+        return self.as_small_fields() | {"source": self.source}
+
+    def as_small_fields(self) -> dict[str, Any]:
+        """The same without the source, for cells far from a reader's window."""
         return {
             "id": str(self.id),
             "type": self.type,
-            "source": self.source,
             "version": self.version,
             "result_name": self.result_name,
             "connection": str(self.connection_id) if self.connection_id else None,

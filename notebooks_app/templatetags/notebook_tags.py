@@ -117,9 +117,3 @@ def list_state(notebook: Mapping[str, Any]) -> tuple[str, str, str] | None:
 def ago(when: datetime) -> str:
     """How long ago, as short as one says it: now, 5 min ago, 3 h ago, yesterday, 4 days ago, 12 Feb 2026."""
     return list_words.ago_words(when, timezone.now())
-
-
-@register.filter
-def first_line(source: str) -> SafeString:
-    """The first line of source, for cells far from the window."""
-    return rendering.first_line(source)

@@ -67,7 +67,7 @@ export class CellView {
     const number = String(this.#store.number(this.id));
     if (this.element.dataset.number === number) return;
     this.element.dataset.number = number;
-    if (!this.isFar || this.element.childElementCount) setText(part("number", this.element), number);
+    setText(part("number", this.element), number);
     this.#drawLabels();
   }
 
@@ -76,11 +76,11 @@ export class CellView {
     const shown = shownState(cell);
     if (shown) element.dataset.state = shown;
     else delete element.dataset.state;
-    this.#drawBadge(shown);
+    this.#drawLabels();
     if (this.isFar) return;
+    this.#drawBadge(shown);
     this.#drawTimes(shown);
     this.drawNotes();
-    this.#drawLabels();
   }
 
   drawNotes() {

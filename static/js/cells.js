@@ -55,9 +55,13 @@ export class CellList extends EventTarget {
     const hadFocus = document.activeElement === view.element;
     const row = view.element.nextElementSibling;
     view.element.replaceWith(fresh);
-    if (!row?.matches(".insert")) fresh.after(this.#insertRow(view.id));
-    else if (!row.childElementCount) row.replaceWith(this.#insertRow(view.id));
+    if (!row?.matches(".insert")) {
+      const made = this.#insertRow(view.id);
+      made.classList.toggle("is-last", view.id === this.#store.order.at(-1));
+      fresh.after(made);
+    }
     view.element = fresh;
+    view.drawNumber();
     view.draw();
     if (hadFocus) fresh.focus({ preventScroll: true });
     this.#emit("completed", { view });

@@ -34,7 +34,7 @@ export function listenForConflicts({ editing, store, list, structure }) {
       icon: "merge",
       title: `Cell ${store.number(id)} changed at the same time`,
       text: `${author ?? "Someone"} replaced what you edited. Your text is kept until you choose.`,
-      body: h("div", { class: "versions" }, version("Yours", mine), version(`${author ? whose : "Theirs"} (in the notebook now)`, cell.source)),
+      body: h("div", { class: "versions" }, version("Yours", mine), version(`${author ? whose : "Theirs"} (in the notebook now)`, cell.source ?? "")),
       after: view.source,
       actions: [
         { label: `Keep ${whose}`, isPrimary: true, act: () => editing.settle(id, "theirs") },

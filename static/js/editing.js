@@ -24,6 +24,7 @@ export class Editing extends EventTarget {
   #socket;
   #drafts;
   #api;
+  #texts;
   /** @type {Map<string, CellEdits>} */ #cells = new Map();
   /** @type {Set<string>} */ #sending = new Set();
   /** @type {Map<string, any>} */ #sendTimers = new Map();
@@ -35,10 +36,12 @@ export class Editing extends EventTarget {
    * @param {import("./store.js").NotebookStore} store
    * @param {import("./socket.js").NotebookSocket} socket
    * @param {import("./drafts.js").Drafts} drafts
+   * @param {import("./texts.js").Texts} texts
    * @param {string} [api]  the notebook's address in the API
    */
-  constructor(store, socket, drafts, api = "") {
+  constructor(store, socket, drafts, texts, api = "") {
     super();
+    this.#texts = texts;
     this.#store = store;
     this.#socket = socket;
     this.#drafts = drafts;
@@ -66,7 +69,7 @@ export class Editing extends EventTarget {
     return [...this.#cells].filter(([id, edits]) => edits.isUnsaved && (edits.conflict || this.#refused.has(id))).length;
   }
 
-  /** The text of a cell as this person sees it. @param {string} id */
+  /** The text of a cell as this person sees it; a far cell's must have been fetched (texts.js). @param {string} id */
   text(id) {
     return this.#cells.get(id)?.text ?? this.#store.cell(id)?.source ?? "";
   }
@@ -134,6 +137,7 @@ export class Editing extends EventTarget {
   /** Takes up what a closed tab left behind. @returns {Promise<string[]>} the cells that have such text */
   async adoptDrafts() {
     const drafts = await this.#drafts.adopt();
+    await this.#texts.learnWhenOnline(drafts.map(({ cell }) => cell));
     return drafts.filter((draft) => this.#adopt(draft)).map((draft) => draft.cell);
   }
 
@@ -144,7 +148,7 @@ export class Editing extends EventTarget {
       this.#emit("orphan", { cell: draft.cell, text: draft.text });
       return false;
     }
-    if (cell.source === draft.text) return false;
+    if (cell.source === null || cell.source === draft.text) return false;
     const edits = new CellEdits(draft.base, draft.version);
     edits.type(difference(draft.base, draft.sent));
     if (draft.operationId) edits.next(() => /** @type {string} */ (draft.operationId));
@@ -164,7 +168,7 @@ export class Editing extends EventTarget {
     const known = this.#cells.get(id);
     if (known) return known;
     const cell = this.#store.cell(id);
-    if (!cell) return null;
+    if (!cell || cell.source === null) return null;
     const edits = new CellEdits(cell.source, cell.version);
     this.#cells.set(id, edits);
     return edits;
@@ -268,7 +272,7 @@ export class Editing extends EventTarget {
     for (const [id, edits] of this.#cells) {
       const cell = this.#store.cell(id);
       if (!cell) this.#removed([id]);
-      else if (cell.version > edits.version) {
+      else if (cell.source !== null && cell.version > edits.version) {
         const changes = edits.replace(cell.source, cell.version);
         if (!changes) this.#emit("conflict", { cell: id, author: null });
         this.#afterChange(id);

@@ -52,7 +52,7 @@ export class Editors extends EventTarget {
     for (const view of this.#list.views) {
       if (view.isFar) continue;
       const prose = part("prose", view.element);
-      if (!view.cell.source.trim()) this.#drawAsleep(view);
+      if (!view.cell.source?.trim()) this.#drawAsleep(view);
       else if (prose) typeset(prose);
     }
   }
@@ -74,7 +74,7 @@ export class Editors extends EventTarget {
   /** Gives a cell its editor. @param {string} id @returns {CellEditor | undefined} */
   wake(id) {
     const view = this.#list.view(id);
-    if (!view) return undefined;
+    if (!view || view.cell.source === null) return undefined;
     if (view.isFar) this.#list.complete(view);
     const editor = this.#live.get(id) ?? this.#create(view);
     this.#live.delete(id);
@@ -161,7 +161,7 @@ export class Editors extends EventTarget {
 
   /** @param {CellView} view */
   #drawAsleep(view) {
-    if (view.isFar) return;
+    if (view.isFar || view.cell.source === null) return;
     if (this.#live.has(view.id)) this.#forget(view.id);
     const text = this.#editing.text(view.id);
     view.source.replaceChildren(pre(text ? plainLines(text) : [this.#emptyLine(view)]));
@@ -184,6 +184,7 @@ export class Editors extends EventTarget {
 
   /** @param {CellView} view */
   #typeMayHaveChanged(view) {
+    if (view.isFar) return;
     const { type } = view.cell;
     const editor = this.#live.get(view.id);
     if (view.element.dataset.uiType === type || (!view.element.dataset.uiType && !editor)) {

@@ -1,5 +1,5 @@
 /**
- * Cells far from the window are light placeholders; their bodies are fetched as they come near, some at a time, and
+ * Cells far from the window are one element each; their bodies are fetched as they come near, some at a time, and
  * take their place without moving what is on the screen.
  */
 
@@ -53,6 +53,12 @@ export function fillFarCells(list, store, socket) {
   const watch = () => {
     for (const view of list.views) if (lacksBody(view)) observer.observe(view.element);
   };
+  list.addEventListener("completed", (event) => {
+    const { view } = /** @type {CustomEvent} */ (event).detail;
+    if (!lacksBody(view)) return;
+    wanted.add(view.id);
+    timer ??= setTimeout(fill, GATHER_MS);
+  });
   store.addEventListener("reset", watch);
   socket.addEventListener("state", () => socket.state === "online" && wanted.size && fill());
   watch();

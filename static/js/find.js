@@ -1,4 +1,4 @@
-/** Find and replace in all cells. Far cells too: their text is known, only their drawing is not. */
+/** Find and replace in all cells. Far cells too: their texts are fetched when the bar opens. */
 
 import { h, icon, part, setText } from "./dom.js";
 import { counted } from "./words.js";
@@ -45,6 +45,7 @@ class FindBar {
   #page;
   /** @type {Match[]} */ #matches = [];
   #at = -1;
+  /** Whether the texts of all cells are here. */ #isWhole = false;
   #wanted = field("Find in all cells");
   #with = field("Replace with");
   #count = h("span", { class: "meta", role: "status" });
@@ -78,6 +79,15 @@ class FindBar {
     if (active && main && !main.empty) this.#wanted.value = this.#page.editing.text(active).slice(main.from, main.to);
     this.#wanted.focus();
     this.#wanted.select();
+    this.#search();
+    this.#learn();
+  }
+
+  /** Far cells' texts come when somebody searches them. */
+  async #learn() {
+    const { texts } = this.#page;
+    setText(this.#count, "Reading …");
+    this.#isWhole = await texts.learn();
     this.#search();
   }
 
@@ -126,6 +136,10 @@ class FindBar {
 
   #replaceAll() {
     const { editing } = this.#page;
+    if (!this.#isWhole) {
+      this.#learn();
+      return;
+    }
     this.#find();
     const cells = new Set(this.#matches.map(({ cell }) => cell));
     for (const id of cells) {
@@ -138,7 +152,8 @@ class FindBar {
   #say() {
     const { length } = this.#matches;
     const place = this.#at >= 0 ? `${this.#at + 1} of ${length}` : counted(length, "place");
-    setText(this.#count, this.#wanted.value ? place : "");
+    const part = this.#isWhole ? "" : " so far";
+    setText(this.#count, this.#wanted.value ? `${place}${part}` : "");
   }
 
   /** @param {KeyboardEvent} event */

@@ -2,6 +2,7 @@
 
 import { iconUse, part, setText, svg } from "./dom.js";
 import { edgesOf, layersOf } from "./dependencies.js";
+import { gist } from "./store.js";
 import { gathered } from "./topbar.js";
 import { WORDS, counted, iconOf, shownState } from "./words.js";
 
@@ -111,7 +112,7 @@ function node(store, id, { x, y }, isSelected) {
   const cell = /** @type {import("./types.js").Cell} */ (store.cell(id));
   const shown = /** @type {import("./words.js").Shown} */ (shownState(cell));
   const number = store.number(id);
-  const title = cell.definitions.join(", ") || `(${firstWord(cell.source)})`;
+  const title = cell.definitions.join(", ") || `(${firstWord(gist(cell))})`;
   const short = title.length > TITLE_UNITS ? `${title.slice(0, TITLE_UNITS - 1)}…` : title;
   return svg(
     "a",

@@ -14,6 +14,7 @@ export function listenForInput(store, list, socket, mayAnswer) {
     const view = list.view(cell);
     if (!view || !mayAnswer) return;
     close(attempt);
+    if (view.isFar) list.complete(view);
     const form = promptForm(prompt, password, attempt, socket);
     view.output.after(form);
     form.querySelector("input")?.focus({ preventScroll: true });

@@ -24,6 +24,7 @@ import { Selection } from "./selection.js";
 import { NotebookSocket } from "./socket.js";
 import { NotebookStore } from "./store.js";
 import { Structure } from "./structure.js";
+import { Texts } from "./texts.js";
 import { tick } from "./ticker.js";
 import { keepTopbar, listenForThemes } from "./topbar.js";
 import { keepVariables } from "./variables.js";
@@ -36,13 +37,14 @@ function start() {
   const store = new NotebookStore(data);
   const socket = new NotebookSocket(socketUrl(data), { hello: () => ({ cursor: store.seq, lost: false }) });
   const list = new CellList(root, store);
-  const editing = new Editing(store, socket, new Drafts(data.notebook.id), data.urls.api);
+  const texts = new Texts(store, socket);
+  const editing = new Editing(store, socket, new Drafts(data.notebook.id), texts, data.urls.api);
   const outputs = new CellOutputs(store, list, socket, data.urls.frame);
   const editors = new Editors({ store, list, editing, socket }, { nonce: nonce(), readOnly: !mayDo(data, "edit") });
-  const selection = new Selection(store, list, editors);
-  const structure = new Structure({ store, socket, editing, editors, selection });
+  const selection = new Selection(store, list, editors, texts);
+  const structure = new Structure({ store, socket, editing, editors, selection, texts });
   const runs = new Runs(store, socket, editing);
-  const page = new Page({ store, socket, list, editing, editors, selection, structure, runs, data });
+  const page = new Page({ store, socket, list, editing, editors, selection, structure, runs, texts, data });
 
   joinStore(store, socket, editing);
   joinCells(page, root);

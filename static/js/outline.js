@@ -2,6 +2,7 @@
 
 import { h, icon, part } from "./dom.js";
 import { WORDS, iconOf, shownState } from "./words.js";
+import { gist } from "./store.js";
 import { gathered } from "./topbar.js";
 
 /** More rows than this are a list nobody reads. */
@@ -28,7 +29,7 @@ export function outlineOf(cells) {
 
 /** @param {Cell} cell @returns {Row[]} */
 function headingsOf(cell) {
-  const withoutCode = cell.source.replace(/^(```|~~~)[\s\S]*?^\1/gm, "");
+  const withoutCode = gist(cell).replace(/^(```|~~~)[\s\S]*?^\1/gm, "");
   return [...withoutCode.matchAll(/^(#{1,3})\s+(.+?)\s*#*$/gm)].map(([, marks, title]) => ({
     level: marks.length === 1 ? 1 : 2, title: title.replace(/[*_`]/g, ""), target: cell.id, cell: null,
   }));
@@ -41,7 +42,7 @@ function needsSomebody(cell) {
 
 /** @param {Cell} cell */
 function firstLine(cell) {
-  return cell.source.split("\n").find((line) => line.trim()) ?? "(empty)";
+  return gist(cell).split("\n").find((line) => line.trim()) ?? "(empty)";
 }
 
 /**

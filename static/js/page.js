@@ -25,6 +25,7 @@ const ROLES = ["viewer", "runner", "editor", "owner"];
  * @property {import("./selection.js").Selection} selection
  * @property {import("./structure.js").Structure} structure
  * @property {import("./runs.js").Runs} runs
+ * @property {import("./texts.js").Texts} texts
  * @property {import("./types.js").PageData} data
  */
 
@@ -37,6 +38,7 @@ export class Page {
   selection;
   structure;
   runs;
+  texts;
   data;
   actions = allActions();
 
@@ -50,6 +52,7 @@ export class Page {
     this.selection = parts.selection;
     this.structure = parts.structure;
     this.runs = parts.runs;
+    this.texts = parts.texts;
     this.data = parts.data;
   }
 

@@ -2,6 +2,7 @@
 
 import { caps } from "./help.js";
 import { h, icon } from "./dom.js";
+import { gist } from "./store.js";
 import { TYPE_WORDS } from "./words.js";
 
 const SHOWN_IN_GROUP = 8;
@@ -147,7 +148,7 @@ function nameEntries({ store, selection }) {
 function cellEntries({ store, selection }) {
   return store.cells.map((cell, index) => ({
     group: "Cells", icon: cell.type === "markdown" ? "text" : cell.type === "sql" ? "database" : "code",
-    label: cell.source.split("\n").find((line) => line.trim()) ?? "(empty)", where: `${TYPE_WORDS[cell.type]}, cell ${index + 1}`, keys: "",
+    label: gist(cell).split("\n").find((line) => line.trim()) ?? "(empty)", where: `${TYPE_WORDS[cell.type]}, cell ${index + 1}`, keys: "",
     act: () => selection.goTo(cell.id),
   }));
 }

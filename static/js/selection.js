@@ -4,6 +4,7 @@
  */
 
 import { prefersStillness } from "./dom.js";
+import { toast } from "./toasts.js";
 
 /** Events: `change` · `left` {cell} (a cell stopped being edited). */
 export class Selection extends EventTarget {
@@ -12,15 +13,18 @@ export class Selection extends EventTarget {
   #store;
   #list;
   #editors;
+  #texts;
   /** The other end of a selection of several. @type {string | null} */ #anchor = null;
 
   /**
    * @param {import("./store.js").NotebookStore} store
    * @param {import("./cells.js").CellList} list
    * @param {import("./editors.js").Editors} editors
+   * @param {import("./texts.js").Texts} texts
    */
-  constructor(store, list, editors) {
+  constructor(store, list, editors, texts) {
     super();
+    this.#texts = texts;
     this.#store = store;
     this.#list = list;
     this.#editors = editors;
@@ -59,15 +63,31 @@ export class Selection extends EventTarget {
     scrollNear(element);
   }
 
-  /** Makes a cell active and puts the caret into it. @param {string} id @param {"start" | "end" | number | {x: number, y: number} | null} [place] */
+  /**
+   * Makes a cell active and puts the caret into it; into a far one when its text has come.
+   * @param {string} id
+   * @param {"start" | "end" | number | {x: number, y: number} | null} [place]
+   * @returns {Promise<void> | undefined} undefined when it is done
+   */
   edit(id, place = null) {
-    if (!this.#store.cell(id)) return;
+    if (!this.#store.cell(id)) return undefined;
+    if (!this.#texts.isKnown(id)) return this.#editLater(id, place);
     this.#anchor = null;
     this.active = id;
     this.#editors.focus(id, place);
     this.#setMode("edit");
     const element = this.#list.view(id)?.element;
     if (element && place === null) scrollNear(element);
+    return undefined;
+  }
+
+  /** @param {string} id @param {"start" | "end" | number | {x: number, y: number} | null} place */
+  async #editLater(id, place) {
+    this.select(id);
+    const isKnown = await this.#texts.learn([id]);
+    if (this.active !== id) return;
+    if (isKnown) this.edit(id, place);
+    else toast("This cell's text is not here yet: it comes with the connection.");
   }
 
   /** Leaves the text for the cell. */
@@ -82,12 +102,12 @@ export class Selection extends EventTarget {
   }
 
   /** Goes to a cell, and to a line of it. @param {string} id @param {number | null} [line] */
-  goTo(id, line = null) {
+  async goTo(id, line = null) {
     if (line === null) {
       this.select(id);
       return;
     }
-    this.edit(id);
+    await this.edit(id);
     this.#editors.get(id)?.putCaretOnLine(line);
   }
 

@@ -85,6 +85,19 @@ export class NotebookSocket extends EventTarget {
     this.#listenForSilence();
   }
 
+  /** Resolves once there is a connection. @returns {Promise<void>} */
+  online() {
+    if (this.state === "online") return Promise.resolve();
+    return new Promise((resolve) => {
+      const check = () => {
+        if (this.state !== "online") return;
+        this.removeEventListener("state", check);
+        resolve();
+      };
+      this.addEventListener("state", check);
+    });
+  }
+
   /** Drops the connection for good. */
   close() {
     this.#setState("closed");

@@ -13,7 +13,12 @@ import { applyChanges } from "./changes.js";
 const NEVER_RUN = {
   status: "idle", freshness: "new", loaded: false, place: null, errors: [], blocked_by: [], disabled_by: [], stale_because: null,
   attempt: null, outcome: null, started_at: null, finished_at: null, duration_ms: null, execution_count: null, reason: null,
-  warnings: [],
+  warnings: [], note: "",
+};
+
+/** What the page's data leaves out of a cell, as notebooks_app/views.py does. */
+const NEW_CELL = {
+  source: null, version: 1, result_name: "", connection: null, disabled: false, code_hidden: false, definitions: [], references: [],
 };
 
 /** What changes numbers or who defines a name. */
@@ -157,7 +162,7 @@ export class NotebookStore extends EventTarget {
   /** @param {Cell[]} cells */
   #replaceCells(cells) {
     this.order = cells.map((cell) => cell.id);
-    this.#cells = new Map(cells.map((cell) => [cell.id, cell]));
+    this.#cells = new Map(cells.map((cell) => [cell.id, whole(cell)]));
   }
 
   /** @param {NotebookEvent} event */
@@ -193,6 +198,10 @@ export class NotebookStore extends EventTarget {
   #edited(event) {
     const cell = this.#cells.get(event.cell);
     if (!cell || event.version <= cell.version) return;
+    if (cell.source === null && typeof event.source !== "string") {
+      cell.version = event.version;
+      return;
+    }
     const next = nextSource(cell, event);
     if (next === null) {
       this.#emit("unknown-text", { cell: cell.id });
@@ -201,7 +210,7 @@ export class NotebookStore extends EventTarget {
     const before = cell.source;
     cell.source = next;
     cell.version = event.version;
-    this.#emit("edited", { cell: cell.id, event, before });
+    if (before !== null) this.#emit("edited", { cell: cell.id, event, before });
   }
 
   /**
@@ -211,10 +220,8 @@ export class NotebookStore extends EventTarget {
    * @param {string | null} after
    */
   insertAhead(given, after) {
-    const fields = { version: 1, disabled: false, code_hidden: false, definitions: [], references: [], outputs: [] };
-    const cell = /** @type {Cell} */ ({ ...given, ...fields, state: { ...NEVER_RUN } });
-    this.#inserted({ cell, after });
-    this.#ahead.add(cell.id);
+    this.#inserted({ cell: given, after });
+    this.#ahead.add(given.id);
   }
 
   /** @param {string} id */
@@ -230,7 +237,7 @@ export class NotebookStore extends EventTarget {
       return;
     }
     if (this.#cells.has(cell.id)) return;
-    this.#cells.set(cell.id, cell);
+    this.#cells.set(cell.id, whole({ outputs: [], ...cell }));
     this.order.splice(this.number(after), 0, cell.id);
     this.#emit("inserted", { cells: [cell.id], event });
   }
@@ -279,7 +286,7 @@ export class NotebookStore extends EventTarget {
     for (const id of known) {
       const cell = /** @type {Cell} */ (this.#cells.get(id));
       before.set(id, cell.state);
-      cell.state = states[id];
+      cell.state = { ...NEVER_RUN, ...states[id] };
     }
     if (known.length) this.#emit("state", { cells: known, before });
   }
@@ -295,7 +302,7 @@ export class NotebookStore extends EventTarget {
     if (version >= cell.version) Object.assign(cell, rest, { source, version });
     else cell.state = rest.state;
     if (fresh.outputs) cell.outputs = fresh.outputs;
-    if (newText && source !== before) this.#emit("edited", { cell: cell.id, event, before });
+    if (newText && before !== null && source !== before) this.#emit("edited", { cell: cell.id, event, before });
     this.#emit("updated", { cell: cell.id, before: cell, event: null });
     this.#emit("state", { cells: [cell.id], before: new Map() });
     if (fresh.outputs) this.#emit("outputs", { cell: cell.id });
@@ -334,6 +341,16 @@ export class NotebookStore extends EventTarget {
   }
 }
 
+/** A cell with all its fields: what is as in a new cell is left out on the way. @param {any} cell @returns {Cell} */
+function whole(cell) {
+  return { ...NEW_CELL, ...cell, state: { ...NEVER_RUN, ...cell.state } };
+}
+
+/** A cell's text, or of a far one what is known of it; for lists, never for editing. @param {Cell} cell */
+export function gist(cell) {
+  return cell.source ?? cell.head ?? "";
+}
+
 /**
  * The text after an edit event; null when it was made on a version this page never saw.
  * @param {Cell} cell
@@ -341,7 +358,7 @@ export class NotebookStore extends EventTarget {
  */
 function nextSource(cell, event) {
   if (typeof event.source === "string") return event.source;
-  if (event.version !== cell.version + 1) return null;
+  if (event.version !== cell.version + 1 || cell.source === null) return null;
   try {
     return applyChanges(cell.source, event.changes);
   } catch {

@@ -20,6 +20,7 @@ export class Structure {
   #editing;
   #editors;
   #selection;
+  #texts;
   /** Operations that can be taken back, latest last; each entry is one thing the person did. @type {string[][]} */
   #undo = [];
   /** @type {string[][]} */ #redo = [];
@@ -27,9 +28,10 @@ export class Structure {
   /**
    * @param {{store: import("./store.js").NotebookStore, socket: import("./socket.js").NotebookSocket,
    *   editing: import("./editing.js").Editing, editors: import("./editors.js").Editors,
-   *   selection: import("./selection.js").Selection}} parts
+   *   selection: import("./selection.js").Selection, texts: import("./texts.js").Texts}} parts
    */
-  constructor({ store, socket, editing, editors, selection }) {
+  constructor({ store, socket, editing, editors, selection, texts }) {
+    this.#texts = texts;
     this.#store = store;
     this.#socket = socket;
     this.#editing = editing;
@@ -101,8 +103,8 @@ export class Structure {
   }
 
   /** Puts copies right after the cells. @param {string[]} cells */
-  duplicate(cells) {
-    return this.#insertCopies(cells.map((id) => this.#copyOf(id)), cells[cells.length - 1] ?? null);
+  async duplicate(cells) {
+    if (await this.#know(cells)) await this.#insertCopies(cells.map((id) => this.#copyOf(id)), cells[cells.length - 1] ?? null);
   }
 
   /** Cuts the active cell in two at the caret. @param {string} id */
@@ -121,7 +123,7 @@ export class Structure {
   /** Joins cells into the first of them. One cell is joined with the next. @param {string[]} cells */
   async merge(cells) {
     const ids = cells.length > 1 ? cells : this.#store.order.slice(this.#store.number(cells[0]) - 1, this.#store.number(cells[0]) + 1);
-    if (ids.length < 2) return;
+    if (ids.length < 2 || !(await this.#know(ids))) return;
     const joint = this.#store.cell(ids[0])?.type === "markdown" ? "\n\n" : "\n";
     const text = ids.map((id) => this.#editing.text(id)).join(joint);
     if (await this.#do([["delete", { cells: ids.slice(1) }]])) {
@@ -132,15 +134,16 @@ export class Structure {
 
   /** Copies cells, also for other notebooks and, as text, for other programs. @param {string[]} cells */
   async copy(cells) {
+    if (!(await this.#know(cells))) return false;
     const copies = cells.map((id) => this.#copyOf(id));
     localStorage.setItem(CLIPBOARD, JSON.stringify(copies));
     await navigator.clipboard?.writeText(copies.map(({ source }) => source).join("\n\n")).catch(() => {});
+    return true;
   }
 
   /** @param {string[]} cells */
   async cut(cells) {
-    await this.copy(cells);
-    await this.remove(cells);
+    if (await this.copy(cells)) await this.remove(cells);
   }
 
   /** @param {string | null} after */
@@ -156,6 +159,13 @@ export class Structure {
 
   redo() {
     return this.#takeBack(this.#redo, this.#undo, "Nothing to redo.");
+  }
+
+  /** Texts of far cells are fetched before they are copied. @param {string[]} cells */
+  async #know(cells) {
+    const isKnown = await this.#texts.learn(cells);
+    if (!isKnown) toast("Some of these cells are not loaded yet: try again when the connection is back.");
+    return isKnown;
   }
 
   /** @param {Copy[]} copies @param {string | null} after */

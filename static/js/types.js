@@ -28,7 +28,8 @@
  * @typedef {object} Cell
  * @property {string} id
  * @property {CellType} type
- * @property {string} source
+ * @property {string | null} source  null while it was not sent: the cell is far from the window (texts.js)
+ * @property {string} [head]  of a far cell: a text's headings, one a line, else its first line
  * @property {number} version
  * @property {string} result_name
  * @property {string | null} connection

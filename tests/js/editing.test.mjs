@@ -5,6 +5,7 @@ import { ChangeSet } from "../../static/vendor/codemirror.js";
 import { Drafts } from "../../static/js/drafts.js";
 import { Editing } from "../../static/js/editing.js";
 import { CommandError } from "../../static/js/socket.js";
+import { Texts } from "../../static/js/texts.js";
 import { NotebookStore } from "../../static/js/store.js";
 import { CellServer, cell, page } from "./helpers.mjs";
 
@@ -58,7 +59,7 @@ function make(source = "abc", storage = new Memory(), tab = "tab") {
   const server = new CellServer(source);
   const wire = new Wire(server);
   const store = new NotebookStore(page([cell("a", { source })]));
-  const editing = new Editing(store, wire, new Drafts("n", storage, tab));
+  const editing = new Editing(store, wire, new Drafts("n", storage, tab), new Texts(store, wire));
   return { server, wire, store, editing, storage };
 }
 

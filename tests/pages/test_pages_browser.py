@@ -82,7 +82,7 @@ def cells() -> list[dict[str, Any]]:
             [STATIC_OUTPUTS["plotly"], STATIC_OUTPUTS["json"]],
         ),
         cell(10, "off()", state("new"), [], disabled=True),
-        cell(11, "far = 1\nrest = 2", state(), [], far=True),
+        cell(11, "far = 1\nrest = 2", state(), [], far=True, head="far = 1"),
     ]
 
 
