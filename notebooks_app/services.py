@@ -604,7 +604,8 @@ def json_field(cell: Cell, name: str) -> Any:
 
 
 def _check_room(notebook_id: uuid.UUID, count: int) -> None:
-    if Cell.objects.alive().filter(notebook_id=notebook_id).count() + count > settings.NOTEBOOK_MAX_CELLS:
+    # Counted in the index of positions alone: cells in the bin have negative ones (placing.py).
+    if Cell.objects.filter(notebook_id=notebook_id, position__gt=0).count() + count > settings.NOTEBOOK_MAX_CELLS:
         raise TooLarge(f"A notebook may have {settings.NOTEBOOK_MAX_CELLS:,} cells; this would be more.")
 
 
