@@ -1,5 +1,6 @@
 /**
- * Edits that are too large for a socket's message go by REST, to the same service and with the same answers.
+ * What goes by REST: edits that are too large for a socket's message, to the same service and with the same answers,
+ * and what has no command of the socket, such as versions and the bin.
  */
 
 import { CommandError } from "./socket.js";
@@ -17,18 +18,31 @@ const CODES = { 400: "bad_request", 403: "forbidden", 404: "not_found", 409: "co
  * @returns {Promise<any>} the cell's new version, as the socket's reply has it
  * @throws {CommandError}
  */
-export async function sendEdit(api, { cell, ...fields }) {
-  const answer = await fetch(`${api}cells/${cell}/`, {
-    method: "PATCH",
-    headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRFToken": csrfToken() },
-    body: JSON.stringify(fields),
+export function sendEdit(api, { cell, ...fields }) {
+  return callApi("PATCH", `${api}cells/${cell}/`, fields);
+}
+
+/**
+ * One request to the API as the person of this page.
+ * @param {"GET" | "POST" | "PATCH" | "DELETE"} method
+ * @param {string} url
+ * @param {object | null} [body]
+ * @returns {Promise<any>} the answer's body
+ * @throws {CommandError}
+ */
+export async function callApi(method, url, body = null) {
+  const type = body ? { "Content-Type": "application/json" } : {};
+  const answer = await fetch(url, {
+    method,
+    headers: { ...type, Accept: "application/json", "X-CSRFToken": csrfToken() },
+    body: body && JSON.stringify(body),
   }).catch(() => {
     throw new CommandError("offline", "There is no connection to the server.");
   });
-  const body = await answer.json().catch(() => ({}));
-  if (answer.ok) return body;
-  const error = body.error ?? body;
-  throw new CommandError(CODES[answer.status] ?? "unavailable", error.message ?? error.detail ?? "The server could not store this.", error);
+  const answered = await answer.json().catch(() => ({}));
+  if (answer.ok) return answered;
+  const error = answered.error ?? answered;
+  throw new CommandError(CODES[answer.status] ?? "unavailable", error.message ?? error.detail ?? "The server could not do this.", error);
 }
 
 function csrfToken() {
