@@ -5,7 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from kernels_app import api as kernels_api
-from notebooks_app import api, api_history, views
+from notebooks_app import api, api_history, views, views_bin
 
 api_patterns = [
     path("notebooks/", api.NotebookList.as_view(), name="api_notebooks"),
@@ -60,11 +60,14 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("notebooks/new/", views.notebook_create, name="notebook_create"),
     path("notebooks/import/", views.notebook_import, name="notebook_import"),
-    path("notebooks/<uuid:notebook_id>/", views.notebook, name="notebook"),
+    path("notebooks/<uuid:notebook_id>/", views_bin.notebook, name="notebook"),
     path("notebooks/<uuid:notebook_id>/rename/", views.notebook_rename, name="notebook_rename"),
     path("notebooks/<uuid:notebook_id>/delete/", views.notebook_delete, name="notebook_delete"),
     path("notebooks/<uuid:notebook_id>/export/", views.notebook_export, name="notebook_export"),
     path("notebooks/<uuid:notebook_id>/reset/", views.demo_reset, name="demo_reset"),
+    path("bin/", views_bin.bin_list, name="bin"),
+    path("bin/<uuid:notebook_id>/restore/", views_bin.restore, name="bin_restore"),
+    path("bin/<uuid:notebook_id>/delete/", views_bin.delete_for_ever, name="bin_delete"),
     path("outputs/<uuid:notebook_id>/<uuid:file_id>/", views.output_file, name="output_file"),
     path("frame/", views.output_frame, name="output_frame"),
     path("welcome/<str:key>/", views.welcome, name="welcome"),

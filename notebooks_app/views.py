@@ -283,7 +283,7 @@ def notebook_rename(request: HttpRequest, notebook_id: uuid.UUID) -> HttpRespons
 def notebook_delete(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     access = _open(request, notebook_id, Role.OWNER)
     notebooks.delete_notebook(access.notebook)
-    messages.success(request, f"“{access.notebook.name}” was deleted.")
+    messages.success(request, f"“{access.notebook.name}” is in the bin now.")
     return redirect("home")
 
 

@@ -94,7 +94,7 @@ function general() {
     action("palette", "Command palette", "search", ["Mod+K"], (page) => page.openPalette(), anywhere),
     action("help", "Keys and help", "keyboard", ["Mod+Shift+H"], (page) => page.openHelp(), anywhere),
     action("help_key", "Keys and help", "keyboard", ["?"], (page) => page.openHelp(), { needs: "view" }),
-    action("save", "Save", "saved", ["Mod+S"], (page) => page.saySaved(), anywhere),
+    action("save", "Name a version", "history", ["Mod+S"], (page) => page.nameVersion(), anywhere),
     action("find", "Find and replace in all cells", "search", ["Mod+Shift+F"], (page) => page.openFind(), anywhere),
     action("rename", "Rename the notebook", "code", [], (page) => page.rename(), { where: "anywhere", group: "Anywhere" }),
     action("print", "Print", "print", [], () => window.print(), anywhere),

@@ -59,6 +59,10 @@ export function fillFarCells(list, store, socket) {
     wanted.add(view.id);
     timer ??= setTimeout(fill, GATHER_MS);
   });
+  list.addEventListener("added", (event) => {
+    const { view } = /** @type {CustomEvent} */ (event).detail;
+    if (lacksBody(view)) observer.observe(view.element);
+  });
   store.addEventListener("reset", watch);
   socket.addEventListener("state", () => socket.state === "online" && wanted.size && fill());
   watch();

@@ -13,6 +13,7 @@ import { Editing } from "./editing.js";
 import { Editors } from "./editors.js";
 import { fillFarCells } from "./far.js";
 import { keepGraph } from "./graph.js";
+import { keepHistory } from "./history.js";
 import { listenForInput } from "./input.js";
 import { KeyTable, listenForKeys } from "./keys.js";
 import { watchConnection, watchKernel } from "./notices.js";
@@ -101,11 +102,13 @@ function joinCells(page, root) {
 }
 
 /** @param {Page} page */
-function joinPanels({ store, socket, selection }) {
+function joinPanels(page) {
+  const { store, socket, selection } = page;
   const panels = new Panels();
   keepOutline(store, selection, panels);
   keepVariables(store, socket, panels);
   keepGraph(store, selection, panels);
+  keepHistory(page, panels);
 }
 
 /** @param {import("./types.js").PageData} data */

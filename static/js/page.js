@@ -12,6 +12,7 @@ import { openMenu } from "./menu.js";
 import { openPalette } from "./palette.js";
 import { toast } from "./toasts.js";
 import { renameInPlace } from "./topbar.js";
+import { openNaming } from "./version_dialog.js";
 
 const ROLES = ["viewer", "runner", "editor", "owner"];
 
@@ -159,6 +160,12 @@ export class Page {
 
   rename() {
     renameInPlace(this.store, (name) => this.#ask("rename", { name }));
+  }
+
+  /** Every edit is saved as it is typed: what Ctrl+S can still do is to name this state. */
+  nameVersion() {
+    if (this.may("edit") && this.socket.state === "online") openNaming(this);
+    else this.saySaved();
   }
 
   saySaved() {

@@ -178,7 +178,9 @@ export class NotebookStore extends EventTarget {
     "cell.deleted": (event) => this.#removed(event),
     "cell.moved": (event) => this.#moved(event),
     "cell.updated": (event) => this.#updated(event),
-    "cells.restored": ({ inserted }) => inserted.forEach((/** @type {any} */ event) => this.#inserted(event)),
+    "cells.restored": ({ inserted }) => this.#restored(inserted),
+    "notebook.restored": ({ steps }) => this.#restored(steps),
+    "version.named": () => this.#emit("versions"),
     "cells.placed": ({ moves }) => moves.forEach((/** @type {any} */ event) => this.#moved(event)),
     "notebook.renamed": ({ name }) => this.#setNotebook({ name }),
     "notebook.updated": ({ fields }) => this.#setNotebook(fields),
@@ -242,6 +244,27 @@ export class NotebookStore extends EventTarget {
     this.#emit("inserted", { cells: [cell.id], event });
   }
 
+  /**
+   * Cells came back, from the bin or with a version: steps in order, told as one insertion and one move. A cell that
+   * comes back may have outputs: they are fetched as those of far cells are.
+   * @param {NotebookEvent[]} steps
+   */
+  #restored(steps) {
+    /** @type {string[]} */ const inserted = [];
+    /** @type {string[]} */ const moved = [];
+    for (const step of steps) {
+      if (step.type === "cell.inserted") {
+        if (this.#cells.has(step.cell.id)) continue;
+        this.#cells.set(step.cell.id, whole({ outputs: null, ...step.cell }));
+        this.order.splice(this.order.indexOf(step.after) + 1, 0, step.cell.id);
+        inserted.push(step.cell.id);
+      } else if (step.type === "cell.moved") moved.push(...this.#place(step));
+      else this.#apply(step);
+    }
+    if (inserted.length) this.#emit("inserted", { cells: inserted });
+    if (moved.length) this.#emit("moved", { cells: moved });
+  }
+
   /** @param {any} event */
   #removed(event) {
     const gone = event.cells.filter((/** @type {string} */ id) => this.#cells.has(id));
@@ -253,12 +276,18 @@ export class NotebookStore extends EventTarget {
 
   /** @param {any} event */
   #moved(event) {
+    const moving = this.#place(event);
+    if (moving.length) this.#emit("moved", { cells: moving, event });
+  }
+
+  /** @param {any} event @returns {string[]} the cells that were moved */
+  #place(event) {
     const moving = event.cells.filter((/** @type {string} */ id) => this.#cells.has(id));
     const rest = this.order.filter((id) => !moving.includes(id));
     const at = event.after ? rest.indexOf(event.after) + 1 : 0;
     rest.splice(at, 0, ...moving);
     this.order = rest;
-    if (moving.length) this.#emit("moved", { cells: moving, event });
+    return moving;
   }
 
   /** @param {any} event */
@@ -358,7 +387,8 @@ export function gist(cell) {
  */
 function nextSource(cell, event) {
   if (typeof event.source === "string") return event.source;
-  if (event.version !== cell.version + 1 || cell.source === null) return null;
+  const base = event.base_version ?? event.version - 1; // the server puts old edits of a run together
+  if (base !== cell.version || cell.source === null) return null;
   try {
     return applyChanges(cell.source, event.changes);
   } catch {

@@ -24,6 +24,8 @@ export class Structure {
   /** Operations that can be taken back, latest last; each entry is one thing the person did. @type {string[][]} */
   #undo = [];
   /** @type {string[][]} */ #redo = [];
+  /** Asks what this person did before the page was loaded; once. @type {(() => Promise<{undo: string[], redo: string[]}>) | null} */
+  #recall = null;
 
   /**
    * @param {{store: import("./store.js").NotebookStore, socket: import("./socket.js").NotebookSocket,
@@ -153,6 +155,17 @@ export class Structure {
     else return this.#insertCopies(copies, after);
   }
 
+  /** Something was done by another way than the socket's commands: undo takes it back too. @param {string} operation */
+  did(operation) {
+    this.#undo.push([operation]);
+    this.#redo.length = 0;
+  }
+
+  /** Where to ask for what can be undone since before this page. @param {() => Promise<{undo: string[], redo: string[]}>} recall */
+  recallWith(recall) {
+    this.#recall = recall;
+  }
+
   undo() {
     return this.#takeBack(this.#undo, this.#redo, "Nothing to undo.");
   }
@@ -212,6 +225,7 @@ export class Structure {
   /** @param {string[][]} from @param {string[][]} to @param {string} nothing */
   async #takeBack(from, to, nothing) {
     clearToast();
+    if (!from.length) await this.#remember();
     const operations = from.pop();
     if (!operations) {
       toast(nothing);
@@ -228,6 +242,17 @@ export class Structure {
       this.#say(error);
     }
     if (done.length) to.push(done);
+  }
+
+  /** Puts what was done before this page beneath what was done in it. */
+  async #remember() {
+    const recalled = await this.#recall?.().catch(() => null);
+    if (!recalled) return;
+    this.#recall = null;
+    const known = new Set([...this.#undo, ...this.#redo].flat());
+    const older = (/** @type {string[]} */ operations) => operations.filter((id) => !known.has(id)).map((id) => [id]);
+    this.#undo.unshift(...older(recalled.undo));
+    this.#redo.unshift(...older(recalled.redo));
   }
 
   /** Waits for a cell's own event: the reply may be earlier. @param {string} id */
