@@ -305,6 +305,8 @@ class NotebookFeed:
                 states = self.runtime.states()
             else:
                 states = reading.states_of(cells, session, timezone.now())
+            # What is gone is forgotten: a cell that comes back is told anew.
+            self._states = {cell: state for cell, state in self._states.items() if cell in states}
             self.send_live(analysed + self.changed_states(states))
 
     async def _analyse(self) -> list[Document]:
