@@ -19,7 +19,7 @@ export function diffLines(diff) {
   });
 }
 
-/** @@ -3,4 +3,5 @@ is "Line 3". @param {string} line */
+/** Where a piece of a diff begins in the new text, from its head. @param {string} line */
 function placeWords(line) {
   return `Line ${/\+(\d+)/.exec(line)?.[1] ?? "?"}`;
 }

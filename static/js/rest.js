@@ -31,10 +31,11 @@ export function sendEdit(api, { cell, ...fields }) {
  * @throws {CommandError}
  */
 export async function callApi(method, url, body = null) {
-  const type = body ? { "Content-Type": "application/json" } : {};
+  /** @type {Record<string, string>} */
+  const headers = { Accept: "application/json", "X-CSRFToken": csrfToken(), ...(body && { "Content-Type": "application/json" }) };
   const answer = await fetch(url, {
     method,
-    headers: { ...type, Accept: "application/json", "X-CSRFToken": csrfToken() },
+    headers,
     body: body && JSON.stringify(body),
   }).catch(() => {
     throw new CommandError("offline", "There is no connection to the server.");

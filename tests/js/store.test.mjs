@@ -74,7 +74,7 @@ test("cells are inserted after their neighbour, moved together and removed", () 
 
 test("what an undo brings back is inserted and what it moves is moved", () => {
   const { made } = store(cell("a"), cell("b"));
-  made.receive(frame(1, { type: "cells.restored", inserted: [{ cell: cell("c"), after: null }] }));
+  made.receive(frame(1, { type: "cells.restored", inserted: [{ type: "cell.inserted", cell: cell("c"), after: null }] }));
   made.receive(frame(2, { type: "cells.placed", moves: [{ cells: ["b"], after: null }] }));
   assert.deepEqual(made.order, ["b", "c", "a"]);
 });
