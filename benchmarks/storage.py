@@ -165,13 +165,16 @@ def measure_target() -> list[Row]:
     chance = random.Random(1)
     rows = []
     for name, operation in scenes.WRITES.items():
-        rows.append(measure_many(name, operation, lambda: chance.choice(ordinary)))
+        undo = scenes.restore if name == "delete" else None
+        rows.append(measure_many(name, operation, lambda: chance.choice(ordinary), undo))
     rows.append(measure_many("read a cell", scenes.read_cell, lambda: chance.choice(ordinary)))
     rows.append(measure_many("whole notebook of 25 cells", scenes.open_whole, lambda: chance.choice(large)))
     return rows
 
 
-def measure_many(name: str, operation: Any, choose: Callable[[], Any]) -> Row:
+def measure_many(
+    name: str, operation: Any, choose: Callable[[], Any], undo: Callable[[Any], None] | None = None
+) -> Row:
     """Milliseconds in all and in the database alone (its statements and commits)."""
     from django.db import connection
 
@@ -184,6 +187,8 @@ def measure_many(name: str, operation: Any, choose: Callable[[], Any]) -> Row:
         if number >= 10:  # after the first ones everything is warm
             totals.append((time.perf_counter() - begun) * 1000)
             inside.append(clock.seconds * 1000)
+        if undo:
+            undo(scene)
     p95 = statistics.quantiles(totals, n=20)[-1]
     return {
         "operation": name,
