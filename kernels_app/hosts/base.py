@@ -85,6 +85,9 @@ class KernelHost(Protocol):
 
     async def close(self) -> None: ...
 
+    def kernels(self) -> dict[uuid.UUID, dict[str, Any]]:
+        """The kernel of each notebook whose runtime is in this process; from any thread."""
+
     def numbers(self) -> HostNumbers:
         """What this process holds now; from any thread."""
 

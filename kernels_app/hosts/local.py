@@ -199,10 +199,14 @@ class LocalKernelHost:
 
     def numbers(self) -> HostNumbers:
         """For metrics and the admin; may be asked from any thread."""
-        kernels = [runtime.kernel_document().get("memory_bytes") for runtime in tuple(self._runtimes.values())]
-        held = [memory for memory in kernels if memory is not None]
+        kernels = self.kernels()
+        held = [kernel["memory_bytes"] for kernel in kernels.values() if "memory_bytes" in kernel]
         ready = self._pool.ready_count if self._pool is not None else 0
         return HostNumbers(len(kernels), len(held), ready, sum(held), self.saver.lag_s, self.feeds.count)
+
+    def kernels(self) -> dict[uuid.UUID, dict[str, Any]]:
+        """The kernel of each notebook that runs here, as it is told to browsers; from any thread."""
+        return {runtime.notebook_id: runtime.kernel_document() for runtime in tuple(self._runtimes.values())}
 
     def keep(self, work: Coroutine[Any, Any, Any]) -> None:
         """A background task that belongs to the host."""
