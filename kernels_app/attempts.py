@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
@@ -23,11 +22,15 @@ from kernels_app import spill
 from kernels_app.records import AttemptRecord, Batch, OutputRecord
 from kernels_app.schedule import CellView, RecordFinished, RecordRunning
 from kernels_app.spool import SpoolError
+from kernels_app.whole_texts import WholeTexts
 from notebooks_app import db, facts, metrics
+from notebooks_app.files import NotKept
 from notebooks_app.models import Cell, CellRun
 from notebooks_app.outputs import OutputLog, canonical_mime, clean_text, merge_ops
 
 log = logging.getLogger("rillbook.outputs")
+
+_NOT_STORED = "This output is large, and the storage for large outputs did not take it."
 
 type Json = dict[str, Any]
 type Take = Callable[[list[Json]], None]
@@ -42,7 +45,7 @@ class AttemptBook:
         self._last: dict[str, AttemptRecord] = {}  # cell -> its last attempt that started
         self._logs: dict[str, OutputLog] = {}
         self._cells: dict[str, str] = {}  # attempt -> cell, of every log
-        self._texts: dict[str, _WholeTexts] = {}
+        self._texts: dict[str, WholeTexts] = {}
         self._durations: dict[str, int] = {}
         self._notes: dict[str, str] = {}
         self._buffer: list[tuple[str, Json]] = []
@@ -64,7 +67,7 @@ class AttemptBook:
     def expect(self, attempt: str, cell: str) -> None:
         """An attempt began: what it shows goes to its own log."""
         if attempt not in self._logs:
-            texts = _WholeTexts()
+            texts = WholeTexts()
             self._texts[attempt] = texts
             self._logs[attempt] = OutputLog(
                 attempt,
@@ -257,13 +260,11 @@ class AttemptBook:
                 files[mime] = await db.upload(
                     lambda name=spooled["file"], mime=mime: spill.keep_spooled(self._notebook_id, work, name, mime)
                 )
-            except SpoolError as error:
+            except (SpoolError, NotKept) as error:
                 entry["data"].setdefault("text/plain", str(error))
             except Exception:
                 log.exception("a large output of notebook %s could not be stored", self._notebook_id)
-                entry["data"].setdefault(
-                    "text/plain", "This output is large, and the storage for large outputs did not take it."
-                )
+                entry["data"].setdefault("text/plain", _NOT_STORED)
         entry["files"] = files
 
     def _keep_texts(self, attempt: str) -> None:
@@ -272,17 +273,24 @@ class AttemptBook:
             task = asyncio.create_task(self._upload_texts(attempt, texts), name="whole texts")
             texts.task = task
 
-    async def _upload_texts(self, attempt: str, texts: _WholeTexts) -> None:
+    async def _upload_texts(self, attempt: str, texts: WholeTexts) -> None:
         for item, file in texts.files.items():
             try:
                 kept = await db.upload(lambda file=file: spill.keep_file(self._notebook_id, "text/plain", file))
-            except Exception:
-                log.exception("a long text of notebook %s could not be stored", self._notebook_id)
+            except Exception as error:
+                if not isinstance(error, NotKept):
+                    log.exception("a long text of notebook %s could not be stored", self._notebook_id)
+                self._say_not_kept(attempt, str(error) if isinstance(error, NotKept) else _NOT_STORED)
                 continue
             output = self._logs.get(attempt)
             if output is not None:
                 self._tell(self._event(attempt, output.set_file(item, "text/plain", kept)))
         texts.clear()
+
+    def _say_not_kept(self, attempt: str, why: str) -> None:
+        output = self._logs.get(attempt)
+        if output is not None:
+            self._tell(self._event(attempt, output.feed([{"t": "notice", "text": why}])))
 
     # --- Saving -------------------------------------------------------------------------------------------------
 
@@ -302,30 +310,6 @@ class AttemptBook:
             self._ops.pop(attempt, None)
         ops, self._ops = self._ops, {}
         batch.chunks = [(self._cells[a], a, merge_ops(made)) for a, made in ops.items() if made and a in self._cells]
-
-
-class _WholeTexts:
-    """The whole of texts that are too long to show, in files of ours until their attempt ends."""
-
-    def __init__(self) -> None:
-        self.files: dict[int, IO[bytes]] = {}
-        self.task: asyncio.Task[None] | None = None
-        self._size = 0
-
-    def write(self, item: int, part: str) -> None:
-        data = part.encode("utf-8", "replace")
-        if self._size + len(data) > settings.OUTPUT_CELL_MAX_BYTES:
-            return
-        self._size += len(data)
-        if item not in self.files:
-            self.files[item] = tempfile.TemporaryFile()  # noqa: SIM115  closed by clear
-        self.files[item].write(data)
-
-    def clear(self) -> None:
-        for file in self.files.values():
-            file.close()
-        self.files = {}
-        self._size = 0
 
 
 def _warnings(undeclared: frozenset[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
+from notebook_project import outputs
 from notebook_project.env import (
     env_bool,
     env_choice,
@@ -161,9 +162,10 @@ SECURE_CSP = {
     "default-src": [CSP.NONE],
     "script-src": [CSP.SELF, CSP.NONCE],
     "style-src": [CSP.SELF, CSP.NONCE],
-    "img-src": [CSP.SELF, "data:", "blob:"],
+    # Outputs on S3: our URL of a file redirects there.
+    "img-src": [CSP.SELF, "data:", "blob:", *outputs.origins()],
     "font-src": [CSP.SELF],
-    "connect-src": [CSP.SELF],
+    "connect-src": [CSP.SELF, *outputs.origins()],
     "frame-src": [CSP.SELF],
     "form-action": [CSP.SELF],
     "base-uri": [CSP.NONE],
@@ -182,31 +184,17 @@ STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
-OUTPUTS_BUCKET = env_str("OUTPUTS_BUCKET")
+# Large outputs: on S3 if there is a bucket, else files in the data folder (notebook_project/outputs.py).
+OUTPUTS_BUCKET = outputs.BUCKET
+OUTPUTS_TIMEOUT_S = outputs.TIMEOUT_S
+OUTPUTS_URL_SECONDS = env_int("OUTPUTS_URL_SECONDS", 300)  # life of a signed URL; never more than 300
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": DATA_DIR / "files"},
     },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    "outputs": (
-        {
-            "BACKEND": "storages.backends.s3.S3Storage",
-            "OPTIONS": {
-                "bucket_name": OUTPUTS_BUCKET,
-                "endpoint_url": env_str("OUTPUTS_ENDPOINT_URL") or None,
-                "region_name": env_str("OUTPUTS_REGION") or None,
-                "querystring_expire": env_int("OUTPUTS_URL_SECONDS", 300),
-                "default_acl": None,
-                "file_overwrite": True,  # keys name their content
-            },
-        }
-        if OUTPUTS_BUCKET
-        else {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": DATA_DIR / "outputs", "base_url": None},
-        }
-    ),
+    "outputs": outputs.storage(DATA_DIR / "outputs"),
 }
 
 # --- Limits ---------------------------------------------------------------------------------------------------
@@ -215,7 +203,9 @@ ANALYSIS_MAX_BYTES = env_int("ANALYSIS_MAX_BYTES", 512 * 1024)
 NAME_MAX_LENGTH = 200
 NOTEBOOK_MAX_CELLS = env_int("NOTEBOOK_MAX_CELLS", 20_000)
 OUTPUT_INLINE_LIMIT = env_int("OUTPUT_INLINE_LIMIT", 64 * 1024)
-OUTPUT_CELL_MAX_BYTES = env_int("OUTPUT_CELL_MAX_BYTES", 64 * 1024 * 1024)
+OUTPUT_CELL_MAX_BYTES = env_int("OUTPUT_CELL_MAX_BYTES", 128 * 1024 * 1024)
+# How much of a notebook's large outputs the database holds while their storage takes nothing.
+OUTPUT_HELD_MAX_BYTES = env_int("OUTPUT_HELD_MAX_BYTES", 128 * 1024 * 1024)
 
 # --- Kernels --------------------------------------------------------------------------------------------------
 KERNEL_HOST = env_str("KERNEL_HOST", "kernels_app.hosts.local.LocalKernelHost")

@@ -10,11 +10,10 @@ from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
 from django.core import signing
-from django.core.files.storage import storages
 from django.core.paginator import Paginator
 from django.db import connection
 from django.db.models import Count, Q
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -24,12 +23,12 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.csp import csp_override
 from django.views.decorators.http import require_GET, require_POST
 
-from notebooks_app import headings, notebooks, reading, rendering, services
+from notebooks_app import file_answers, files, headings, notebooks, reading, rendering, services
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.errors import RillbookError
 from notebooks_app.facts import CellState
 from notebooks_app.formats import FormatError, read_file
-from notebooks_app.models import Notebook, OutputFile
+from notebooks_app.models import Notebook
 
 WINDOW = 20  # cells drawn whole; the others are placeholders filled as they come near
 PAGE_SIZE = 50
@@ -46,7 +45,6 @@ NEW_CELL: dict[str, Any] = {
     "definitions": [],
     "references": [],
 }
-FRAME_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
 
 
 def _open(request: HttpRequest, notebook_id: uuid.UUID, role: Role = Role.VIEWER) -> Access:
@@ -315,29 +313,12 @@ def notebook_export(request: HttpRequest, notebook_id: uuid.UUID) -> HttpRespons
 @require_GET
 @csp_override({"default-src": ["'none'"], "sandbox": []})
 def output_file(request: HttpRequest, notebook_id: uuid.UUID, file_id: uuid.UUID) -> HttpResponseBase:
-    """One large MIME item: a short-lived signed redirect (S3), or a stream (files). Never shown as a page of ours."""
+    """One large MIME item: a short-lived signed redirect (S3), or a stream. Never shown as a page of ours."""
     _open(request, notebook_id)
-    file = OutputFile.objects.filter(pk=file_id, notebook_id=notebook_id, is_ready=True).first()
+    file = files.servable(notebook_id, file_id)
     if file is None:
         raise Http404("There is no such file.")
-    storage = storages["outputs"]
-    shown = file.mime_type in FRAME_TYPES
-    kind = file.mime_type if shown or file.mime_type == "text/plain" else "application/octet-stream"
-    disposition = "inline" if shown else "attachment"
-    if settings.OUTPUTS_BUCKET:
-        parameters = {"ResponseContentType": kind, "ResponseContentDisposition": disposition}
-        url = storage.url(file.key, parameters=parameters)  # type: ignore[call-arg]
-        response: HttpResponseBase = redirect(url)
-        response["Cache-Control"] = "private, no-store"
-        return response
-    try:
-        stream = storage.open(file.key)
-    except FileNotFoundError:
-        raise Http404("The file is gone from the storage.") from None
-    response = FileResponse(stream, as_attachment=not shown, filename=file.sha256[:16], content_type=kind)
-    response["Cache-Control"] = "private, max-age=31536000, immutable"
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
+    return file_answers.answer(request, file)
 
 
 @require_GET

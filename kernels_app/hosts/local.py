@@ -24,7 +24,7 @@ from kernels_app.pool import KernelPool
 from kernels_app.provisioner import Profile
 from kernels_app.runtime import Runtime
 from kernels_app.sandbox import Rung
-from notebooks_app import db, facts, logs, reading
+from notebooks_app import db, facts, files, logs, reading
 from notebooks_app.demo.sample import ensure_sample
 from notebooks_app.errors import Unavailable
 from notebooks_app.models import KernelSession
@@ -32,6 +32,7 @@ from notebooks_app.models import KernelSession
 log = logging.getLogger("rillbook.host")
 
 RENEW_S = 2.0
+MOVE_HELD_S = 60.0
 CLAIM_RETRY_S = 0.5
 SAMPLE_INSIDE = "/data/sample"
 
@@ -60,6 +61,7 @@ class LocalKernelHost:
         self._pool = KernelPool(settings.KERNEL_POOL_SIZE, profile(), settings.KERNEL_WORK_DIR)
         self.keep(self._prepare())
         self.keep(self._renew())
+        self.keep(self._move_held())
 
     async def close(self) -> None:
         """End every runtime and kernel; what they had shown is saved."""
@@ -187,6 +189,16 @@ class LocalKernelHost:
             else:
                 runtime.hold(True)
 
+    async def _move_held(self) -> None:
+        """Outputs that the database holds for a storage that was away move there by themselves."""
+        while True:
+            await asyncio.sleep(MOVE_HELD_S)
+            try:
+                for file_id in await db.read(files.held_ids):
+                    await db.upload(lambda file_id=file_id: files.try_to_move(file_id))
+            except Exception:
+                log.exception("held outputs could not be moved")
+
     # --- Kernels ------------------------------------------------------------------------------------------------
 
     async def claim_kernel(self, notebook_id: uuid.UUID) -> Kernel:
@@ -224,20 +236,21 @@ class LocalKernelHost:
 def profile() -> Profile:
     """What all kernels of this server have in common, from the settings."""
     sample = settings.SAMPLE_DATABASE
+    cap = {"RILLBOOK_OUTPUT_CAP_BYTES": str(settings.OUTPUT_CELL_MAX_BYTES)}
     made = Profile(
         sandbox=settings.KERNEL_SANDBOX,
         python=settings.KERNEL_PYTHON,
         network=settings.KERNEL_NETWORK,
         memory_bytes=settings.KERNEL_MEMORY_BYTES,
         readonly={SAMPLE_INSIDE: sample.parent},
-        env={"RILLBOOK_SAMPLE_DB": f"{SAMPLE_INSIDE}/{sample.name}"},
+        env=cap | {"RILLBOOK_SAMPLE_DB": f"{SAMPLE_INSIDE}/{sample.name}"},
     )
     if made.rung is Rung.NONE:
         return Profile(
             sandbox="none",
             python=settings.KERNEL_PYTHON,
             memory_bytes=settings.KERNEL_MEMORY_BYTES,
-            env={"RILLBOOK_SAMPLE_DB": str(sample)},
+            env=cap | {"RILLBOOK_SAMPLE_DB": str(sample)},
         )
     return made
 
