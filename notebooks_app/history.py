@@ -8,12 +8,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from notebooks_app import reading
 from notebooks_app.models import Change
@@ -23,13 +24,13 @@ type Document = dict[str, Any]
 CHANGES_AT_MOST = 1_000  # of the log, that one page of history reads
 UNDOABLE_AT_MOST = 200  # own changes that undo looks back over
 UNKNOWN_AUTHOR = "Someone who is gone"
-FIELD_WORDS = {
-    "type": "the type",
-    "result_name": "the result name",
-    "connection": "the connection",
-    "disabled": "whether runs skip",
-    "code_hidden": "whether code shows in",
+FIELD_WORDS = {"type": "the type", "result_name": "the result name", "connection": "the connection"}
+# By the value it had before.
+FLAG_WORDS = {
+    "disabled": {False: "disabled", True: "enabled"},
+    "code_hidden": {False: "hid the code of", True: "showed the code of"},
 }
+UNDO_FOR = timedelta(days=1)  # after that Z surprises: the bin and the versions are there
 
 
 @dataclass
@@ -89,7 +90,8 @@ def _entries(changes: Iterable[Any], numbers: dict[str, int]) -> list[Entry]:
     found: dict[tuple[str, uuid.UUID | None], Entry] = {}
     for change in changes:
         words = _words(change, numbers)
-        cell = change.cell_id if str(change.cell_id) in numbers else None
+        is_there = str(change.cell_id) in numbers and change.kind != "cell.deleted"
+        cell = change.cell_id if is_there else None
         known = found.get((words, cell))
         if known is None:
             found[words, cell] = Entry(words, change.kind, cell, change.seq, change.created_at)
@@ -115,15 +117,19 @@ def _words(change: Any, numbers: dict[str, int]) -> str:
         case "cell.moved" | "cells.placed":
             return f"moved {_cells(inverse.get('place', []), cell)}"
         case "cell.updated":
-            fields = [FIELD_WORDS.get(name, name) for name in inverse.get("update", {})]
-            words = " and ".join(fields)
-            return f"changed {words} {cell}" if words.startswith("whether") else f"changed {words} of {cell}"
+            return f"{_field_words(inverse.get('update', {}))} {cell}"
         case "notebook.renamed":
             return f"renamed the notebook “{change.name}”"
         case "notebook.restored":
             return f"brought back the version “{change.name}”"
         case _:
             return "changed the notebook's settings"
+
+
+def _field_words(old: dict[str, Any]) -> str:
+    flags = [FLAG_WORDS[name][bool(value)] for name, value in old.items() if name in FLAG_WORDS]
+    fields = [words for name, words in FIELD_WORDS.items() if name in old]
+    return " and ".join([*([f"changed {' and '.join(fields)} of"] if fields else []), *flags]) or "changed"
 
 
 def _cells(ids: list[Any], one: str = "a cell") -> str:
@@ -154,8 +160,9 @@ class Stacks:
 
 
 def undoable(notebook_id: uuid.UUID, user_id: int) -> Stacks:
-    """What this person's own changes of structure leave to undo and redo, as the log tells."""
+    """What this person's own changes of structure of the last day leave to undo and redo, as the log tells."""
     own = Change.objects.filter(notebook_id=notebook_id, author_id=user_id).exclude(inverse={})
+    own = own.filter(created_at__gte=timezone.now() - UNDO_FOR)
     rows = own.order_by("-seq").values_list("operation_id", "inverse__undoes")[:UNDOABLE_AT_MOST]
     stacks = Stacks()
     for operation, undoes in reversed(rows):

@@ -8,7 +8,7 @@ What texts differ in is differences.py's; who may do it is the caller's to ask (
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, QuerySet
+from django.db.models.functions import Substr
 from django.utils import timezone
 
 from notebooks_app import changeset, differences, events, placing, services
@@ -37,7 +38,9 @@ SIDE = ("type", "source_hash", "result_name", "connection_id", "disabled", "code
 # Of a difference: beyond, cells are named and their texts left out.
 DIFFS_AT_MOST = 200
 DIFFS_BYTES_AT_MOST = 1024 * 1024
+HEADS_AT_MOST = 500
 HEAD_AT_MOST = 200  # characters of a cell's first line
+BEGINNING = Substr("source", 1, 2 * HEAD_AT_MOST)
 
 # --- Naming ----------------------------------------------------------------------------------------------------------
 
@@ -143,21 +146,29 @@ def difference_to_now(version: Version) -> Document:
     olds, news = {cell.id: cell for cell in old}, {cell.id: cell for cell in new}
     old_numbers = {cell.id: number for number, cell in enumerate(old, start=1)}
     numbers = {cell.id: number for number, cell in enumerate(new, start=1)}
-    before = _version_sources(version, [*found.removed, *found.changed][: 2 * DIFFS_AT_MOST])
-    after = _sources(version.notebook_id, [*found.added, *found.changed][: 2 * DIFFS_AT_MOST])
+    compared = found.changed[:DIFFS_AT_MOST]
+    before, after = _version_sources(version, compared), _sources(version.notebook_id, compared)
+    old_heads, new_heads = _heads_of_version(version, found.removed), _heads(version.notebook_id, found)
 
-    def about(cell: CellSide, number: int, sources: dict[uuid.UUID, str]) -> Document:
-        return {"id": str(cell.id), "number": number, "type": cell.type, "head": _head(sources.get(cell.id, ""))}
+    def about(cell: uuid.UUID) -> Document:
+        return {
+            "id": str(cell),
+            "number": numbers[cell],
+            "type": news[cell].type,
+            "head": _head(after.get(cell) or new_heads.get(cell, "")),
+        }
+
+    def about_old(cell: uuid.UUID) -> Document:
+        head = _head(old_heads.get(cell, ""))
+        return {"id": str(cell), "number": old_numbers[cell], "type": olds[cell].type, "head": head}
 
     budget = _Budget()
     return {
-        "added": [about(news[cell], numbers[cell], after) for cell in found.added],
-        "removed": [about(olds[cell], old_numbers[cell], before) for cell in found.removed],
-        "moved": [
-            about(news[cell], numbers[cell], after) | {"old_number": old_numbers[cell]} for cell in found.moved
-        ],
+        "added": [about(cell) for cell in found.added],
+        "removed": [about_old(cell) for cell in found.removed],
+        "moved": [about(cell) | {"old_number": old_numbers[cell]} for cell in found.moved],
         "changed": [
-            about(news[cell], numbers[cell], after)
+            about(cell)
             | {"fields": _changed_fields(olds[cell], news[cell])}
             | budget.difference(before.get(cell), after.get(cell))
             for cell in found.changed
@@ -200,6 +211,17 @@ def _plain(value: Any) -> Any:
 def _head(source: str) -> str:
     first = next((line for line in source.split("\n") if line.strip()), "")
     return first.strip()[:HEAD_AT_MOST]
+
+
+def _heads_of_version(version: Version, cells: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
+    rows = VersionCell.objects.filter(version=version, cell_id__in=cells[:HEADS_AT_MOST])
+    return dict(rows.annotate(beginning=BEGINNING).values_list("cell_id", "beginning"))
+
+
+def _heads(notebook_id: uuid.UUID, found: differences.Difference) -> dict[uuid.UUID, str]:
+    cells = [*found.added[:HEADS_AT_MOST], *found.moved[:HEADS_AT_MOST], *found.changed[DIFFS_AT_MOST:HEADS_AT_MOST]]
+    rows = Cell.objects.filter(notebook_id=notebook_id, pk__in=cells)
+    return dict(rows.annotate(beginning=BEGINNING).values_list("pk", "beginning"))
 
 
 def _version_sources(version: Version, cell_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:

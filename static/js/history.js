@@ -4,7 +4,7 @@
  */
 
 import { h, icon, part } from "./dom.js";
-import { momentWords } from "./history_words.js";
+import { clockOf, dayOf, momentWords } from "./history_words.js";
 import { newId } from "./ids.js";
 import { keyCaps } from "./keys.js";
 import { callApi } from "./rest.js";
@@ -14,6 +14,7 @@ import { TYPE_WORDS, counted } from "./words.js";
 
 const PAUSE_MS = 1_500;
 const FIRST_CHANGES = 300;
+const ROWS_SHOWN = 5;
 const CHANGES = ["edited", "inserted", "removed", "moved", "updated", "notebook", "reset", "versions"];
 
 /** @typedef {import("./page.js").Page} Page */
@@ -69,7 +70,9 @@ class HistoryPanel {
         callApi("GET", `${this.#api}bin/?limit=100`),
       ]);
       const focused = document.activeElement instanceof HTMLElement && box.contains(document.activeElement) ? document.activeElement.dataset.uiKey : null;
-      box.replaceChildren(...this.#versions(versions), ...this.#changes(changes), ...this.#bin(bin));
+      const open = new Set([...box.querySelectorAll("details[open]")].map((details) => /** @type {HTMLElement} */ (details).dataset.uiKey));
+      box.replaceChildren(...this.#versions(versions), ...this.#bin(bin), ...this.#changes(changes));
+      for (const details of box.querySelectorAll("details")) details.open = open.has(details.dataset.uiKey);
       if (focused) /** @type {HTMLElement | null} */ (box.querySelector(`[data-ui-key="${CSS.escape(focused)}"]`))?.focus({ preventScroll: true });
     } catch (error) {
       if (!box.childElementCount) box.replaceChildren(h("p", { class: "panel-note" }, messageOf(error)));
@@ -86,7 +89,8 @@ class HistoryPanel {
     );
     const rows = results.map((version) => this.#version(version));
     const none = !rows.length && h("p", { class: "panel-note" }, "No version has a name yet. A named version can be brought back.");
-    const more = count > rows.length && h("p", { class: "panel-note" }, `The last ${rows.length} of ${count.toLocaleString()} versions.`);
+    const older = rows.splice(ROWS_SHOWN);
+    const more = older.length > 0 && folded("versions", `Older versions (${(count - rows.length).toLocaleString()})`, h("ul", { class: "history" }, ...older));
     return present([name, h("h3", { class: "panel-heading" }, "Versions"), rows.length > 0 && h("ul", { class: "history" }, ...rows), none, more]);
   }
 
@@ -120,9 +124,9 @@ class HistoryPanel {
   #group({ author, hour, entries }) {
     const rows = entries.map(({ words, cell, at, count }) => {
       const text = cell ? h("a", { href: `#cell-${cell}`, "data-goto": cell }, words) : words;
-      return h("li", {}, h("span", { class: "history-words" }, text, count > 1 && h("span", { class: "meta" }, ` ×${count}`)), time(at));
+      return h("li", {}, h("span", { class: "history-words" }, text, count > 1 && h("span", { class: "meta" }, ` ×${count}`)), time(at, clockOf));
     });
-    return h("li", {}, h("h4", {}, author, h("span", { class: "meta" }, momentWords(hour))), h("ul", {}, ...rows));
+    return h("li", {}, h("h4", {}, author, h("span", { class: "meta" }, dayOf(hour))), h("ul", {}, ...rows));
   }
 
   /** @param {HTMLElement} list @param {HTMLElement} button */
@@ -145,8 +149,8 @@ class HistoryPanel {
     const all = mayRestore && count > 1 && h("button", { class: "button is-small", type: "button", "data-ui-key": "bin-all", onclick: () => this.#restore(null, count) }, "Restore all");
     const empty = this.#page.data.user?.role === "owner" && h("button", { class: "button is-small is-danger", type: "button", onclick: () => this.#askToEmpty(tools, count) }, "Empty …");
     const tools = h("p", { class: "history-tools" }, ...present([all, empty]));
-    const heading = h("h3", { class: "panel-heading" }, "Bin", h("span", { class: "meta" }, counted(count, "cell")));
-    return present([heading, h("ul", { class: "history" }, ...rows), tools.childElementCount > 0 && tools]);
+    const list = h("ul", { class: "history" }, ...rows);
+    return [folded("bin", `Bin (${counted(count, "cell")})`, list, tools.childElementCount > 0 && tools)];
   }
 
   /** @param {any} cell @param {boolean} mayRestore */
@@ -190,9 +194,14 @@ class HistoryPanel {
   }
 }
 
-/** @param {string} iso */
-function time(iso) {
-  return h("time", { class: "meta", datetime: iso, title: new Date(iso).toLocaleString() }, momentWords(iso));
+/** A part of the panel that opens and closes. @param {string} key @param {string} summary @param {...(Node | false)} children */
+function folded(key, summary, ...children) {
+  return h("details", { class: "history-fold", "data-ui-key": key }, h("summary", {}, icon("right", "is-small"), summary), ...children);
+}
+
+/** @param {string} iso @param {(iso: string) => string} [say] */
+function time(iso, say = momentWords) {
+  return h("time", { class: "meta", datetime: iso, title: new Date(iso).toLocaleString() }, say(iso));
 }
 
 /** @param {(Node | string | false | null | undefined)[]} nodes @returns {Node[]} */

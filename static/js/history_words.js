@@ -64,9 +64,17 @@ function valueWords(value) {
  * @param {Date} [now]
  */
 export function momentWords(iso, now = new Date()) {
-  const when = new Date(iso);
-  const clock = when.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  return `${dayWords(when, now)} ${clock}`.trim();
+  return `${dayWords(new Date(iso), now)} ${clockOf(iso)}`.trim();
+}
+
+/** @param {string} iso */
+export function clockOf(iso) {
+  return new Date(iso).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+}
+
+/** Today, Yesterday, 3 Nov. @param {string} iso @param {Date} [now] */
+export function dayOf(iso, now = new Date()) {
+  return dayWords(new Date(iso), now) || "Today";
 }
 
 /**
@@ -86,5 +94,5 @@ function dayWords(when, now) {
 /** A name for who gives none: the moment. @param {Date} [now] */
 export function nameOfNow(now = new Date()) {
   const day = now.toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
-  return `${day}, ${now.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })}`;
+  return `${day}, ${clockOf(now.toISOString())}`;
 }

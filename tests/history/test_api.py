@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from notebooks_app.models import ApiToken, Cell, Notebook, Version
+from notebooks_app.models import ApiToken, Cell, Change, Notebook, Version
 from notebooks_app.services import Author
 from tests.api.conftest import add, at, cast, client, client_of, notebook  # noqa: F401
 from tests.history.conftest import Workbench, queries
@@ -185,7 +187,7 @@ def test_recent_changes_are_told_in_words(client: Any, at: str, bench: Workbench
             "owner",
             [
                 ("changed the type of cell 1", 1),
-                ("changed whether runs skip cell 1", 1),
+                ("disabled cell 1", 1),
                 ("edited cell 2", 3),
                 ("added cell 1", 1),
                 ("added cell 2", 1),
@@ -231,6 +233,8 @@ def test_what_can_be_undone_is_known_after_a_reload(client_of: Clients, at: str,
     assert mine()[1] == []
     assert _id(again) not in mine()[0]
     assert mine(other) == ([], [])
+    Change.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    assert mine() == ([], [])
 
 
 def _id(accepted: Any) -> str:
