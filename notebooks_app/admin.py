@@ -1,41 +1,36 @@
 """The admin of notebooks and what belongs to them: to look and to tidy up, never to read sources, outputs or secrets.
 
-Lists cost a fixed number of queries however long they are. What it changes goes through the services.
+A page costs what is on it, however long the table is (admin_lists.py). What it changes goes through the services.
+Kernels are in kernels_app/admin.py.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
-from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.contrib.auth import get_user_model
+from django.contrib.auth.admin import UserAdmin
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Count, Q, QuerySet
 from django.forms import CharField, ModelForm, PasswordInput
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.defaultfilters import filesizeformat
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html_join
 
-from notebooks_app import live, notebooks, services
+from notebooks_app import binning, live, notebooks, services, usage
+from notebooks_app.admin_lists import LookOnly, PageAdmin, as_uuid, fixed_filter, link, list_link
+from notebooks_app.errors import RillbookError
 from notebooks_app.models import ApiToken, Cell, Connection, Membership, Notebook, Run
 from notebooks_app.services import Author
 
-PER_PAGE = 50
-
-
-class LookOnly(admin.ModelAdmin):
-    """Rows that only the server writes."""
-
-    list_per_page = PER_PAGE
-    show_full_result_count = False  # a second COUNT over the whole table
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+STORAGE_KEPT_S = 600
+FOUND_AT_MOST = 1_000  # notebooks that a search by name looks into
 
 
 class MembershipInline(admin.TabularInline):
@@ -45,29 +40,43 @@ class MembershipInline(admin.TabularInline):
 
 
 @admin.register(Notebook)
-class NotebookAdmin(admin.ModelAdmin):
-    list_display = ("name", "owner", "kind", "run_mode", "cells", "last_run", "updated_at", "is_deleted")
+class NotebookAdmin(PageAdmin):
+    list_display = ("name", "owner", "kind", "cells", "size", "last_run", "updated_at", "in_bin")
     list_filter = ("kind", "run_mode", ("deleted_at", admin.EmptyFieldListFilter))
     list_select_related = ("owner",)
-    list_per_page = PER_PAGE
-    show_full_result_count = False
-    search_fields = ("name", "owner__username", "=id")
+    search_fields = ("name",)
+    search_help_text = "Words of the name or the owner's name; a whole id, ours or that of where it was imported from."
     ordering = ("-updated_at",)
     fields = (
-        "id", "name", "owner", "kind", "demo_version", "run_mode", "connection", "seq", "revision", "cells", "last_run",
-        "created_at", "updated_at", "deleted_at",
+        "id", "external_id", "name", "owner_link", "kind", "demo_version", "run_mode", "connection_link", "seq",
+        "revision", "cells", "size", "last_run", "runs", "kernel", "created_at", "updated_at", "deleted_at",
     )  # fmt: skip
     readonly_fields = fields
     inlines = (MembershipInline,)
-    actions = ("move_to_bin",)
+    actions = ("move_to_bin", "restore_from_bin", "stop_kernels")
+    change_list_template = "admin/notebooks_app/notebook/change_list.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notebook]:
-        alive = Cell.objects.alive().filter(notebook=OuterRef("pk")).order_by().values("notebook")
-        runs = Run.objects.filter(notebook=OuterRef("pk")).order_by().values("notebook")
-        return super().get_queryset(request).defer("metadata").select_related("owner", "connection").annotate(
-            cell_count=Coalesce(Subquery(alive.annotate(n=Count("pk")).values("n")), 0),
-            last_run_at=Subquery(runs.annotate(at=Max("started_at")).values("at")),
-        )  # fmt: skip
+        return super().get_queryset(request).defer("metadata").select_related("owner")
+
+    def fill(self, rows: list[Any]) -> None:
+        found = usage.of_notebooks([row.pk for row in rows])
+        for row in rows:
+            row.use = found[row.pk]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Notebook], search_term: str
+    ) -> tuple[QuerySet[Notebook], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        known = as_uuid(term)
+        if known is not None:
+            return queryset.filter(Q(pk=known) | Q(external_id=term)), False
+        for word in term.split():
+            named = Q(name__icontains=word) | Q(owner__username__icontains=word)
+            queryset = queryset.filter(named | Q(external_id=term))
+        return queryset, False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -75,33 +84,101 @@ class NotebookAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # to the bin by the action: its people may want it back
 
-    @admin.display(ordering="cell_count")
+    @admin.display
     def cells(self, notebook: Any) -> int:
-        return notebook.cell_count
+        return notebook.use.cells
 
-    @admin.display(description="last run", ordering="last_run_at")
+    @admin.display(description="size (outputs and files)")
+    def size(self, notebook: Any) -> str:
+        return filesizeformat(notebook.use.size_bytes)
+
+    @admin.display(description="last run")
     def last_run(self, notebook: Any) -> Any:
-        return notebook.last_run_at
+        return notebook.use.last_run
 
     @admin.display(boolean=True, description="in the bin")
-    def is_deleted(self, notebook: Notebook) -> bool:
+    def in_bin(self, notebook: Notebook) -> bool:
         return notebook.deleted_at is not None
+
+    @admin.display(description="owner")
+    def owner_link(self, notebook: Notebook) -> str:
+        return link(notebook.owner)
+
+    @admin.display(description="connection")
+    def connection_link(self, notebook: Notebook) -> str:
+        return link(notebook.connection)
+
+    @admin.display
+    def runs(self, notebook: Notebook) -> str:
+        return list_link(Run, "runs of this notebook", notebook__id__exact=notebook.pk)
+
+    @admin.display
+    def kernel(self, notebook: Notebook) -> str:
+        return link(getattr(notebook, "session", None))
 
     @admin.action(description="Move to the bin", permissions=["change"])
     def move_to_bin(self, request: HttpRequest, chosen: QuerySet[Notebook]) -> None:
         found = list(chosen.filter(deleted_at=None))
         for notebook in found:
             notebooks.delete_notebook(notebook)
-            live.end(notebook.pk, "An operator moved the notebook to the bin.")
+            self.log_change(request, notebook, "Moved to the bin.")
+            self._end(request, notebook, "An operator moved the notebook to the bin.")
         messages.success(request, f"{len(found)} moved to the bin.")
+
+    @admin.action(description="Restore from the bin", permissions=["change"])
+    def restore_from_bin(self, request: HttpRequest, chosen: QuerySet[Notebook]) -> None:
+        found = list(chosen.exclude(deleted_at=None))
+        for notebook in found:
+            binning.restore_notebook(notebook.owner, notebook.pk)
+            self.log_change(request, notebook, "Restored from the bin.")
+        messages.success(request, f"{len(found)} restored.")
+
+    @admin.action(description="Stop their kernels", permissions=["change"])
+    def stop_kernels(self, request: HttpRequest, chosen: QuerySet[Notebook]) -> None:
+        for notebook in chosen:
+            self._end(request, notebook, "An operator stopped the kernel. Outputs are kept; variables are gone.")
+        messages.success(request, "Kernels of this server are stopped. Those of other servers: see Kernel sessions.")
+
+    def _end(self, request: HttpRequest, notebook: Notebook, words: str) -> None:
+        try:
+            live.end(notebook.pk, words)
+        except RillbookError as error:
+            messages.error(request, f"{notebook.name}: {error.message}")
+
+    # --- Storage by owner ---------------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        page = path("storage/", self.admin_site.admin_view(self.storage), name="notebooks_app_storage")
+        return [page, *super().get_urls()]
+
+    def storage(self, request: HttpRequest) -> HttpResponse:
+        """Who stores how much. It reads the size of every output: done when asked for, and kept a while."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            _storage.clear()
+            return redirect("admin:notebooks_app_storage")
+        now = time.monotonic()
+        if not _storage or now - _storage["at"] > STORAGE_KEPT_S:
+            _storage.update(at=now, owners=usage.storage_by_owner())
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Storage by owner",
+            "opts": self.opts,
+            "owners": _storage["owners"],
+            "age_s": int(now - _storage["at"]),
+        }
+        return TemplateResponse(request, "admin/notebooks_app/storage.html", context)
+
+
+_storage: dict[str, Any] = {}
 
 
 @admin.register(Membership)
-class MembershipAdmin(admin.ModelAdmin):
+class MembershipAdmin(PageAdmin):
     list_display = ("notebook", "user", "role", "created_at")
     list_filter = ("role",)
     list_select_related = ("notebook", "user")
-    list_per_page = PER_PAGE
     search_fields = ("notebook__name", "user__username")
     autocomplete_fields = ("notebook", "user")
     readonly_fields = ("created_at",)
@@ -109,12 +186,42 @@ class MembershipAdmin(admin.ModelAdmin):
 
 @admin.register(Run)
 class RunAdmin(LookOnly):
-    list_display = ("id", "notebook", "kind", "outcome", "started_by", "started_at", "finished_at", "attempt_count")
-    list_filter = ("kind", "outcome")
+    list_display = (
+        "id", "notebook_link", "kind", "outcome", "started_by", "started_at", "finished_at", "attempt_count",
+    )  # fmt: skip
+    list_filter = (
+        fixed_filter("kind", "kind", [(kind, kind) for kind in ("requested", "run_all", "run_stale", "restart")]),
+        fixed_filter("outcome", "outcome", [(word, word) for word in ("ok", "error", "interrupted", "died")]),
+    )
     list_select_related = ("notebook", "started_by")
-    search_fields = ("notebook__name", "started_by__username", "=id")
+    search_fields = ("id",)
+    search_help_text = "Words of the notebook's name or its owner's name; a whole id, of a run or a notebook."
     ordering = ("-started_at",)
-    fields = ("id", "notebook", "kind", "outcome", "started_by", "started_at", "finished_at", "epoch", "attempt_count")
+    fields = (
+        "id", "notebook_link", "kind", "outcome", "started_by", "started_at", "finished_at", "epoch", "attempt_count",
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        # Joined here and for no count: the notebook's row is needed for its name alone.
+        return super().get_queryset(request).defer("notebook__metadata")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
+    ) -> tuple[QuerySet[Run], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        known = as_uuid(term)
+        if known is not None:
+            return queryset.filter(Q(pk=known) | Q(notebook=known)), False
+        notebooks_named, _ = NotebookAdmin(Notebook, self.admin_site).get_search_results(
+            request, Notebook.objects.order_by(), term
+        )
+        return queryset.filter(notebook__in=list(notebooks_named.values_list("pk", flat=True)[:FOUND_AT_MOST])), False
+
+    @admin.display(description="notebook")
+    def notebook_link(self, run: Run) -> str:
+        return link(run.notebook)
 
     @admin.display(description="attempts")
     def attempt_count(self, run: Run) -> int:
@@ -150,26 +257,28 @@ class ConnectionForm(ModelForm):
 
 
 @admin.register(Connection)
-class ConnectionAdmin(admin.ModelAdmin):
+class ConnectionAdmin(PageAdmin):
     form = ConnectionForm
     list_display = ("name", "owner", "driver", "address", "used_by", "updated_at")
-    list_filter = ("driver", ("owner", admin.EmptyFieldListFilter))
+    list_filter = (
+        fixed_filter("driver", "driver", [("postgresql", "PostgreSQL"), ("sqlite", "SQLite")]),
+        ("owner", admin.EmptyFieldListFilter),
+    )
     list_select_related = ("owner",)
-    list_per_page = PER_PAGE
-    show_full_result_count = False
     search_fields = ("name", "owner__username")
     autocomplete_fields = ("owner",)
-    readonly_fields = ("driver", "address", "created_at", "updated_at")
-    fields = ("name", "owner", "dsn", "driver", "address", "created_at", "updated_at")
+    readonly_fields = ("driver", "address", "used_by", "created_at", "updated_at")
+    fields = ("name", "owner", "dsn", "driver", "address", "used_by", "created_at", "updated_at")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
-        return super().get_queryset(request).annotate(
-            cell_count=Count("cells", filter=Q(cells__deleted_at=None), distinct=True)
-        )  # fmt: skip
+    def fill(self, rows: list[Any]) -> None:
+        cells = Cell.objects.alive().filter(connection__in=[row.pk for row in rows]).order_by()
+        counts = dict(cells.values_list("connection").annotate(n=Count("pk")))
+        for row in rows:
+            row.cell_count = counts.get(row.pk, 0)
 
-    @admin.display(description="cells", ordering="cell_count")
+    @admin.display(description="cells")
     def used_by(self, connection: Any) -> int:
-        return connection.cell_count
+        return getattr(connection, "cell_count", 0)
 
     @admin.display
     def address(self, connection: Connection) -> str:
@@ -196,3 +305,72 @@ class ApiTokenAdmin(LookOnly):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("notebooks_app.delete_apitoken")
+
+
+# --- People ----------------------------------------------------------------------------------------------------------
+
+admin.site.unregister(get_user_model())
+
+
+@admin.register(get_user_model())
+class PersonAdmin(PageAdmin, UserAdmin):  # type: ignore[type-arg]
+    """People are switched off, not deleted: deleting one would take their notebooks and others' work in them along."""
+
+    list_display = ("username", "email", "full_name", "is_active", "is_staff", "last_login", "notebook_count")
+    readonly_fields = ("last_login", "date_joined", "belongings")
+    actions = ("deactivate", "activate", "revoke_tokens")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        sets = super().get_fieldsets(request, obj)
+        return [*sets, ("Rillbook", {"fields": ("belongings",)})] if obj is not None else sets
+
+    def fill(self, rows: list[Any]) -> None:
+        counts = usage.notebooks_of_people([row.pk for row in rows])
+        for row in rows:
+            row.notebook_count = counts.get(row.pk, 0)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="name")
+    def full_name(self, person: Any) -> str:
+        return person.get_full_name()
+
+    @admin.display(description="notebooks")
+    def notebook_count(self, person: Any) -> int:
+        return person.notebook_count
+
+    @admin.display
+    def belongings(self, person: Any) -> str:
+        return format_html_join(
+            " · ",
+            "{}",
+            [
+                [list_link(Notebook, "notebooks", owner__id__exact=person.pk)],
+                [list_link(Membership, "memberships", user__id__exact=person.pk)],
+                [list_link(Connection, "connections", owner__id__exact=person.pk)],
+                [list_link(ApiToken, "tokens", user__id__exact=person.pk)],
+                [list_link(Run, "runs they started", started_by__id__exact=person.pk)],
+            ],
+        )
+
+    @admin.action(description="Switch off (ends their sessions, sockets and tokens)", permissions=["change"])
+    def deactivate(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+        self._set_active(request, chosen.exclude(pk=request.user.pk), False, "Switched off.")
+
+    @admin.action(description="Switch on", permissions=["change"])
+    def activate(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+        self._set_active(request, chosen, True, "Switched on.")
+
+    def _set_active(self, request: HttpRequest, chosen: QuerySet[Any], is_active: bool, words: str) -> None:
+        people = list(chosen.exclude(is_active=is_active))
+        for person in people:
+            person.is_active = is_active
+            person.save(update_fields=["is_active"])
+            self.log_change(request, person, words)
+        messages.success(request, f"{len(people)}: {words}")
+
+    @admin.action(description="Revoke all their API tokens", permissions=["change"])
+    def revoke_tokens(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+        count, _ = ApiToken.objects.filter(user__in=chosen.values("pk")).delete()
+        messages.success(request, f"{count} tokens revoked.")
