@@ -6,6 +6,7 @@ import uuid
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 
 from notebooks_app import facts
 
@@ -29,6 +30,10 @@ class Run(models.Model):
         indexes = [
             # A notebook's runs, newest first.
             models.Index(fields=["notebook", "-started_at"], name="run_recent"),
+            # The admin's list: the runs of all notebooks, newest first.
+            models.Index(fields=["-started_at"], name="run_newest"),
+            # What clear_stale_sessions looks for: runs that no server has ended.
+            models.Index(fields=["started_at"], name="run_open", condition=Q(outcome="")),
         ]
 
     def __str__(self) -> str:
