@@ -67,7 +67,7 @@ def keep_hashed(notebook_id: uuid.UUID, mime: str, file: IO[bytes], sha256: str,
             _upload(row, file)  # type: ignore[arg-type]
             return row
         except StorageFailed as error:
-            log.warning("the storage did not take output file %s: %s; holding it", row.pk, error)
+            log.warning("the storage did not take output file %s: %s; holding it", row.pk, str(error))
     try:
         _hold(row, file)
     except BaseException:
@@ -130,7 +130,7 @@ def try_to_move(file_id: uuid.UUID) -> bool:
     try:
         return move_held(file_id)
     except (StorageFailed, HeldDamaged) as error:
-        log.warning("held output file %s was not moved: %s", file_id, error)
+        log.warning("held output file %s was not moved: %s", file_id, str(error))
         return False
 
 

@@ -126,7 +126,7 @@ def notebook_import(request: HttpRequest) -> HttpResponse:
 @require_GET
 def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     access = _open(request, notebook_id)
-    services.analyse_pending(notebook_id)
+    live.analyse_pending(notebook_id)
     found = access.notebook
     session = reading.session_of(notebook_id)
     small = reading.small_cells(notebook_id)
@@ -311,7 +311,7 @@ def notebook_export(request: HttpRequest, notebook_id: uuid.UUID) -> HttpRespons
 
 @login_required
 @require_GET
-@csp_override({"default-src": ["'none'"], "sandbox": []})
+@csp_override({"default-src": ["'none'"], "sandbox": True})
 def output_file(request: HttpRequest, notebook_id: uuid.UUID, file_id: uuid.UUID) -> HttpResponseBase:
     """One large MIME item: a short-lived signed redirect (S3), or a stream. Never shown as a page of ours."""
     _open(request, notebook_id)
