@@ -184,7 +184,7 @@ def test_the_bin_of_notebooks_works_without_javascript(windows: Windows, chromiu
 def test_deleting_a_notebook_ends_its_kernel(windows: Windows):
     cell = windows.add("x = 1")
     status, run = windows.api("POST", f"{windows.at}runs/", {"cells": [cell], "wait": True})
-    assert (status, run["outcome"]) == (200, "ok"), run
+    assert (status, run["run"]["outcome"]) == (200, "ok"), run
     assert windows.api("GET", f"{windows.at}kernel/")[1]["state"] == "idle"
     windows.api("DELETE", windows.at)
     windows.api("POST", f"bin/{windows.id}/restore/")
