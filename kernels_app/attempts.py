@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from kernels_app import spill
 from kernels_app.records import AttemptRecord, Batch, OutputRecord
-from kernels_app.schedule import CellView, RecordFinished, RecordRunning
+from kernels_app.schedule import CellView, RecordFinished, RecordRunning, RecordValues
 from kernels_app.spool import SpoolError
 from kernels_app.whole_texts import WholeTexts
 from notebooks_app import db, facts, metrics
@@ -111,6 +111,14 @@ class AttemptBook:
         self._logs[action.attempt].finish()
         self._dirty_outputs.add(action.attempt)
         self._keep_texts(action.attempt)
+
+    def revalue(self, action: RecordValues) -> None:
+        """Another cell bound a name of this attempt's cell: the values it stands for are these now."""
+        record = self._last.get(action.cell)
+        if record is not None and record.id == action.attempt:
+            record.values = dict(action.values)
+            self._records[record.id] = record
+            self._dirty.add(record.id)
 
     def note(self, attempt: str, text: str) -> None:
         """A line the attempt says about itself; it may come in one frame with its start."""

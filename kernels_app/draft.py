@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from kernels_app.schedule import (
     Action,
@@ -150,7 +151,7 @@ class Draft:
         """Tell the running attempt to end; what it reports counts, but nothing builds on it."""
         if self.running is not None:
             running = self.running
-            self.running = Running(running.item, running.runs, running.inputs, stopping=True)
+            self.running = replace(running, stopping=True)
             self.interrupts[running.item.attempt] = Interrupt(running.item.attempt, running.item.kind)
 
     def end_running(self, outcome: Outcome, values: dict[str, str], undeclared: frozenset[str]) -> None:
@@ -217,8 +218,12 @@ def is_loaded(
     last = facts.last if facts else None
     if last is None or ran_here.get(cell) != last.id:
         return False
-    bindings = ((loaded.get(name), value) for name, value in last.values.items())
-    return all(held is not None and held.cell == cell and held.value == value for held, value in bindings)
+    return all(_holds(loaded.get(name), cell, value) for name, value in last.values.items())
+
+
+def _holds(binding: Binding | None, cell: str, value: str) -> bool:
+    """Whether the kernel has this value of a cell's name, bound by the cell or by a caller of its functions."""
+    return binding is not None and binding.value == value and (binding.cell == cell or not binding.declared)
 
 
 def barred_cells(cells: dict[str, CellFacts], graph: Graph) -> dict[str, Why]:

@@ -182,6 +182,7 @@ _KINDS: dict[str, dict[str, Callable[[Any], Any]]] = {
         "attempt": _id,
         "outcome": _outcome,
         "names": _names,
+        "kept": _names,
         "undeclared": _names,
         "duration_ms": _duration,
     },

@@ -56,14 +56,17 @@ def synchronise(draft: Draft) -> None:
 def mark_running(draft: Draft, item: PlanItem, queued: Item | None, *, inputs_known: bool = True) -> None:
     """An attempt runs: its old names are gone, and the inputs it sees are what the kernel holds now."""
     draft.ran_here.pop(item.cell, None)
+    held = {}
     for name in item.unload:
-        draft.loaded.pop(name, None)
+        binding = draft.loaded.pop(name, None)
+        if binding is not None and binding.cell == item.cell and binding.declared and name not in draft.doubt:
+            held[name] = binding.value
         draft.leftover.discard(name)
-    inputs = {name: value for name in item.references if (value := _input(draft, name)) is not None}
+    inputs = {name: value for name in item.references if (value := _input(draft, item.cell, name)) is not None}
     if not inputs_known:
         inputs = dict.fromkeys(item.references, UNKNOWN_VALUE)
     runs = queued.runs if queued else ()
-    draft.running = Running(item, runs, inputs)
+    draft.running = Running(item, runs, inputs, held=held)
     facts = draft.cells.get(item.cell)
     if facts is None:
         return
@@ -74,12 +77,15 @@ def mark_running(draft: Draft, item: PlanItem, queued: Item | None, *, inputs_kn
     )
 
 
-def _input(draft: Draft, name: str) -> str | None:
-    """The value id a reference has in the kernel now; None if the name is not there."""
+def _input(draft: Draft, cell: str, name: str) -> str | None:
+    """The value id a cell's reference has in the kernel now; None if the name is not there."""
     if name in draft.doubt or name in draft.leftover:
         return UNKNOWN_VALUE
     binding = draft.loaded.get(name)
-    return binding.value if binding else None
+    if binding is None:
+        return None
+    is_early = not binding.declared and draft.rank.get(binding.cell, 0) > draft.rank.get(cell, 0)
+    return UNKNOWN_VALUE if is_early else binding.value
 
 
 def _run_plan(draft: Draft, items: list[PlanItem]) -> None:

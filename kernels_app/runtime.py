@@ -40,6 +40,7 @@ from kernels_app.schedule import (
     RecordFinished,
     RecordQueued,
     RecordRunning,
+    RecordValues,
     Refresh,
     Refused,
     Restart,
@@ -365,10 +366,12 @@ class Runtime:
                 self._refuse(action)
             case RunFinished():
                 self._finish_run(action)
-            case RecordQueued() | RecordRunning() | RecordFinished() | RecordDropped():
+            case RecordQueued() | RecordRunning() | RecordFinished() | RecordValues() | RecordDropped():
                 self._record(action)
 
-    def _record(self, action: RecordQueued | RecordRunning | RecordFinished | RecordDropped) -> None:
+    def _record(
+        self, action: RecordQueued | RecordRunning | RecordFinished | RecordValues | RecordDropped
+    ) -> None:
         match action:
             case RecordQueued():
                 self._dirty_cells |= {item.cell for item in action.items}
@@ -386,6 +389,8 @@ class Runtime:
             case RecordFinished():
                 self._book.finish(action)
                 self._dirty_cells.add(action.cell)
+            case RecordValues():
+                self._book.revalue(action)
         self._mark_dirty()
 
     def _refuse(self, action: Refused) -> None:
@@ -741,7 +746,8 @@ class Runtime:
 
 def _finished(entry: Json) -> Finished:
     outcome = None if entry["outcome"] == "skipped" else Outcome(entry["outcome"])
-    return Finished(entry["attempt"], outcome, frozenset(entry["names"]), frozenset(entry["undeclared"]))
+    names, undeclared, kept = (frozenset(entry[key]) for key in ("names", "undeclared", "kept"))
+    return Finished(entry["attempt"], outcome, names, undeclared, kept)
 
 
 def _interrupted(attempt: str) -> Json:

@@ -89,12 +89,15 @@ class PlanItem:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The attempt that runs now. `stopping`: it was told to end, or its end no longer counts."""
+    """The attempt that runs now. `stopping`: it was told to end, or its end no longer counts. `held`: the value ids
+    that its cell's own names had in the kernel until it began.
+    """
 
     item: PlanItem
     runs: tuple[str, ...]
     inputs: Mapping[str, str]
     stopping: bool = False
+    held: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,14 +220,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An attempt ended. `names`: public names it bound; `undeclared`: those of them (or more) that analysis
-    missed.
+    """An attempt ended. `names`: public names it bound; `kept`: those whose value equals the one they had before;
+    `undeclared`: those (or more) that analysis missed.
     """
 
     attempt: str
     outcome: Outcome | None  # None: skipped by the kernel because something it needs failed
     names: frozenset[str] = frozenset()
     undeclared: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +418,15 @@ class RecordFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordValues:
+    """Save new value ids of a cell's last attempt: a caller of its functions has bound a name it declares `global`."""
+
+    attempt: str
+    cell: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Refresh:
     """The state (status, freshness, loaded, place) of these cells may differ now: derive and announce it."""
 
@@ -434,5 +447,6 @@ Action = (
     | RecordDropped
     | RecordRunning
     | RecordFinished
+    | RecordValues
     | Refresh
 )

@@ -10,7 +10,7 @@ kernel's plan in planning.py.
     RunCells, RunAll, RunStale   queue the cells and what goes with them    RunStarted, Refused, RecordQueued
     CellsChanged, CellsDeleted   new facts; graph, queue and names follow   RecordDropped, RecordQueued
     Started                      the kernel took a cell of its plan         RecordRunning
-    Finished                     names are loaded, or dependents blocked    RecordFinished, RecordDropped
+    Finished                     names are loaded, or dependents blocked    RecordFinished, RecordValues, RecordDropped
     PlanEnded                    what was left goes into the next plan
     Stop, TakeOut                all, or one cell and its dependents, leave RecordDropped
     Restart, KernelGone          nothing is loaded or waits; outputs stay   RecordFinished, RecordDropped
@@ -26,6 +26,7 @@ and replies overtake each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from kernels_app.choosing import choose
@@ -50,6 +51,7 @@ from kernels_app.schedule import (
     PlanEnded,
     PlanItem,
     RecordQueued,
+    RecordValues,
     Refresh,
     Refused,
     Restart,
@@ -70,6 +72,7 @@ from notebooks_app.facts import CellFacts, Derived, Freshness, Outcome, Status
 from notebooks_app.freshness import derive
 from notebooks_app.graph import build
 
+LENT = "by:"  # Begins the value id of a name that another cell has bound for the one that declares it.
 BARREN_PLANS_ALLOWED = 3  # Plans in a row that ended without starting a cell, before the queue is given up.
 
 _STRUCTURE = ("position", "type", "definitions", "references", "disabled", "errors")
@@ -137,19 +140,26 @@ def _view(state: State, cell: str, place: int | None) -> CellView:
 
 
 def _run_cells(draft: Draft, event: RunCells) -> None:
-    targets = []
+    targets, refused = [], []
     for cell in dict.fromkeys(event.cells):
         why = _refusal(draft, cell)
         if why is None:
             targets.append(cell)
-        else:
-            draft.actions.append(Refused(event.run, cell, why, _causes(draft, cell)))
+            continue
+        draft.actions.append(Refused(event.run, cell, why, _causes(draft, cell)))
+        if why is not Why.TEXT:
+            refused.append(cell)
     _request(draft, targets, run=event.run, by=event.by, kind=event.kind, only=event.only)
+    if refused:
+        draft.worsen((event.run,), Outcome.ERROR)
 
 
 def _run_all(draft: Draft, event: RunAll) -> None:
+    """Disabled cells are passed over: somebody chose that. A run that passes over broken ones does not end well."""
     targets = [cell for cell in draft.cells if _refusal(draft, cell) is None]
     _request(draft, targets, run=event.run, by=event.by, kind=event.kind)
+    if any(why in (Why.ERROR, Why.BLOCKED) for why in draft.barred.values()):
+        draft.worsen((event.run,), Outcome.ERROR)
 
 
 def _run_stale(draft: Draft, event: RunStale) -> None:
@@ -202,7 +212,7 @@ def _join(draft: Draft, cells: Iterable[str], run: str, *, only: bool) -> list[I
             items.append(Item(item.attempt, cell, item.reason, _with(item.runs, run), item.only and only))
         elif running is not None and running.item.cell == cell:
             runs = _with(running.runs, run)
-            draft.running = type(running)(running.item, runs, running.inputs, running.stopping)
+            draft.running = replace(running, runs=runs)
     return items
 
 
@@ -323,15 +333,40 @@ def _succeed(draft: Draft, event: Finished) -> None:
     item = running.item
     declared = item.definitions & event.names
     undeclared = (event.names | event.undeclared) - declared
+    kept = event.kept & running.held.keys()
+    values = {name: running.held[name] if name in kept else item.attempt for name in sorted(declared)}
     for name in declared | undeclared:
-        draft.loaded[name] = Binding(item.cell, item.attempt, item.source_hash, name in declared)
+        value = values.get(name, item.attempt)
+        draft.loaded[name] = Binding(item.cell, value, item.source_hash, name in declared)
         draft.leftover.discard(name)
         draft.doubt.discard(name)
     if item.cell in draft.cells:
         draft.ran_here[item.cell] = item.attempt
-    draft.end_running(Outcome.OK, dict.fromkeys(sorted(declared), item.attempt), frozenset(undeclared))
+    draft.end_running(Outcome.OK, values, frozenset(undeclared))
+    for name in undeclared:
+        _lend(draft, name)
     changed = item.cell not in draft.cells or item.source_hash != draft.cells[item.cell].source_hash
     draft.dirty |= bool(undeclared) or changed or draft.plan is None
+
+
+def _lend(draft: Draft, name: str) -> None:
+    """A function's `global` was carried out by its caller: the value counts as one of the cell that declares it.
+
+    Not where that cell binds the name itself: then it was overwritten, and is made again when it is needed.
+    """
+    definers = draft.graph.definers(name)
+    owner = draft.cells.get(definers[0]) if len(definers) == 1 else None
+    if owner is None or owner.last is None or draft.ran_here.get(owner.id) != owner.last.id:
+        return
+    if not owner.last.values.get(name, LENT).startswith(LENT):
+        return
+    binding = draft.loaded[name]
+    value = f"{LENT}{binding.value}"
+    draft.loaded[name] = replace(binding, value=value)
+    values = {**owner.last.values, name: value}
+    draft.cells[owner.id] = with_last(owner, replace(owner.last, values=values))
+    draft.touched.add(owner.id)
+    draft.actions.append(RecordValues(owner.last.id, owner.id, values))
 
 
 def _fail(draft: Draft, outcome: Outcome, names: frozenset[str]) -> None:

@@ -24,6 +24,7 @@ from notebooks_app import changeset, events, placing
 from notebooks_app.analysis import Analysis
 from notebooks_app.analysis.worker import AnalysisPool
 from notebooks_app.errors import BadRequest, Conflict, NotFound, TooLarge
+from notebooks_app.facts import ErrorKind
 from notebooks_app.models import Cell, Change, Connection, Notebook
 from notebooks_app.text import clean_name, clean_source
 
@@ -31,6 +32,7 @@ type Event = events.Event
 
 RESULT_NAME_MAX_LENGTH = 100
 SINCE_AT_MOST = 500  # events that a conflict carries
+UNREADABLE = frozenset({ErrorKind.SYNTAX, ErrorKind.TOO_LARGE})
 UPDATABLE = frozenset({"type", "result_name", "connection", "disabled", "code_hidden"})
 
 
@@ -358,7 +360,8 @@ def analyse_pending(notebook_id: uuid.UUID) -> list[Event]:
 def pending_analysis(notebook_id: uuid.UUID) -> list[Cell]:
     """Cells whose names are of an older source, with their sources."""
     cells = Cell.objects.alive().filter(notebook_id=notebook_id).exclude(analysis_hash=F("source_hash"))
-    return list(cells.only("id", "type", "source", "source_hash", "version", "result_name", "connection_id"))
+    small = ("id", "type", "source_hash", "version", "result_name", "connection_id", "definitions", "references")
+    return list(cells.only("source", *small))
 
 
 def analysis_of(cell: Cell) -> Analysis:
@@ -374,11 +377,16 @@ def save_analyses(found: list[tuple[Cell, Analysis]]) -> list[Event]:
 
 
 def _save_analysis(cell: Cell, found: Analysis) -> Event | None:
-    definitions, references = sorted(found.definitions), sorted(found.references)
+    """A source that cannot be read has no names of its own: the cell keeps those it had, so that what needs them is
+    blocked by this cell and does not run without them.
+    """
+    names: dict[str, Any] = {}
+    definitions, references = cell.definitions, cell.references
+    if not (cell.type == Cell.Type.PYTHON and any(error.kind in UNREADABLE for error in found.errors)):
+        definitions, references = sorted(found.definitions - found.futures), sorted(found.references)
+        names = {"definitions": definitions, "references": references, "builtins_used": sorted(found.builtins)}
     saved = Cell.objects.filter(pk=cell.pk, source_hash=cell.source_hash).update(
-        definitions=definitions,
-        references=references,
-        builtins_used=sorted(found.builtins),
+        **names,
         analysis_errors=[error.as_json() for error in found.errors],
         analysis_hash=cell.source_hash,
     )

@@ -93,6 +93,7 @@ class FakeKernel:
     gives_up: bool = False  # whether an interrupt ends the plan, so that the rest is left
     bad: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
+    old: dict[str, Any] = field(default_factory=dict)  # what the running cell's names were before
     reports: list[s.Event] = field(default_factory=list)
     shown: dict[str, Any] = field(default_factory=dict)  # attempt -> what it showed
     ran: list[str] = field(default_factory=list)
@@ -118,6 +119,7 @@ class FakeKernel:
             return
         assert item.attempt not in self.begun, "an attempt was started twice"
         self.begun.add(item.attempt)
+        self.old = {name: self.namespace[name] for name in item.definitions if name in self.namespace}
         for name in item.unload:
             self.namespace.pop(name, None)
         self.running = item
@@ -139,7 +141,8 @@ class FakeKernel:
             self.bad.add(item.attempt)
         outcome = Outcome.OK if ok else Outcome.ERROR
         names, hidden = frozenset(bound | undeclared), frozenset(undeclared)
-        self.reports.append(s.Finished(item.attempt, outcome, names, hidden))
+        kept = frozenset(name for name in bound & self.old.keys() if self.old[name] == self.namespace[name])
+        self.reports.append(s.Finished(item.attempt, outcome, names, hidden, kept))
 
     def amend(self, action: s.Amend) -> None:
         if action.plan != self.plan:

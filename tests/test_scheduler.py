@@ -54,6 +54,7 @@ def test_a_diamond_runs_each_cell_once_in_page_order() -> None:
 
 def test_in_lazy_mode_downstream_turns_stale_and_waits() -> None:
     notebook = settled(*CHAIN, mode="lazy")
+    notebook.edit("c1", "a = 5")
     notebook.run("c1")
     notebook.settle()
     assert notebook.ran() == ["c1"]
@@ -124,8 +125,57 @@ def test_text_does_not_run_and_a_missing_cell_is_refused() -> None:
     actions = notebook.run("text", "nowhere")
     refused = [(action.cell, action.why) for action in actions if isinstance(action, s.Refused)]
     assert refused == [("text", s.Why.TEXT), ("nowhere", s.Why.MISSING)]
-    assert s.RunFinished("run1", Outcome.OK) in actions
+    assert s.RunFinished("run1", Outcome.ERROR) in actions
     assert notebook.fresh("text").freshness == "current"
+
+
+def test_a_run_that_passes_over_broken_cells_does_not_end_well() -> None:
+    notebook = FakeNotebook("a = 1", "a = 2", "b = 3")
+    notebook.run_all()
+    notebook.settle()
+    assert notebook.ran() == ["c3"]
+    assert [action.outcome for action in notebook.done(s.RunFinished)] == [Outcome.ERROR]
+
+
+def test_a_value_that_is_the_same_again_keeps_everything_that_used_it_current() -> None:
+    notebook = settled("a = 1", "b = a", "b + 1", mode="lazy")
+    notebook.run("c1")
+    notebook.settle()
+    assert notebook.ran() == ["c1"]
+    assert [notebook.fresh(cell).freshness for cell in ("c1", "c2", "c3")] == ["current"] * 3
+    notebook.edit("c1", "a = 2")
+    notebook.run("c1")
+    notebook.settle()
+    assert notebook.fresh("c2").freshness == "stale"
+    notebook.edit("c1", "a = 1")
+    notebook.run("c1")
+    notebook.settle()
+    assert notebook.fresh("c2").freshness == "stale"  # 2 is not what it used; that 1 is again was not compared
+
+
+def test_a_name_that_a_caller_binds_for_the_function_that_declares_it_global_is_current_in_its_readers() -> None:
+    notebook = FakeNotebook("f = 1", "f + 0\nbind(g)", "h = g")
+    notebook.change("c1", definitions=frozenset({"f", "g"}))
+    notebook.run_all()
+    notebook.settle()
+    assert [notebook.fresh(cell).freshness for cell in ("c1", "c2", "c3")] == ["current"] * 3
+    notebook.run("c2", only=True)
+    notebook.settle()
+    assert notebook.fresh("c3").freshness == "stale"
+    notebook.run("c3")
+    notebook.settle()
+    assert notebook.ran()[-1] == "c3"
+    assert notebook.fresh("c3").freshness == "current"
+
+
+def test_a_reader_above_the_caller_that_binds_its_name_is_not_current() -> None:
+    notebook = FakeNotebook("f = 1", "h = g", "f + 0\nbind(g)")
+    notebook.change("c1", definitions=frozenset({"f", "g"}))
+    notebook.run("c3")
+    notebook.settle()
+    notebook.run("c2", only=True)
+    notebook.settle()
+    assert notebook.fresh("c2").freshness == "stale"
 
 
 def test_an_empty_cell_runs_and_is_current() -> None:

@@ -61,7 +61,9 @@ def check_settled(notebook: FakeNotebook) -> None:
             assert notebook.shown(cell) == expected.get(cell), cell
     assert notebook.kernel.namespace.keys() == state.loaded.keys()
     for name, binding in state.loaded.items():
-        assert state.ran_here[binding.cell] == binding.value, name
+        last = state.cells[binding.cell].last
+        assert last is not None and state.ran_here[binding.cell] == last.id, name
+        assert binding.value == (last.values[name] if binding.declared else last.id), name
         assert name in state.cells[binding.cell].definitions or not binding.declared
 
 

@@ -14,7 +14,7 @@ import time
 from types import CodeType
 from typing import Any
 
-from . import attempts, display, errors, interrupt
+from . import attempts, display, equality, errors, interrupt
 from .namespace import Namespace
 from .private import rename
 from .streams import DescriptorCapture
@@ -38,6 +38,8 @@ class CellRunner:
         """Run one cell of a plan, sending its entries as they come. Returns its `finished` entry."""
         started = time.perf_counter()
         attempt = attempts.Attempt(item["attempt"], item["cell"], int(item["number"]))
+        definitions = item.get("definitions", [])
+        old = {name: self._namespace.names[name] for name in definitions if name in self._namespace.names}
         self._namespace.unload(item.get("unload", []))
         before = self._namespace.before(item["cell"])
         head = {"t": "started", "attempt": attempt.id, "cell": item["cell"], "version": item["version"]}
@@ -52,12 +54,14 @@ class CellRunner:
             self._finish_output(attempt)
         finally:
             attempts.leave(token)
-        names, undeclared = self._namespace.after(item["cell"], item.get("definitions", []), before)
+        names, undeclared = self._namespace.after(item["cell"], definitions, before)
+        now = self._namespace.names
         return {
             "t": "finished",
             "attempt": attempt.id,
             "outcome": outcome,
             "names": names,
+            "kept": [name for name in names if name in old and equality.is_same(old[name], now[name])],
             "undeclared": undeclared,
             "duration_ms": round((time.perf_counter() - started) * 1000),
         }

@@ -5,6 +5,7 @@ Only names and ownership; running code is cells.py's. Rules: research/risks.md, 
 """
 
 from __future__ import annotations
+import __future__
 
 from typing import Any
 
@@ -42,7 +43,8 @@ class Namespace:
             if before.get(name, missing) is value or name in bound or not isinstance(name, str):
                 continue
             if not is_private(name):
-                undeclared.add(name)
+                if not _is_pythons(name, value):
+                    undeclared.add(name)
             elif is_renamed(name):
                 renamed.add(name)
             elif name not in _KEPT:
@@ -94,3 +96,8 @@ class Namespace:
         for name in self._undeclared.pop(cell, ()):
             if not any(name in declared for declared in self._declared.values()):
                 self.names.pop(name, None)
+
+
+def _is_pythons(name: str, value: Any) -> bool:
+    """What Python itself binds in a module: `__annotations__`, `__warningregistry__`, compiler features."""
+    return (name.startswith("__") and name.endswith("__")) or type(value) is __future__._Feature

@@ -117,6 +117,7 @@ class PlanRunner:
                 "attempt": item["attempt"],
                 "outcome": "skipped",
                 "names": [],
+                "kept": [],
                 "undeclared": [],
                 "duration_ms": 0,
             }

@@ -25,7 +25,8 @@ TOO_MUCH = "This cell takes too much memory to analyse, or is nested too deeply.
 class Analysis:
     """Public names only. `references` leaves builtins out; `builtins` are those the cell looks up, for
     another cell may define a name like `sum` or `filter`. `parameters` and `tables` are of SQL, spelled
-    as written.
+    as written. `futures` are definitions that are only for this cell's compiler (`from __future__`): any
+    number of cells may have them.
     """
 
     definitions: frozenset[str] = frozenset()
@@ -34,6 +35,7 @@ class Analysis:
     parameters: frozenset[str] = frozenset()
     tables: frozenset[str] = frozenset()
     builtins: frozenset[str] = frozenset()
+    futures: frozenset[str] = frozenset()
 
 
 def analyse(
@@ -57,12 +59,14 @@ def analyse(
     try:
         if cell_type == CellType.SQL:
             return _sql(source, result_name, on_connection)
-        definitions, references, builtins, errors = analyse_python(source)
+        names = analyse_python(source)
     except RecursionError:
         return failed(TOO_DEEP)
     except MemoryError:
         return failed(TOO_MUCH)
-    return Analysis(definitions, references, errors, builtins=builtins)
+    return Analysis(
+        names.definitions, names.references, names.errors, builtins=names.builtins, futures=names.futures
+    )
 
 
 def failed(message: str) -> Analysis:

@@ -6,6 +6,7 @@ Pure. The rules of which name counts are here; the walk is in statements.py, exp
 from __future__ import annotations
 
 import builtins
+from dataclasses import dataclass
 
 from notebooks_app.analysis.parsing import describe, parse
 from notebooks_app.analysis.statements import Statements
@@ -21,26 +22,39 @@ def is_public(name: str) -> bool:
     return not name.startswith("_") or (name.startswith("__") and name != "__")
 
 
-def analyse_python(
-    source: str,
-) -> tuple[frozenset[str], frozenset[str], frozenset[str], tuple[CellError, ...]]:
-    """(definitions, references, builtins looked up, errors) of a Python cell.
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Public names of a Python cell: what it binds, looks up, looks up among the builtins, and wrong in it."""
 
-    A cell that does not parse has no names. RecursionError and MemoryError pass through.
+    definitions: frozenset[str] = frozenset()
+    references: frozenset[str] = frozenset()
+    builtins: frozenset[str] = frozenset()
+    futures: frozenset[str] = frozenset()
+    errors: tuple[CellError, ...] = ()
+
+
+def analyse_python(source: str) -> Names:
+    """The names of a Python cell; one that does not parse has none.
+
+    RecursionError and MemoryError pass through.
     """
     walker = Statements(has_walrus=":=" in source)
     try:
         walker.walk(parse(source))
     except SyntaxError as error:
-        return frozenset(), frozenset(), frozenset(), (_syntax_error(error),)
+        return Names(errors=(_syntax_error(error),))
     except ValueError as error:  # a lone surrogate, which no Python source can hold
         message = f"Syntax error: {getattr(error, 'reason', error)}"
-        return frozenset(), frozenset(), frozenset(), (CellError(ErrorKind.SYNTAX, message),)
+        return Names(errors=(CellError(ErrorKind.SYNTAX, message),))
     bound, used = walker.result()
-    definitions = frozenset(filter(is_public, bound - MODULE_NAMES))
     references = frozenset(filter(is_public, used - MODULE_NAMES))
-    errors = tuple(_star_error(module, line) for module, line in walker.stars)
-    return definitions, references - BUILTINS, references & BUILTINS, errors
+    return Names(
+        definitions=frozenset(filter(is_public, bound - MODULE_NAMES)),
+        references=references - BUILTINS,
+        builtins=references & BUILTINS,
+        futures=frozenset(walker.futures),
+        errors=tuple(_star_error(module, line) for module, line in walker.stars),
+    )
 
 
 def _syntax_error(error: SyntaxError) -> CellError:

@@ -25,7 +25,8 @@ _CLASS_NAMES = ("__module__", "__qualname__")  # what every class body binds fir
 
 
 class Statements(Expressions):
-    """`walk` a module; `stars` are the modules it imports `*` from, with their lines."""
+    """`walk` a module; `stars` are the modules it imports `*` from, with their lines, `futures` the names
+    of compiler features it binds."""
 
     _statements: ClassVar[dict[type, Callable[[Any, Any], None]]] = {}
 
@@ -34,6 +35,7 @@ class Statements(Expressions):
         self.has_walrus = has_walrus
         self.has_future_annotations = False
         self.stars: list[tuple[str, int]] = []
+        self.futures: set[str] = set()
 
     def walk(self, module: ast.Module) -> None:
         self.has_future_annotations = self.has_future_annotations or any(
@@ -124,6 +126,8 @@ class Statements(Expressions):
             self.stars.append(("." * node.level + (node.module or ""), node.lineno))
         for name in imported_names(node):
             self.bind(name)
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            self.futures.update(imported_names(node))
 
     def _assert(self, node: ast.Assert) -> None:
         self.expr(node.test)

@@ -104,3 +104,32 @@ def test_classes_of_the_notebook_can_be_pickled(kernel: KernelUnderTest) -> None
         item("import pickle\nprint(type(pickle.loads(pickle.dumps(P()))).__name__)"),
     ]
     assert kernel.run(*cells).text(cells[1]) == "P\n"
+
+
+def test_annotations_and_future_features_are_no_hidden_state(kernel: KernelUnderTest) -> None:
+    source = "from __future__ import annotations\nimport warnings\nannotated: int = 1\nwarnings.warn('x')"
+    cell = item(source, definitions=["annotated", "warnings"])
+    assert kernel.run(cell).finished(cell)["undeclared"] == []
+
+
+def test_names_whose_value_is_the_same_again_are_reported(kernel: KernelUnderTest) -> None:
+    source = (
+        "import math, numpy\nfrom datetime import date\nfrom decimal import Decimal\n"
+        "number = 1\nword = 'a' * 1000\npair = (1.5, (None, b'x'))\nday = date(2026, 1, 2)\n"
+        "exact = Decimal('1.10')\nscalar = numpy.float64(2.5)\nnan = float('nan')\n"
+        "zero = 0.0\none = 1\nitems = [1]\ndef function(): return one\nclass Kind: pass"
+    )
+    names = ["Decimal", "Kind", "date", "day", "exact", "function", "items", "math", "nan", "number"]
+    names += ["numpy", "one", "pair", "scalar", "word", "zero"]
+    first = item(source, definitions=names)
+    result = kernel.run(first)
+    assert result.finished(first)["names"] == names
+    assert result.finished(first)["kept"] == []
+    again = dict(
+        first,
+        attempt="kept-again",
+        unload=names,
+        source=source.replace("zero = 0.0", "zero = -0.0").replace("one = 1", "one = True"),
+    )
+    kept = {"math", "numpy", "number", "word", "pair", "day", "exact", "scalar", "nan"}
+    assert set(kernel.run(again).finished(again)["kept"]) == kept

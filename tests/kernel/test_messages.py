@@ -30,6 +30,7 @@ GOOD: list[dict[str, Any]] = [
         "attempt": "a",
         "outcome": "ok",
         "names": ["x"],
+        "kept": [],
         "undeclared": [],
         "duration_ms": 1.5,
     },

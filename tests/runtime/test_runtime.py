@@ -313,3 +313,42 @@ async def test_saving_a_run_costs_the_same_in_a_large_notebook(lab: Lab, django_
         return len(queries)
 
     assert await db.write(lambda: count(10)) == await db.write(lambda: count(1000))
+
+
+async def test_a_value_that_is_the_same_again_keeps_its_readers_current(lab: Lab):
+    await db.write(lambda: Notebook.objects.filter(pk=lab.notebook.pk).update(run_mode="lazy"))
+    await lab.add(a="a = 1", b="b = a", c="print(b)")
+    await lab.run()
+    assert await lab.run("a") == ["a"]
+    assert await lab.freshness() == {"a": "current", "b": "current", "c": "current"}
+    await lab.edit("a", "a = 1.0")
+    assert await lab.run("a") == ["a"]
+    assert await lab.freshness() == {"a": "current", "b": "stale", "c": "stale"}
+
+
+async def test_a_global_that_a_function_binds_is_current_in_its_readers_and_in_the_database(lab: Lab):
+    await lab.add(define="def f():\n    global g\n    g = 7", call="f()", read="print(g)")
+    assert await lab.run() == ["define", "call", "read"]
+    await lab.host.saver.flush()
+    assert set((await lab.freshness()).values()) == {"current"}
+    stored = await db.read(lambda: reading.states_now(lab.notebook.id))
+    assert {str(state.derived.freshness) for state in stored.values()} == {"current"}
+
+
+async def test_each_cell_may_have_its_own_future_features(lab: Lab):
+    source = "from __future__ import annotations\n{name}: Missing = 1"
+    await lab.add(one=source.format(name="x"), two=source.format(name="y"))
+    assert await lab.run() == ["one", "two"]
+    states = await lab.states()
+    assert [(state["freshness"], state["warnings"]) for state in states.values()] == [("current", [])] * 2
+
+
+async def test_a_source_that_does_not_parse_blocks_what_needs_its_names(lab: Lab):
+    await lab.add(a="a = 1", b="b = a", other="other = 2")
+    await lab.run()
+    await lab.edit("a", "a = (")
+    assert await lab.freshness() == {"a": "failed", "b": "blocked", "other": "current"}
+    assert await lab.run("b") == []
+    await lab.edit("a", "c = 1")
+    assert await lab.run("b") == ["b"]
+    assert (await lab.outputs("b"))[0]["ename"] == "NameError"
