@@ -157,7 +157,8 @@ def _chunks(running: Mapping[uuid.UUID, uuid.UUID]) -> dict[uuid.UUID, list[Docu
     if not running:
         return {}
     ops: dict[uuid.UUID, list[Document]] = defaultdict(list)
-    chunks = StreamChunk.objects.filter(attempt__in=list(running.values())).order_by("id")
+    # The cells too: the index begins with them.
+    chunks = StreamChunk.objects.filter(cell__in=list(running), attempt__in=list(running.values())).order_by("id")
     for cell_id, piece in chunks.values_list("cell_id", "ops"):
         ops[cell_id].extend(piece)
     return ops
