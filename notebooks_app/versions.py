@@ -39,6 +39,7 @@ SIDE = ("type", "source_hash", "result_name", "connection_id", "disabled", "code
 DIFFS_AT_MOST = 200
 DIFFS_BYTES_AT_MOST = 1024 * 1024
 HEADS_AT_MOST = 500
+STEPS_CHARACTERS_AT_MOST = 4_000_000
 HEAD_AT_MOST = 200  # characters of a cell's first line
 BEGINNING = Substr("source", 1, 2 * HEAD_AT_MOST)
 
@@ -252,10 +253,12 @@ def restore_version(
         if plan.changes_nothing:
             raise Conflict("The notebook is the same as in this version; there is nothing to bring back.")
         before = _kept_before(notebook_id, version, author)
+        steps = plan.carry_out()
         event = {
             "type": "notebook.restored",
             "restored": {"id": str(version.pk), "name": version.name},
-            "steps": plan.carry_out(),
+            # More than a socket takes at once: pages read the notebook anew.
+            "steps": steps if _characters(steps) <= STEPS_CHARACTERS_AT_MOST else None,
             "author": author.name,
             "operation_id": str(operation_id),
         }
@@ -276,6 +279,13 @@ def _kept_before(notebook_id: uuid.UUID, version: Version, author: Author) -> uu
         return uuid.UUID(last.event["restored"]["id"])
     name = version.name if version.name.startswith("Before restoring ") else f"Before restoring “{version.name}”"
     return _keep(notebook_id, name[:NAME_MAX_LENGTH], author, seq=seq, revision=revision).pk
+
+
+def _characters(steps: list[Event]) -> int:
+    """How much text steps carry."""
+    inserted = sum(len(step["cell"]["source"]) for step in steps if step["type"] == "cell.inserted")
+    sections = (section for step in steps for section in step.get("changes") or () if isinstance(section, list))
+    return inserted + sum(len(line) for section in sections for line in section[1:])
 
 
 class _Restoring:

@@ -72,6 +72,7 @@ function start() {
 function joinStore(store, socket, editing) {
   socket.addEventListener("frame", (event) => store.receive(/** @type {CustomEvent} */ (event).detail));
   store.addEventListener("gap", () => socket.resynchronise());
+  store.addEventListener("reload", () => location.reload());
   store.addEventListener("unknown-text", async (event) => {
     const { cell } = /** @type {CustomEvent} */ (event).detail;
     const reply = await socket.request("cells", { cells: [cell] }).catch(() => null);

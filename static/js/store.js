@@ -179,7 +179,7 @@ export class NotebookStore extends EventTarget {
     "cell.moved": (event) => this.#moved(event),
     "cell.updated": (event) => this.#updated(event),
     "cells.restored": ({ inserted }) => this.#restored(inserted),
-    "notebook.restored": ({ steps }) => this.#restored(steps),
+    "notebook.restored": ({ steps }) => (steps ? this.#restored(steps) : this.#emit("reload")),
     "version.named": () => this.#emit("versions"),
     "cells.placed": ({ moves }) => moves.forEach((/** @type {any} */ event) => this.#moved(event)),
     "notebook.renamed": ({ name }) => this.#setNotebook({ name }),

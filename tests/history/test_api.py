@@ -16,7 +16,7 @@ from notebooks_app.services import Author
 from tests.api.conftest import add, at, cast, client, client_of, notebook  # noqa: F401
 from tests.history.conftest import Workbench, queries
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.database, pytest.mark.django_db]
 type Clients = Callable[[str], Any]
 
 

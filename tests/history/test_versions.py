@@ -172,6 +172,20 @@ def test_a_restore_is_one_change_that_a_browser_can_apply(bench: Workbench):
     assert not page.asked
 
 
+def test_a_restore_of_more_text_than_a_socket_takes_does_not_carry_it(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(versions, "STEPS_CHARACTERS_AT_MOST", 20)
+    a, b = bench.add("a" * 12), bench.add("b" * 12)
+    version = name(bench)
+    bench.edit(a, "")
+    assert restore(bench, version).event["steps"] is not None
+    bench.edit(a, "")
+    bench.delete(b)
+    assert restore(bench, version).event["steps"] is None
+    assert bench.sources() == ["a" * 12, "b" * 12]
+
+
 def test_an_edit_on_the_version_before_a_restore_conflicts(bench: Workbench):
     cell = bench.add("x = 1")
     version = name(bench)

@@ -33,6 +33,14 @@ test("a version that comes back is applied in its steps, without a reload", () =
   assert.deepEqual(heard.map(([type]) => type), ["removed", "edited", "updated", "inserted", "moved"]);
 });
 
+test("a version too large to be told asks for a reload", () => {
+  const { made } = store(cell("a"));
+  let asked = 0;
+  made.addEventListener("reload", () => (asked += 1));
+  made.receive(frame(1, { type: "notebook.restored", restored: { id: "v", name: "v" }, steps: null }));
+  assert.equal(asked, 1);
+});
+
 test("cells that come back have their outputs fetched, new ones have none", () => {
   const { made } = store();
   const { outputs: _, ...fields } = cell("a");
