@@ -126,7 +126,7 @@ def notebook_import(request: HttpRequest) -> HttpResponse:
 @require_GET
 def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     access = _open(request, notebook_id)
-    live.analyse_pending(notebook_id)
+    services.analyse_pending(notebook_id)
     found = access.notebook
     session = reading.session_of(notebook_id)
     small = reading.small_cells(notebook_id)
