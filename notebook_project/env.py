@@ -75,6 +75,28 @@ def env_database(name: str, default_sqlite: Path) -> dict[str, object]:
     raise ImproperlyConfigured(f"{name} must start with postgresql:// or sqlite:///.")
 
 
+def env_mailer(name: str) -> dict[str, object]:
+    """How mail is sent: smtp://user:password@host:587 (STARTTLS), smtps://…:465, smtp+plain://…; empty prints it."""
+    parts = urlsplit(env_secret(name))
+    if not parts.scheme:
+        return {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    ports = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
+    if parts.scheme not in ports or not parts.hostname:
+        raise ImproperlyConfigured(f"{name} must be smtp://, smtps:// or smtp+plain:// with a host.")
+    return {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {
+            "host": parts.hostname,
+            "port": parts.port or ports[parts.scheme],
+            "username": unquote(parts.username or ""),
+            "password": unquote(parts.password or ""),
+            "use_tls": parts.scheme == "smtp",
+            "use_ssl": parts.scheme == "smtps",
+            "timeout": 10,
+        },
+    }
+
+
 def _sqlite(path: Path) -> dict[str, object]:
     path.parent.mkdir(parents=True, exist_ok=True)
     return {

@@ -19,6 +19,7 @@ from notebook_project.env import (
     env_database,
     env_int,
     env_list,
+    env_mailer,
     env_secret,
     env_str,
 )
@@ -141,7 +142,8 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = env_choice("ACCOUNT_EMAIL_VERIFICATION", ("none", "optional", "mandatory"), "none")
 ACCOUNT_LOGOUT_ON_GET = False
-MAILERS = {"default": {"BACKEND": env_str("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")}}
+MAILERS = {"default": env_mailer("EMAIL_URL")}
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_str("EMAIL_FROM", "rillbook@localhost")
 
 # --- Security -------------------------------------------------------------------------------------------------
 HTTPS = env_bool("HTTPS", RILLBOOK_MODE == "multi" and not DEBUG)
