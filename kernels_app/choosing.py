@@ -121,7 +121,9 @@ class _Choice:
     def reasons(self) -> dict[str, Reason]:
         graph = self.draft.graph
         return {
-            cell: self._reason(kind, graph.downstream(cell) if kind == "needed" else graph.upstream(cell))
+            cell: self._stale_reason(cell)
+            if kind == "run_stale"
+            else self._reason(kind, graph.downstream(cell) if kind == "needed" else graph.upstream(cell))
             for cell, kind in self.picked.items()
         }
 
@@ -132,3 +134,11 @@ class _Choice:
                 if other in self.picked or other in self.draft.queue or self.draft.is_running(other):
                     return Reason(kind, other, min(names, default=None), self.by)
         return Reason(kind, by=self.by)
+
+    def _stale_reason(self, cell: str) -> Reason:
+        """What made a stale cell stale, where that is a name of another cell."""
+        self.derive((cell,))
+        because = self.fresh[cell].stale_because
+        if because is not None and because.kind == "upstream" and because.cell is not None:
+            return Reason("changed", because.cell, because.name, self.by)
+        return Reason("run_stale", by=self.by)

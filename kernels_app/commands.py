@@ -61,6 +61,7 @@ async def _edit(context: Context, message: Message) -> Message:
             operation_id=operation,
             changes=message.get("changes"),
             source=message.get("source"),
+            undoable=message.get("undoable") is True,
         )
     )
 

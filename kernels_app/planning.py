@@ -195,7 +195,9 @@ def _is_owned(draft: Draft, name: str, binding: Binding) -> bool:
         return False
     if binding.declared:
         return name in owner.definitions
-    return owner.source_hash == binding.source_hash and not draft.graph.definers(name)
+    if owner.source_hash != binding.source_hash:
+        return False
+    return binding.is_lent or not draft.graph.definers(name)
 
 
 def _names_in_play(draft: Draft) -> set[str]:

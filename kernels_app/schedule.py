@@ -17,6 +17,8 @@ from notebooks_app.graph import Graph
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
+LENT = "by:"  # begins the value id of a lent name (see Binding)
+
 
 class Mode(StrEnum):
     AUTO = "auto"
@@ -114,12 +116,18 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Who bound a name in the kernel. Undeclared: analysis had not seen it (`exec`, `globals()[...]`)."""
+    """Who bound a name in the kernel. Undeclared: analysis had not seen it (`exec`, `globals()[...]`). Lent: bound by
+    a caller of a function that declares it `global`, and counted as a value of that function's cell.
+    """
 
     cell: str
     value: str
     source_hash: str
     declared: bool = True
+
+    @property
+    def is_lent(self) -> bool:
+        return self.value.startswith(LENT)
 
 
 @dataclass(frozen=True, slots=True)

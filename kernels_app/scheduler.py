@@ -33,6 +33,7 @@ from kernels_app.choosing import choose
 from kernels_app.draft import Draft, barred_cells, downwards, is_loaded, with_last
 from kernels_app.planning import mark_running, synchronise
 from kernels_app.schedule import (
+    LENT,
     Action,
     Binding,
     CellsChanged,
@@ -72,7 +73,6 @@ from notebooks_app.facts import CellFacts, Derived, Freshness, Outcome, Status
 from notebooks_app.freshness import derive
 from notebooks_app.graph import build
 
-LENT = "by:"  # Begins the value id of a name that another cell has bound for the one that declares it.
 BARREN_PLANS_ALLOWED = 3  # Plans in a row that ended without starting a cell, before the queue is given up.
 
 _STRUCTURE = ("position", "type", "definitions", "references", "disabled", "errors")

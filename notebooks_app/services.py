@@ -74,16 +74,19 @@ def edit_cell(
     operation_id: uuid.UUID,
     changes: Any = None,
     source: str | None = None,
+    undoable: bool = False,
 ) -> Accepted:
     """Change a cell's source, by a change set on `version` or as a whole.
 
+    `undoable`: part of a change of structure (split, merge), which `undo` takes back; typing is undone in its editor.
     Raises Conflict with what has happened since if `version` is not the cell's, BadRequest, TooLarge, NotFound.
     """
 
     def change() -> tuple[uuid.UUID, Event, dict[str, Any]]:
         cell = _cell(notebook_id, cell_id)
         _check_version(cell, version)
-        new_source, applied = _edited(cell.source, changes, source)
+        before = cell.source
+        new_source, applied = _edited(before, changes, source)
         _save(cell, source=new_source)
         event = {
             "type": "cell.edited",
@@ -94,7 +97,7 @@ def edit_cell(
             "author": author.name,
             "operation_id": str(operation_id),
         }
-        return cell.id, event, {}
+        return cell.id, event, {"source": before, "of": cell.version} if undoable else {}
 
     return accept(notebook_id, operation_id, author, change)
 
@@ -227,6 +230,11 @@ def _take_back(undone: Change, **who: Any) -> Accepted:
     notebook_id, inverse = undone.notebook_id, undone.inverse
     if "delete" in inverse:
         return delete_cells(notebook_id, [uuid.UUID(cell) for cell in inverse["delete"]], **who)
+    if "source" in inverse and undone.cell_id:
+        if _cell(notebook_id, undone.cell_id).version != inverse["of"]:
+            raise Conflict("The cell's text has changed since; this cannot be taken back.")
+        text = {"version": inverse["of"], "source": inverse["source"], "undoable": True}
+        return edit_cell(notebook_id, undone.cell_id, **text, **who)
     if "update" in inverse and undone.cell_id:
         return update_cell(notebook_id, undone.cell_id, inverse["update"], **who)
     if "restore" in inverse:

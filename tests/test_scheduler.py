@@ -101,6 +101,15 @@ def test_editing_alone_runs_nothing_and_makes_only_dependents_stale() -> None:
     assert notebook.fresh() == {"c1": "current", "c2": "stale", "c3": "stale", "c4": "current"}
 
 
+def test_run_stale_says_which_name_made_a_cell_stale() -> None:
+    notebook = settled("a = 1", "b = a", "b + 1", mode="lazy")
+    notebook.edit("c1", "a = 5")
+    actions = notebook.run_stale()
+    [queued] = [action for action in actions if isinstance(action, s.RecordQueued)]
+    reasons = {item.cell: (item.reason.kind, item.reason.cell, item.reason.name) for item in queued.items}
+    assert reasons == {"c1": ("run_stale", None, None), "c2": ("changed", "c1", "a"), "c3": ("changed", "c1", "a")}
+
+
 def test_run_stale_runs_what_is_not_current() -> None:
     notebook = settled(*CHAIN)
     notebook.edit("c2", "b = a + 10")

@@ -127,6 +127,8 @@ class Kernel(IPythonKernel):
             value = self._answer()
         if value == "\x04":
             raise EOFError
+        # What was asked and answered is part of the output, as it is in a terminal.
+        sys.stdout.write(f"{prompt}{'•' * 8 if password else value}\n")
         return value
 
     def _answer(self) -> str:

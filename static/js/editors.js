@@ -96,7 +96,7 @@ export class Editors extends EventTarget {
   /** Shows a text cell as prose again. @param {string} id */
   showProse(id) {
     const view = this.#list.view(id);
-    if (!view || view.isFar || view.cell.type !== "markdown") return;
+    if (!view || view.isFar || view.cell?.type !== "markdown") return;
     this.#drawProse(view);
   }
 

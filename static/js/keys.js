@@ -87,9 +87,9 @@ export function setLetters(on) {
 /**
  * Listens to the page's keys.
  * @param {KeyTable} table
- * @param {{isAsking: () => boolean, perform: (action: Action) => any}} page
+ * @param {{isAsking: () => boolean, isMuted: () => boolean, perform: (action: Action) => any}} page
  */
-export function listenForKeys(table, { isAsking, perform }) {
+export function listenForKeys(table, { isAsking, isMuted, perform }) {
   document.addEventListener("keydown", (event) => {
     if (event.isComposing || event.defaultPrevented) return;
     const where = placeOf(event.target);
@@ -99,6 +99,10 @@ export function listenForKeys(table, { isAsking, perform }) {
     if (where === "button" && (chord === "Enter" || chord === " ")) return;
     if (chord === "Escape" && isAsking()) return;
     const mode = where === "editor" || where === "field" ? "edit" : "command";
+    if (mode === "command" && isMuted()) {
+      event.preventDefault();
+      return;
+    }
     const found = table.find(chord, mode, { now: event.timeStamp, letters: lettersAreOn() });
     if (!found.action && !found.isPartial) return;
     event.preventDefault();

@@ -52,6 +52,7 @@ function start() {
   joinPanels(page);
   listenForKeys(new KeyTable(page.actions), {
     isAsking: () => editors.get(editors.focused)?.isAsking ?? false,
+    isMuted: () => selection.isMuted,
     perform: (action) => perform(action, page),
   });
   keepTopbar(page);

@@ -10,6 +10,8 @@ import { toast } from "./toasts.js";
 export class Selection extends EventTarget {
   /** @type {string | null} */ active = null;
   /** @type {"command" | "edit"} */ mode = "command";
+  /** The cell being typed in was taken away: letters do nothing until the person does something else. */
+  isMuted = false;
   #store;
   #list;
   #editors;
@@ -33,6 +35,7 @@ export class Selection extends EventTarget {
     root.addEventListener("focusout", (event) => this.#blurred(event));
     root.addEventListener("pointerdown", (event) => this.#pressed(event));
     root.addEventListener("dblclick", (event) => this.#doublePressed(event));
+    for (const type of ["pointerdown", "keydown"]) document.addEventListener(type, (event) => this.#unmute(event), { capture: true });
     store.addEventListener("removed", (event) => this.#removed(/** @type {CustomEvent} */ (event).detail));
     list.addEventListener("completed", () => this.#draw());
     editors.addEventListener("edge", (event) => this.#crossEdge(/** @type {CustomEvent} */ (event)));
@@ -175,6 +178,7 @@ export class Selection extends EventTarget {
   #removed({ cells, numbers }) {
     if (this.#anchor && cells.includes(this.#anchor)) this.#anchor = null;
     if (!this.active || !cells.includes(this.active)) return;
+    this.isMuted = this.mode === "edit";
     const at = Math.min(...numbers.values()) - 1;
     const next = this.#store.order[Math.min(at, this.#store.order.length - 1)] ?? null;
     const hadFocus = document.activeElement === document.body || document.activeElement === null;
@@ -182,6 +186,12 @@ export class Selection extends EventTarget {
     this.#anchor = null;
     if (next) this.select(next, { focus: hadFocus });
     else this.#setMode("command");
+  }
+
+  /** @param {Event} event */
+  #unmute(event) {
+    const isTyping = event instanceof KeyboardEvent && (event.key.length === 1 || ["Backspace", "Enter", "Delete"].includes(event.key));
+    if (!isTyping || event.ctrlKey || event.metaKey) this.isMuted = false;
   }
 
   /** @param {"command" | "edit"} mode */

@@ -97,8 +97,8 @@ export class Structure {
   async update(cells, fields) {
     const steps = [];
     for (const cell of cells) {
-      const version = await this.#editing.flush(cell).catch((error) => toast(error.message));
-      if (typeof version !== "number") return;
+      const version = await this.#flush(cell);
+      if (version === null) return;
       steps.push(/** @type {[string, object]} */ (["update", { cell, version, fields }]));
     }
     await this.#do(steps);
@@ -114,24 +114,31 @@ export class Structure {
     const editor = this.#editors.get(id);
     const cell = this.#store.cell(id);
     if (!editor || !cell) return;
+    const version = await this.#flush(id);
+    if (version === null) return;
     const [before, after] = editor.parts;
-    const head = before.replace(/\n$/, "");
-    const made = await this.insert(id, cell.type, { source: after.replace(/^\n/, ""), edit: false, copy: { connection: cell.connection } });
-    if (!made) return;
-    this.#editing.setText(id, head);
-    this.#selection.edit(made, "start");
+    const made = newId();
+    const rest = { cell: made, after: id, cell_type: cell.type, source: after.replace(/^\n/, ""), connection: cell.connection };
+    const isDone = await this.#do([["insert", rest], ["edit", { cell: id, version, source: before.replace(/\n$/, ""), undoable: true }]]);
+    if (isDone && (await this.#arrives(made))) this.#selection.edit(made, "start");
   }
 
   /** Joins cells into the first of them. One cell is joined with the next. @param {string[]} cells */
   async merge(cells) {
     const ids = cells.length > 1 ? cells : this.#store.order.slice(this.#store.number(cells[0]) - 1, this.#store.number(cells[0]) + 1);
     if (ids.length < 2 || !(await this.#know(ids))) return;
+    const versions = [];
+    for (const id of ids) versions.push(await this.#flush(id));
+    if (versions.includes(null)) return;
     const joint = this.#store.cell(ids[0])?.type === "markdown" ? "\n\n" : "\n";
-    const text = ids.map((id) => this.#editing.text(id)).join(joint);
-    if (await this.#do([["delete", { cells: ids.slice(1) }]])) {
-      this.#editing.setText(ids[0], text);
-      this.#selection.select(ids[0]);
-    }
+    const source = ids.map((id) => this.#editing.text(id)).join(joint);
+    const edit = { cell: ids[0], version: versions[0], source, undoable: true };
+    if (await this.#do([["edit", edit], ["delete", { cells: ids.slice(1) }]])) this.#selection.select(ids[0]);
+  }
+
+  /** Sends what was typed in a cell. @param {string} id @returns {Promise<number | null>} the version; null if it cannot be stored now */
+  async #flush(id) {
+    return this.#editing.flush(id).catch((error) => (toast(error.message), null));
   }
 
   /** Copies cells, also for other notebooks and, as text, for other programs. @param {string[]} cells */

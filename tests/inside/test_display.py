@@ -141,7 +141,7 @@ def test_input_asks_with_the_attempt_as_parent(kernel: KernelUnderTest) -> None:
     assert request["parent_header"]["msg_id"] == cell["attempt"]
     kernel.wait_for_text("before")
     kernel.client.input("Ada")
-    assert kernel.end(message).text(cell) == "before\nhello Ada\n"
+    assert kernel.end(message).text(cell) == "before\nName? Ada\nhello Ada\n"
 
 
 def test_getpass_asks_for_a_password(kernel: KernelUnderTest) -> None:
@@ -149,7 +149,7 @@ def test_getpass_asks_for_a_password(kernel: KernelUnderTest) -> None:
     message = kernel.begin([cell])
     assert kernel.client.get_stdin_msg(timeout=10)["content"] == {"prompt": "Key: ", "password": True}
     kernel.client.input("secret")
-    assert kernel.end(message).text(cell) == "6\n"
+    assert kernel.end(message).text(cell) == "Key: ••••••••\n6\n"
 
 
 def test_input_can_be_interrupted(kernel: KernelUnderTest) -> None:

@@ -77,3 +77,66 @@ def test_a_cell_that_a_program_adds_is_whole_and_runs(browser_page: Any, live_se
     shows(page, ["a = 1", "added = a + 1\nadded", "b = 1", "c = 1", "d = 1"])
     page.locator('section.cell[data-number="2"] [data-part="run"]').click()
     page.locator('section.cell[data-number="2"] [data-part="output"]', has_text="2").wait_for(timeout=RUN_S)
+
+
+def put_caret(page: Any, number: int, keys: list[str]) -> None:
+    page.locator(f'section.cell[data-number="{number}"] .source').click()
+    page.locator(f'section.cell[data-number="{number}"] .cm-content:focus').wait_for(timeout=RUN_S)
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_undoing_a_split_and_a_merge_gives_the_text_back(browser_page: Any, live_server: LiveServer, letters: str):
+    page, other = browser_page, browser_page.context.new_page()
+    for window in (page, other):
+        open_page(window, live_server, letters)
+    put_caret(page, 1, ["Control+End"])
+    page.keyboard.type("\ntail = 2")
+    page.keyboard.press("Home")
+    page.keyboard.press("Control+Shift+-")
+    for window in (page, other):
+        shows(window, ["a = 1", "tail = 2", "b = 1", "c = 1", "d = 1"])
+    page.keyboard.press("Escape")
+    page.keyboard.type("z")
+    for window in (page, other):
+        shows(window, ["a = 1\ntail = 2", "b = 1", "c = 1", "d = 1"])
+    page.locator('section.cell[data-number="2"]').focus()
+    page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("Shift+M")
+    for window in (page, other):
+        shows(window, ["a = 1\ntail = 2", "b = 1\nc = 1", "d = 1"])
+    page.keyboard.type("z")
+    for window in (page, other):
+        shows(window, ["a = 1\ntail = 2", "b = 1", "c = 1", "d = 1"])
+
+
+def test_typing_goes_nowhere_when_somebody_else_deletes_the_cell(
+    browser_page: Any, live_server: LiveServer, letters: str
+):
+    page = browser_page
+    open_page(page, live_server, letters)
+    cells = live_server.api()("GET", letters)[1]["cells"]
+    put_caret(page, 2, ["Control+End"])
+    page.keyboard.type(" # an")
+    assert live_server.api()("DELETE", f"{letters}cells/{cells[1]['id']}/")[0] in (200, 204)
+    shows(page, ["a = 1", "c = 1", "d = 1"])
+    page.keyboard.type("xa b dd y c v text")
+    page.wait_for_timeout(300)
+    shows(page, ["a = 1", "c = 1", "d = 1"])
+    page.keyboard.press("ArrowDown")
+    page.keyboard.type("dd")
+    page.wait_for_function("() => document.querySelectorAll('section.cell').length === 2", timeout=RUN_S)
+
+
+def test_long_output_scrolls_in_a_box_of_its_own(browser_page: Any, live_server: LiveServer, letters: str):
+    page = browser_page
+    open_page(page, live_server, letters)
+    source = "for _i in range(5000):\n    print('line', _i)"
+    live_server.api()("POST", f"{letters}cells/", {"type": "python", "source": source})
+    item = page.locator('section.cell[data-number="5"] .output-item')
+    page.locator('section.cell[data-number="5"] [data-part="run"]').click()
+    item.get_by_text("line 4999").wait_for(timeout=RUN_S)
+    assert item.bounding_box()["height"] < 800
+    assert item.evaluate("element => element.scrollTop + element.clientHeight >= element.scrollHeight - 30")
+    page.get_by_role("button", name="Show in full height").click()
+    assert item.bounding_box()["height"] > 20_000

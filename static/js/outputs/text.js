@@ -35,11 +35,14 @@ export class TextView {
     this.setCut(output.cut ?? null, output.files?.["text/plain"]?.url);
   }
 
-  /** text[:from] + text. @param {number} from  in UTF-16 units @param {string} text */
+  /** text[:from] + text. Who looks at its end goes on looking at it. @param {number} from  in UTF-16 units @param {string} text */
   splice(from, text) {
+    const { element } = this;
+    const isAtEnd = element.scrollTop + element.clientHeight > element.scrollHeight - 24;
     this.text = this.text.slice(0, from) + text;
     if (from < this.#settledLength) this.#forget();
     this.#draw();
+    if (isAtEnd) element.scrollTop = element.scrollHeight;
   }
 
   /** @param {Cut | null} cut @param {string} [url]  where all of it is */
@@ -92,6 +95,27 @@ export function fileLink(mime, file) {
 /** @param {string} text */
 export function plainText(text) {
   return el("div", { class: "output-text" }, ansiNodes(text));
+}
+
+/**
+ * Text higher than its box scrolls inside it, and a button opens the box.
+ * @param {HTMLElement} element  the item's `.output-item`
+ */
+export function boundHeight(element) {
+  const button = el("button", { class: "button is-small output-open", type: "button" }, "Show in full height");
+  button.addEventListener("click", () => {
+    element.classList.add("is-open");
+    element.removeAttribute("tabindex");
+    button.remove();
+  });
+  const observer = new ResizeObserver(() => {
+    if (!element.isConnected || element.classList.contains("is-open")) return void observer.disconnect();
+    if (element.scrollHeight <= element.clientHeight + 4) return;
+    observer.disconnect();
+    element.tabIndex = 0;
+    element.after(button);
+  });
+  for (const child of element.children) observer.observe(child);
 }
 
 /**
