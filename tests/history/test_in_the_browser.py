@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from tests.pages.conftest import wait_until
+from tests.pages.test_pages_browser import LEVELS
 from tests.servers import LiveServer
 
 READY = "document.querySelector('[data-part=saved-words]')?.textContent === 'Saved, online'"
@@ -189,3 +191,49 @@ def test_deleting_a_notebook_ends_its_kernel(windows: Windows):
     windows.api("DELETE", windows.at)
     windows.api("POST", f"bin/{windows.id}/restore/")
     assert windows.api("GET", f"{windows.at}kernel/")[1]["state"] == "stopped"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_history_and_bin_pass_axe_and_fit_a_phone(windows: Windows, scheme: str):
+    line = "words = 'a rather long line that a phone has no room for, even when it is turned'"
+    cell = windows.add(f"number = 1\n{line}\n")
+    windows.api("POST", f"{windows.at}versions/", {"name": "A version with a rather long name that has to be broken"})
+    windows.api("PATCH", f"{windows.at}cells/{cell}/", {"version": 1, "source": "number = 2\nanother = 3"})
+    windows.api("DELETE", f"{windows.at}cells/{windows.add('gone = 1')}/")
+    page = windows.page
+    page.emulate_media(color_scheme=scheme)
+    windows.open(page)
+    page.click("[data-panel=history]")
+    page.locator(".history-fold summary", has_text="Bin").click()
+    page.locator(".history-groups li").first.wait_for()
+    assert problems(page) == []
+    page.locator(".history-row").first.click()
+    page.locator("[data-ui-dialog=version] .diff").wait_for()
+    assert problems(page) == []
+    assert sideways(page) == 0
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+s")
+    page.locator("[data-ui-dialog=naming]").wait_for()
+    assert problems(page) == []
+
+    windows.api("DELETE", windows.at)
+    for path in ("/bin/", f"/notebooks/{windows.id}/"):
+        page.goto(windows.server.url + path)
+        assert problems(page) == []
+        assert sideways(page) == 0
+    windows.api("DELETE", f"bin/{windows.id}/")
+
+
+def problems(page: Any) -> list[Any]:
+    wanted = {"runOnly": LEVELS, "rules": {"scrollable-region-focusable": {"enabled": False}}}
+    found = Axe().run(page, options=wanted).response["violations"]
+    return [(rule["id"], [node["html"][:120] for node in rule["nodes"]][:3]) for rule in found]
+
+
+def sideways(page: Any) -> int:
+    """By how much a page is wider than a phone."""
+    before = page.viewport_size
+    page.set_viewport_size({"width": 320, "height": 700})
+    wider = page.evaluate("document.documentElement.scrollWidth") - 320
+    page.set_viewport_size(before)
+    return int(wider)
