@@ -1,4 +1,4 @@
-"""Every address the server answers. Wiring only."""
+"""Every address the server answers, but /health, /ready and /metrics (notebooks_app/probes.py). Wiring only."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -71,8 +71,6 @@ urlpatterns = [
     path("outputs/<uuid:notebook_id>/<uuid:file_id>/", views.output_file, name="output_file"),
     path("frame/", views.output_frame, name="output_frame"),
     path("welcome/<str:key>/", views.welcome, name="welcome"),
-    path("health", views.health, name="health"),
-    path("ready", views.ready, name="ready"),
     path("accounts/", include("allauth.account.urls")),
     path("api/v1/", include(api_patterns)),
     path("admin/", admin.site.urls),

@@ -11,7 +11,6 @@ from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
 from django.core import signing
 from django.core.paginator import Paginator
-from django.db import connection
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
@@ -332,7 +331,7 @@ def output_frame(request: HttpRequest) -> HttpResponse:
     return response
 
 
-# --- Signing in, health ------------------------------------------------------------------------------------------
+# --- Signing in --------------------------------------------------------------------------------------------------
 
 
 @never_cache
@@ -353,22 +352,6 @@ def welcome(request: HttpRequest, key: str) -> HttpResponse:
         raise Http404("There is no such page.")
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return redirect("home")
-
-
-@require_GET
-def health(request: HttpRequest) -> JsonResponse:
-    return JsonResponse({"status": "ok"})
-
-
-@require_GET
-def ready(request: HttpRequest) -> JsonResponse:
-    """Whether the database answers; load balancers ask this."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except Exception:
-        return JsonResponse({"status": "unavailable", "database": "does not answer"}, status=503)
-    return JsonResponse({"status": "ok"})
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
