@@ -139,7 +139,8 @@ def _check_postgresql() -> Iterator[Finding]:
         yield fail("database", f"PostgreSQL {number // 10_000} is too old", "Use PostgreSQL 14 or newer.")
     names = ("statement_timeout", "idle_in_transaction_session_timeout", "application_name")
     yield ok("database", ", ".join(f"{name} {_asked(f'SHOW {name}')}" for name in names))
-    pool = settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]
+    options: Any = settings.DATABASES["default"]["OPTIONS"]
+    pool = options["pool"]["max_size"]
     allowed = int(_asked("SHOW max_connections"))
     words = f"pool of at most {pool} connections a process; the server allows {allowed}"
     if pool > allowed // 2:
