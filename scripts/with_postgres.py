@@ -32,8 +32,11 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def temporary_postgres() -> Iterator[str]:
-    """A fresh server on a free loopback port; its URL. PostgreSQL refuses root: then the user postgres runs it."""
+def temporary_postgres(*options: str) -> Iterator[str]:
+    """A fresh server on a free loopback port, with options of `postgres`; its URL.
+
+    PostgreSQL refuses root: then the user postgres runs it.
+    """
     user = "postgres" if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="rillbook-pg-"))
     if user:
@@ -45,7 +48,7 @@ def temporary_postgres() -> Iterator[str]:
     subprocess.run(initdb, user=user, cwd=folder, check=True, capture_output=True)
     server = subprocess.Popen(
         [binaries / "postgres", "-D", data, "-F", "-h", "127.0.0.1", "-p", str(port), "-k", folder,
-         "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=200"],
+         "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=200", *options],
         user=user, cwd=folder, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("w"),
     )  # fmt: skip
     try:
