@@ -30,6 +30,9 @@ import { tick } from "./ticker.js";
 import { keepTopbar, listenForThemes } from "./topbar.js";
 import { keepVariables } from "./variables.js";
 
+/** What was pressed early (static/early.js) waits for the connection this long at most. */
+const EARLY_MS = 3_000;
+
 start();
 
 function start() {
@@ -67,6 +70,8 @@ function start() {
   socket.connect();
   editing.adoptDrafts();
   document.documentElement.dataset.uiReady = "true";
+  const patience = new Promise((resolve) => setTimeout(resolve, EARLY_MS));
+  Promise.race([socket.online(), patience]).then(() => document.documentElement.dispatchEvent(new Event("rill:ready")));
 }
 
 /** @param {NotebookStore} store @param {NotebookSocket} socket @param {Editing} editing */

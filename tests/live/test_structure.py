@@ -140,3 +140,18 @@ def test_long_output_scrolls_in_a_box_of_its_own(browser_page: Any, live_server:
     assert item.evaluate("element => element.scrollTop + element.clientHeight >= element.scrollHeight - 30")
     page.get_by_role("button", name="Show in full height").click()
     assert item.bounding_box()["height"] > 20_000
+
+
+def test_what_is_pressed_before_the_scripts_are_up_is_done_when_they_are(
+    browser_page: Any, live_server: LiveServer, letters: str
+):
+    page = browser_page
+    held: list[Any] = []
+    page.route("**/js/notebook.js", lambda route: held.append(route))
+    page.goto(f"{live_server.url}/{letters}", wait_until="commit")
+    page.locator('[data-action="run_all"]').click()
+    assert page.locator('[data-action="run_all"].is-pending').count() == 1
+    assert page.locator('section.cell[data-state="new"]').count() == 4
+    held[0].continue_()
+    page.locator('section.cell[data-number="4"][data-state="current"]').wait_for(timeout=RUN_S)
+    assert page.locator(".is-pending").count() == 0
