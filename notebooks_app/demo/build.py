@@ -233,21 +233,16 @@ ORDER BY revenue DESC""",
         TEXT,
         "",
         """## Programs can do it too
-Make a token with `python manage.py create_token me --scope edit`. Take the notebook's id from this page's address and
-the cell's from the link of the cell `rate = 0.15`; `version` counts that cell's edits, from 1. Then change it from a
-shell while you watch:
+Make a token with `python manage.py create_token me --scope edit`. Then open the menu (**⋯**) of the cell
+`rate = 0.15` above, choose **Copy as an API call**, change the number in what you copied, and paste it into a shell
+while you watch: one call edits the cell, the other runs what that made stale.
 
 ```bash
-curl -X PATCH http://127.0.0.1:8000/api/v1/notebooks/NOTEBOOK/cells/CELL/ \\
-     -H "Authorization: Bearer TOKEN" -H "Content-Type: application/json" \\
-     -d '{"source": "rate = 0.2", "version": 1}'
-
-curl -X POST http://127.0.0.1:8000/api/v1/notebooks/NOTEBOOK/runs/ \\
-     -H "Authorization: Bearer TOKEN" -H "Content-Type: application/json" \\
-     -d '{"stale": true, "wait": true}'
+curl -X PATCH …/cells/…/ -d '{"version": 1, "source": "rate = 0.2"}'
+curl -X POST …/runs/ -d '{"stale": true, "wait": true}'
 ```
 
-The first makes what depends on `rate` stale, the second runs just that.""",
+Both say what the database holds afterwards.""",
     ),
     (
         TEXT,

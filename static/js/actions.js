@@ -82,6 +82,7 @@ function changing() {
     action("duplicate", "Duplicate cells", "copy", [], on(({ structure }, cells) => structure.duplicate(cells))),
     action("merge", "Merge cells", "merge", ["Shift+M"], on(({ structure }, cells) => structure.merge(cells))),
     action("split", "Split at the caret", "merge", ["Mod+Shift+-"], (page) => page.splitActive(), { where: "edit", group: "In the editor" }),
+    action("api_call", "Copy as an API call", "link", [], (page) => page.copyApiCall(), { needs: "view" }),
     action("code", "Hide or show code", "hide", [], (page) => page.toggle("code_hidden")),
     action("disable", "Disable or enable", "disabled", [], (page) => page.toggle("disabled")),
   ];

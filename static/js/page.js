@@ -4,6 +4,7 @@
  */
 
 import { allActions, perform } from "./actions.js";
+import { apiCall } from "./api_call.js";
 import { openFind } from "./find.js";
 import { openHelp } from "./help.js";
 import { newId } from "./ids.js";
@@ -136,8 +137,21 @@ export class Page {
   /** @param {string} id @param {Element} button */
   openCellMenu(id, button) {
     this.selection.select(id, { focus: false });
-    const ids = ["run", "", "to_python", "to_sql", "to_text", "", "duplicate", "merge", "copy", "cut", "paste", "", "code", "disable", "move_up", "move_down", "", "delete"];
+    const ids = ["run", "", "to_python", "to_sql", "to_text", "", "duplicate", "merge", "copy", "cut", "paste", "api_call", "", "code", "disable", "move_up", "move_down", "", "delete"];
     openMenu(button, "Cell actions", ids.map((action) => this.#menuItem(action)));
+  }
+
+  /** The active cell's edit as shell commands on the clipboard. */
+  async copyApiCall() {
+    const id = this.selection.active;
+    if (!id || !(await this.texts.learn([id]))) return;
+    const version = await this.editing.flush(id).catch((error) => (toast(error.message), null));
+    if (version === null) return;
+    const call = apiCall({ origin: location.origin, api: this.data.urls.api, cell: id, version, source: this.editing.text(id) });
+    await navigator.clipboard.writeText(call).then(
+      () => toast("Copied: change the source in it, and paste it into a shell."),
+      () => toast("The browser does not let this page use the clipboard."),
+    );
   }
 
   /** @param {string} id @param {Element} button */
