@@ -275,6 +275,10 @@ def _interruptible(connection: Any, work: Callable[[], Any]) -> Any:
     return done["result"]
 
 
+# DuckDB's guess among its own tables, which nobody meant.
+_CATALOGUE_HINT = re.compile(r'\nDid you mean "(?:[\w.]*(?:pg|sqlite|duckdb|information)_\w+)"\?')
+
+
 @contextlib.contextmanager
 def _named_errors(frames: Mapping[str, Any], namespace: Mapping[str, Any]) -> Any:
     """DuckDB's errors as SqlError, with a hint where a dataframe's name was written in another case."""
@@ -283,7 +287,8 @@ def _named_errors(frames: Mapping[str, Any], namespace: Mapping[str, Any]) -> An
     try:
         yield
     except duckdb.Error as error:
-        raise SqlError(str(error) + _hint(str(error), frames, namespace)) from None
+        message = _CATALOGUE_HINT.sub("", str(error))
+        raise SqlError(message + _hint(message, frames, namespace)) from None
 
 
 def _hint(message: str, frames: Mapping[str, Any], namespace: Mapping[str, Any]) -> str:
@@ -292,7 +297,7 @@ def _hint(message: str, frames: Mapping[str, Any], namespace: Mapping[str, Any])
         return ""
     name = missing[1]
     if name in namespace and not frame_kind(namespace[name]):
-        return f"\n{name} is a {type(namespace[name]).__name__}, not a dataframe."
+        return f"\n{name} is of type {type(namespace[name]).__name__}, which is no dataframe."
     alike = [known for known in namespace if known.lower() == name.lower() and frame_kind(namespace[known])]
     return f"\nDataframes are found by their exact name: did you mean {alike[0]}?" if alike else ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,8 @@ class Kernel(IPythonKernel):
             handlers["rill_call_request"] = self.rill_call_request
         self.control_handlers["rill_amend_request"] = self.rill_amend_request
         interrupt.install(self.runner.stop)
+        # tqdm.auto asks for widgets, which no page of ours has, and then draws its bar in text as it should.
+        warnings.filterwarnings("ignore", message="IProgress not found")
         self._is_warm = False
         completion.preload(self._is_busy)
 

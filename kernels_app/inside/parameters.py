@@ -32,7 +32,7 @@ def plain_value(name: str, value: Any) -> Any:
         return _items(name, value.to_list())
     if kind is not None:
         raise ParameterError(
-            f"{{{name}}} is a {type(value).__name__}. "
+            f"{{{name}}} is of type {type(value).__name__}. "
             f"Name it as a table (FROM {name}), or bind one value of it."
         )
     if type(value).__name__ in ("NaTType", "NAType"):
@@ -51,7 +51,7 @@ def plain_value(name: str, value: Any) -> Any:
         return _items(name, value)
     if isinstance(value, Mapping):
         return {str(key): plain_value(name, item) for key, item in value.items()}
-    raise ParameterError(f"{{{name}}} is a {type(value).__name__}, which SQL has no value for.")
+    raise ParameterError(f"{{{name}}} is of type {type(value).__name__}, which SQL has no value for.")
 
 
 def _base(value: Any) -> Any:

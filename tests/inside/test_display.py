@@ -205,3 +205,10 @@ def test_the_spool_follows_a_work_folder_that_is_renamed(fresh: KernelUnderTest)
     result, cell = fresh.run_source("display({'text/html': 'h' * 100_000}, raw=True)")
     spooled = result.of(cell, "display")[0]["spool"]["text/html"]
     assert (fresh.folder / "claimed" / ".spool" / spooled["file"]).read_text() == "h" * 100_000
+
+
+def test_the_usual_import_of_tqdm_draws_a_bar_without_a_warning(kernel: KernelUnderTest) -> None:
+    cell = item("from tqdm.auto import tqdm\nfor _i in tqdm(range(3)): pass", definitions=["tqdm"])
+    result = kernel.run(cell)
+    assert result.outcome(cell) == "ok"
+    assert "Warning" not in result.text(cell, "stderr") and "3/3" in result.text(cell, "stderr")

@@ -63,9 +63,9 @@ def test_names_of_frames_keep_their_case(names):
 
 
 def test_a_name_that_is_no_frame_is_said(names):
-    with pytest.raises(duck.SqlError, match="text is a str, not a dataframe"):
+    with pytest.raises(duck.SqlError, match="does not exist!\ntext is of type str, which is no dataframe"):
         duck.run("SELECT * FROM text", [], ["text"], names)
-    with pytest.raises(ParameterError, match="orders} is a DataFrame"):
+    with pytest.raises(ParameterError, match="orders} is of type DataFrame"):
         duck.run("SELECT $1", ["orders"], [], names)
     with pytest.raises(NameError, match="nowhere"):
         duck.run("SELECT $1", ["nowhere"], [], names)
@@ -134,7 +134,7 @@ def test_values_are_encoded_for_the_broker():
         encode("a", pd.Series([1, 2])) == {"type": "list", "value": [1, 2]} == encode("a", np.array([1, 2]))
     )
     assert encode("a", (dt.date(2026, 3, 1),))["value"] == [{"type": "date", "value": "2026-03-01"}]
-    with pytest.raises(ParameterError, match="{a} is a object"):
+    with pytest.raises(ParameterError, match="{a} is of type object"):
         encode("a", object())
 
 
