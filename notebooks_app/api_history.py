@@ -1,6 +1,6 @@
 """The API of history: versions, recent changes, what can be undone, and the bins of cells and notebooks.
 
-Rules are in versions.py, history.py and binning.py; docs/api.md and docs/history.md are for callers.
+Rules are in versions.py, restoring.py, history.py and binning.py; docs/api.md and docs/history.md are for callers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rest_framework import serializers as drf
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from notebooks_app import binning, history, live, serializers, versions
+from notebooks_app import binning, history, live, restoring, serializers, versions
 from notebooks_app.access import Role
 from notebooks_app.api_base import ApiView, operation, whole
 from notebooks_app.models import Change
@@ -188,7 +188,7 @@ class VersionRestore(ApiView):
     def post(self, request: Request, notebook_id: uuid.UUID, version_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "bring versions back")
         operation_id = operation(self.body(RestoreIn))
-        accepted = versions.restore_version(
+        accepted = restoring.restore_version(
             notebook_id, version_id, author=self.author(), operation_id=operation_id
         )
         return Response(_change(accepted, operation_id))

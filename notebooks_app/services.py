@@ -240,9 +240,9 @@ def _take_back(undone: Change, **who: Any) -> Accepted:
     if "restore" in inverse:
         return restore_cells(notebook_id, inverse["restore"], **who)
     if "version" in inverse:
-        from notebooks_app import versions  # which is built on this module
+        from notebooks_app import restoring  # which is built on this module
 
-        return versions.restore_version(notebook_id, uuid.UUID(inverse["version"]), **who)
+        return restoring.restore_version(notebook_id, uuid.UUID(inverse["version"]), **who)
     return _place_cells(notebook_id, inverse["place"], **who)
 
 

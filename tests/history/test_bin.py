@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from notebooks_app import binning, notebooks, versions
+from notebooks_app import binning, notebooks, restoring, versions
 from notebooks_app.errors import BadRequest, NotFound
 from notebooks_app.models import Cell, CellRun, Change, KernelSession, Membership, Notebook, Output, OutputFile
 from notebooks_app.services import Accepted
@@ -68,7 +68,7 @@ def test_cells_that_a_restored_version_put_away_come_back_too(bench: Workbench):
     first, last = bench.add("first"), bench.add("last")
     version = versions.name_version(bench.pk, "v", author=bench.author)
     middle = bench.add("middle", after=first)
-    versions.restore_version(bench.pk, version.pk, **bench.who())
+    restoring.restore_version(bench.pk, version.pk, **bench.who())
     assert in_bin(bench) == [middle]
     bring_back(bench)
     assert bench.order() == [first, middle, last]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from notebooks_app import freshness, graph, reading, services, versions
+from notebooks_app import freshness, graph, reading, restoring, services, versions
 from notebooks_app.errors import BadRequest, Conflict, NotFound, TooLarge
 from notebooks_app.models import Cell, CellRun, Change, Connection, Notebook, Output, Version, VersionCell
 from notebooks_app.services import Accepted, Author
@@ -23,7 +23,7 @@ def name(bench: Workbench, text: str = "Before the sale") -> Version:
 
 
 def restore(bench: Workbench, version: Version) -> Accepted:
-    return versions.restore_version(bench.pk, version.pk, **bench.who())
+    return restoring.restore_version(bench.pk, version.pk, **bench.who())
 
 
 def kept(version: Version) -> list[tuple[Any, ...]]:
@@ -175,7 +175,7 @@ def test_a_restore_is_one_change_that_a_browser_can_apply(bench: Workbench):
 def test_a_restore_of_more_text_than_a_socket_takes_does_not_carry_it(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(versions, "STEPS_CHARACTERS_AT_MOST", 20)
+    monkeypatch.setattr(restoring, "STEPS_CHARACTERS_AT_MOST", 20)
     a, b = bench.add("a" * 12), bench.add("b" * 12)
     version = name(bench)
     bench.edit(a, "")
@@ -261,9 +261,9 @@ def test_a_retry_of_a_restore_gets_the_first_answer(bench: Workbench):
     version = name(bench)
     bench.edit(cell, "x = 2")
     who = bench.who()
-    first = versions.restore_version(bench.pk, version.pk, **who)
+    first = restoring.restore_version(bench.pk, version.pk, **who)
     bench.edit(cell, "x = 3")
-    assert versions.restore_version(bench.pk, version.pk, **who).seq == first.seq
+    assert restoring.restore_version(bench.pk, version.pk, **who).seq == first.seq
     assert bench.sources() == ["x = 3"]
 
 
@@ -324,7 +324,7 @@ def test_a_connection_comes_back_only_to_who_may_use_it(bench: Workbench, owner:
     bench.edit(cell, "SELECT 2")
     other = Author.of(get_user_model().objects.create_user("editor"))
 
-    versions.restore_version(bench.pk, version.pk, author=other, operation_id=uuid.uuid4())
+    restoring.restore_version(bench.pk, version.pk, author=other, operation_id=uuid.uuid4())
     assert bench.cells()[0][2:5] == ("SELECT 1", "", None)
     restore(bench, version)
     assert bench.cells()[0][4] == mine.pk
