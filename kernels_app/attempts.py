@@ -210,13 +210,16 @@ class AttemptBook:
     def _event(self, attempt: str, ops: list[Json]) -> list[Json]:
         if not ops:
             return []
-        record = self._records.get(attempt)
-        if record is None or not record.outcome:
-            self._ops.setdefault(attempt, []).extend(ops)
-        else:
+        if self._has_ended(attempt):  # a late update, or the file of a long text: its rows are written anew
             self._dirty_outputs.add(attempt)
             self._mark_dirty()
+        else:
+            self._ops.setdefault(attempt, []).extend(ops)
         return [{"type": "output.ops", "cell": self._cells[attempt], "attempt": attempt, "ops": ops}]
+
+    def _has_ended(self, attempt: str) -> bool:
+        record = self._last.get(self._cells[attempt])
+        return record is not None and record.id == attempt and bool(record.outcome)
 
     def unsaved_outputs(self, cell: str) -> list[Json] | None:
         """A cell's outputs as its live attempt shows them; None where the database knows as much."""
