@@ -111,8 +111,11 @@ class _Restoring:
         staying = self.present.keys() - set(self.difference.moved) - {cell.pk for cell in gone}
         placing.arrange(self.notebook_id, order, staying=staying)
         edits = self._edits()
-        self._save([cell for cell in coming.values() if not cell._state.adding])
-        self._save([self.present[cell] for cell in self.difference.changed])
+        texts = {step["cell"] for step in edits if step["type"] == "cell.edited"}
+        changed = [self.present[cell] for cell in self.difference.changed]
+        self._save([cell for cell in coming.values() if not cell._state.adding], with_text=True)
+        self._save([cell for cell in changed if str(cell.pk) in texts], with_text=True)
+        self._save([cell for cell in changed if str(cell.pk) not in texts], with_text=False)
         Cell.objects.bulk_create([cell for cell in coming.values() if cell._state.adding], batch_size=BATCH)
         deleted = [{"type": "cell.deleted", "cells": [str(cell.pk) for cell in gone], **self.who}] if gone else []
         return deleted + edits + self._placed(order, coming)
@@ -192,8 +195,8 @@ class _Restoring:
     def _step(self, kind: str, cell: Cell, **more: Any) -> Event:
         return {"type": kind, "cell": str(cell.pk), "version": cell.version, **more, **self.who}
 
-    def _save(self, cells: list[Cell]) -> None:
-        names = {"source", "source_hash", "version", "updated_at", *FIELDS}
+    def _save(self, cells: list[Cell], *, with_text: bool) -> None:
+        names = {"source_hash", "version", "updated_at", *FIELDS, *(["source"] if with_text else [])}
         names |= {"analysis_hash", "definitions", "references", "builtins_used", "analysis_errors"}
         now = timezone.now()
         for cell in cells:
