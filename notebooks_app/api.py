@@ -50,7 +50,7 @@ class NotebookList(ApiView):
         operation_id="notebooks_list", parameters=[QUERY, PAGE, LIMIT], responses={200: serializers.NotebookPage}
     )
     def get(self, request: Request) -> Response:
-        found = Notebook.objects.visible_to(request.user).alive().recent()
+        found = Notebook.objects.listed_for(request.user).alive().recent()
         found = found.with_role(request.user).select_related("owner")
         text = request.query_params.get("q", "")[: settings.NAME_MAX_LENGTH].strip()
         if "\x00" in text:

@@ -65,7 +65,7 @@ def _open(request: HttpRequest, notebook_id: uuid.UUID, role: Role = Role.VIEWER
 def home(request: HttpRequest) -> HttpResponse:
     notebooks.ensure_first_notebooks(request.user)
     query = request.GET.get("q", "").strip()[: settings.NAME_MAX_LENGTH]
-    found = Notebook.objects.visible_to(request.user).alive().recent().select_related("owner")
+    found = Notebook.objects.listed_for(request.user).alive().recent().select_related("owner")
     if query:
         found = found.filter(name__icontains=query)
     found = found.annotate(cell_count=Count("cells", filter=Q(cells__deleted_at=None)))

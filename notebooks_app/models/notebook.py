@@ -27,6 +27,13 @@ class NotebookQuerySet(models.QuerySet["Notebook"]):
         member = Membership.objects.filter(notebook=OuterRef("pk"), user_id=user.pk)
         return self.filter(Q(owner_id=user.pk) | Exists(member))
 
+    def listed_for(self, user: AbstractBaseUser) -> NotebookQuerySet:
+        """As `visible_to`, for lists: begins with the person's own rows and memberships, and reads no other notebook."""
+        from notebooks_app.models.member import Membership
+
+        member = Membership.objects.filter(user_id=user.pk).values("notebook")
+        return self.filter(pk__in=Notebook.objects.filter(owner_id=user.pk).values("pk").union(member))
+
     def alive(self) -> NotebookQuerySet:
         return self.filter(deleted_at=None)
 
