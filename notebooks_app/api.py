@@ -57,7 +57,7 @@ class NotebookList(ApiView):
             raise BadRequest("q: holds a NUL character.")
         if text:
             found = found.filter(name__icontains=text)
-        pages, rows = self.page(found.annotate(cell_count=Count("cells", filter=Q(cells__deleted_at=None))))
+        pages, rows = self.page(found.with_cell_count())
         return pages.get_paginated_response([self._row(row) for row in rows])
 
     def _row(self, notebook: Any) -> Document:

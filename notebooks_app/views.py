@@ -68,8 +68,7 @@ def home(request: HttpRequest) -> HttpResponse:
     found = Notebook.objects.listed_for(request.user).alive().recent().select_related("owner")
     if query:
         found = found.filter(name__icontains=query)
-    found = found.annotate(cell_count=Count("cells", filter=Q(cells__deleted_at=None)))
-    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
+    page = Paginator(found.with_cell_count(), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {"notebooks": [_row(item) for item in page], "page": page, "q": query}
     return render(request, "notebooks/list.html", context)
 

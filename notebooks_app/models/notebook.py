@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class NotebookQuerySet(models.QuerySet["Notebook"]):
         return self.filter(Q(owner_id=user.pk) | Exists(member))
 
     def listed_for(self, user: AbstractBaseUser) -> NotebookQuerySet:
-        """As `visible_to`, for lists: begins with the person's own rows and memberships, and reads no other notebook."""
+        """As `visible_to`, for lists: begins with the person's own rows and memberships and reads no others."""
         from notebooks_app.models.member import Membership
 
         member = Membership.objects.filter(user_id=user.pk).values("notebook")
@@ -46,6 +47,14 @@ class NotebookQuerySet(models.QuerySet["Notebook"]):
 
         member = Membership.objects.filter(notebook=OuterRef("pk"), user_id=user.pk)
         return self.annotate(member_role=Subquery(member.values("role")[:1]))
+
+    def with_cell_count(self) -> NotebookQuerySet:
+        """Each with `cell_count`, counted in the index of positions: cells in the bin have negative ones."""
+        from notebooks_app.models.cell import Cell
+
+        alive = Cell.objects.filter(notebook=OuterRef("pk"), position__gt=0).order_by().values("notebook")
+        counted = Subquery(alive.annotate(n=Count("pk")).values("n"), output_field=IntegerField())
+        return self.annotate(cell_count=Coalesce(counted, 0))
 
     def next_number(self, notebook_id: uuid.UUID) -> tuple[int, int]:
         """Take the next `seq` and `revision` for an edit. Call inside a transaction: the row lock is the order.
