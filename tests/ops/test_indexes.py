@@ -21,6 +21,7 @@ from notebooks_app.models import (
     CellRun,
     Change,
     IdempotentAnswer,
+    Membership,
     Notebook,
     Output,
     OutputFile,
@@ -48,6 +49,10 @@ class Data:
         self.notebooks = make(
             Notebook(owner=self.people[n % PEOPLE], name=f"n{n}", external_id=f"ext-{n}") for n in range(NOTEBOOKS)
         )
+        self.reader = get_user_model().objects.create_user("reader")
+        Notebook.objects.create(owner=self.reader, name="own")
+        make(Membership(notebook=notebook, user=self.people[0], role="viewer") for notebook in self.notebooks[1::2])
+        make(Membership(notebook=notebook, user=self.reader, role="viewer") for notebook in self.notebooks[:3])
         self.cells = make(
             Cell(notebook=self.notebooks[n % BUSY], position=n + 1, run_seq=n, external_id=f"c-{n}")
             for n in range(CELLS)
@@ -144,6 +149,16 @@ def test_each_index_serves_the_query_it_is_there_for():
     excused = POSTGRESQL_ALONE if connection.vendor == "sqlite" else set()
     unused = {name: plan for name, plan in found.items() if name not in plan and name not in excused}
     assert unused == {}
+
+
+def test_a_persons_list_reads_their_notebooks_and_not_everybodys():
+    data = Data()
+    found = Notebook.objects.listed_for(data.reader).alive().recent().with_cell_count()
+    assert {notebook.name for notebook in found} == {"own", "n0", "n1", "n2"}
+    assert set(found) == set(Notebook.objects.visible_to(data.reader).alive())
+    plan = found.all()[:50].explain()
+    assert "Seq Scan on notebooks_app_notebook" not in plan
+    assert not re.search(r"SCAN notebooks_app_notebook", plan), plan
 
 
 def test_what_sqlite_is_excused_of_are_partial_indexes_only():
