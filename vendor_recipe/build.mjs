@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 const HERE = dirname(fileURLToPath(import.meta.url));
 const OUT = join(HERE, "..", "static", "vendor");
 const MODULES = join(HERE, "node_modules");
-const common = { bundle: true, minify: true, legalComments: "none", target: "es2022", logLevel: "warning", absWorkingDir: HERE };
+// Not the tsconfig.json above: its settings are for type checks.
+const common = { bundle: true, minify: true, tsconfigRaw: "{}", legalComments: "none", target: "es2022", logLevel: "warning", absWorkingDir: HERE };
 
 const BUNDLES = {
   "codemirror.js": ["@codemirror/state", "@codemirror/view", "@codemirror/commands", "@codemirror/language", "@codemirror/autocomplete",
@@ -53,6 +54,7 @@ async function writeReadme() {
 
 await rm(OUT, { recursive: true, force: true });
 await mkdir(join(OUT, "katex", "fonts"), { recursive: true });
+await cp(join(HERE, "codemirror.d.ts"), join(OUT, "codemirror.d.ts"));
 await build({ ...common, entryPoints: ["codemirror.js"], format: "esm", outfile: join(OUT, "codemirror.js") });
 await build({
   ...common, entryPoints: ["markdown.js"], format: "esm", outfile: join(OUT, "markdown.js"),

@@ -1,6 +1,6 @@
 /* What the editor needs of CodeMirror 6, and the two things that keep it looking like the server's source:
    a highlighter with the server's classes, and marks for SQL (bound values, calls). */
-import { classHighlighter, tagHighlighter, tags } from "@lezer/highlight";
+import { classHighlighter, highlightTree, tagHighlighter, tags } from "@lezer/highlight";
 import { defineLanguageFacet, Language, LanguageSupport, syntaxHighlighting } from "@codemirror/language";
 import { parser as markdownParser, GFM } from "@lezer/markdown";
 import { Decoration, MatchDecorator, ViewPlugin } from "@codemirror/view";
@@ -17,7 +17,7 @@ export { python, pythonLanguage, globalCompletion, localCompletionSource } from 
 export {
   sql, SQLDialect, StandardSQL, PostgreSQL, SQLite, MySQL, keywordCompletionSource, schemaCompletionSource,
 } from "@codemirror/lang-sql";
-export { classHighlighter, tagHighlighter, tags } from "@lezer/highlight";
+export { classHighlighter, highlightTree, tagHighlighter, tags } from "@lezer/highlight";
 
 // Not @codemirror/lang-markdown: it brings HTML, CSS and JavaScript along, twice the size of the whole bundle.
 const markdownData = defineLanguageFacet({ commentTokens: { block: { open: "<!--", close: "-->" } } });
@@ -35,8 +35,9 @@ const calls = tagHighlighter([
   { tag: tags.self, class: "tok-keyword" },
 ]);
 
-/** The colours of static/css/source.css, as the server's highlighting.py gives them. */
-export const sourceHighlighting = [syntaxHighlighting(classHighlighter), syntaxHighlighting(calls)];
+/** The classes of static/css/source.css, as the server's highlighting.py gives them. */
+export const sourceHighlighters = [classHighlighter, calls];
+export const sourceHighlighting = sourceHighlighters.map((highlighter) => syntaxHighlighting(highlighter));
 
 const sqlMatcher = new MatchDecorator({
   regexp: /\{[\p{L}_][\p{L}\p{N}_]*\}|[\p{L}_][\p{L}\p{N}_]*(?=\()/gu,

@@ -5,6 +5,7 @@
 
 import { proseOf } from "./cells.js";
 import { h, part } from "./dom.js";
+import { highlightedLines } from "./highlighted.js";
 import { CellEditor, PLACEHOLDERS } from "./editor.js";
 import { renderMarkdown, typeset } from "./outputs/markdown.js";
 import { TYPE_WORDS } from "./words.js";
@@ -148,7 +149,7 @@ export class Editors extends EventTarget {
     const view = this.#list.view(id);
     const lines = [...editor.view.contentDOM.querySelectorAll(".cm-line")];
     const isWhole = lines.length === editor.view.state.doc.lines;
-    const drawn = isWhole ? lines.map((line) => colouredLine(line)) : plainLines(editor.text);
+    const drawn = isWhole ? lines.map((line) => colouredLine(line)) : highlightedLines(editor.text, view?.cell?.type ?? "python");
     this.#forget(id);
     view?.source.replaceChildren(pre(drawn));
   }
@@ -164,7 +165,7 @@ export class Editors extends EventTarget {
     if (view.isFar || view.cell.source === null) return;
     if (this.#live.has(view.id)) this.#forget(view.id);
     const text = this.#editing.text(view.id);
-    view.source.replaceChildren(pre(text ? plainLines(text) : [this.#emptyLine(view)]));
+    view.source.replaceChildren(pre(text ? highlightedLines(text, view.cell.type) : [this.#emptyLine(view)]));
     if (view.cell.type === "markdown") this.#drawProse(view);
     else this.#showSource(view);
   }
@@ -225,11 +226,6 @@ export class Editors extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-/** @param {string} text */
-function plainLines(text) {
-  return text.split("\n").map((line) => h("span", { class: "line" }, line));
 }
 
 /** @param {Element} line */

@@ -14,4 +14,7 @@ export { python, pythonLanguage, globalCompletion, localCompletionSource } from 
 export { sql, SQLDialect, StandardSQL, PostgreSQL, SQLite, MySQL, keywordCompletionSource, schemaCompletionSource } from "@codemirror/lang-sql";
 export function markdown(): LanguageSupport;
 export const sourceHighlighting: Extension;
+export const sourceHighlighters: readonly object[];
+export const markdownLanguage: import("@codemirror/language").Language;
+export function highlightTree(tree: object, highlighters: readonly object[], put: (from: number, to: number, classes: string) => void): void;
 export const sqlMarks: Extension;

@@ -48,6 +48,7 @@ def test_the_page_is_light_until_one_goes_there(browser_page: Any, live_server: 
     assert page.locator("main *").count() < 3_000
     cell(page, 250).evaluate("element => element.scrollIntoView()")
     cell(page, 250).locator('[data-part="source"]', has_text="needle_250").wait_for(timeout=RUN_S)
+    assert cell(page, 250).locator(".tok-number").first.inner_text() == "250"
     assert page.locator("section.cell.is-far").count() > COUNT / 2
 
 
