@@ -5,6 +5,7 @@ Django's own class writes in place: a full disk or a crash leaves a part of a fi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -21,8 +22,7 @@ class OutputFolder(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         path = Path(self.path(name))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=PART, dir=path.parent)
+        descriptor, temporary = _new_part(path)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 for chunk in content.chunks():
@@ -34,3 +34,17 @@ class OutputFolder(FileSystemStorage):
             Path(temporary).unlink(missing_ok=True)
             raise
         return name
+
+    def delete(self, name: str) -> None:
+        """Delete a file, and its folder where it was the last."""
+        super().delete(name)
+        with contextlib.suppress(OSError):
+            os.rmdir(Path(self.path(name)).parent)
+
+
+def _new_part(path: Path) -> tuple[int, str]:
+    """A file beside `path`, open for writing, in a folder that somebody may be removing as empty."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return tempfile.mkstemp(prefix=f"{path.name}.", suffix=PART, dir=path.parent)

@@ -308,7 +308,7 @@ def notebook_export(request: HttpRequest, notebook_id: uuid.UUID) -> HttpRespons
 
 @login_required
 @require_GET
-@csp_override({"default-src": ["'none'"], "sandbox": True})
+@csp_override({"default-src": ["'none'"], "sandbox": True})  # type: ignore[dict-item]
 def output_file(request: HttpRequest, notebook_id: uuid.UUID, file_id: uuid.UUID) -> HttpResponseBase:
     """One large MIME item: a short-lived signed redirect (S3), or a stream. Never shown as a page of ours."""
     _open(request, notebook_id)
