@@ -15,8 +15,9 @@ from kernels_app.consumers import NotebookConsumer  # noqa: E402
 from kernels_app.lifecycle import with_host  # noqa: E402
 from kernels_app.origin import ExactOrigin  # noqa: E402
 from notebooks_app.middleware import with_facts  # noqa: E402
+from notebooks_app.probes import in_front  # noqa: E402
 
 sockets = ExactOrigin(
     AuthMiddlewareStack(URLRouter([path("ws/notebooks/<uuid:notebook_id>/", with_facts(NotebookConsumer.as_asgi()))]))
 )
-application = with_host(ProtocolTypeRouter({"http": django_application, "websocket": sockets}))
+application = with_host(ProtocolTypeRouter({"http": in_front(django_application), "websocket": sockets}))

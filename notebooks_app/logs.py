@@ -114,7 +114,8 @@ class Facts(logging.Filter):
             if getattr(record, name, None) in (None, ""):
                 setattr(record, name, facts.get(name, ""))
             else:
-                setattr(record, name, str(getattr(record, name)))
+                value = getattr(record, name)
+                setattr(record, name, value if isinstance(value, int) else str(value))
         if record.name == "asyncio":  # its further lines show exceptions and arguments as they are
             record.msg, record.args = (record.getMessage().splitlines() or [""])[0], ()
         if isinstance(record.args, tuple):

@@ -10,11 +10,14 @@ import asyncio
 import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable
+from io import BytesIO
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
-from django.utils.decorators import sync_and_async_middleware
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.http.response import HttpResponseBase
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from notebooks_app import metrics
@@ -23,14 +26,14 @@ from notebooks_app.health import readiness
 # A proxy in front makes every peer look near.
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 
-type Answer = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+type Answer = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
-async def health(request: HttpRequest) -> HttpResponseBase:
+async def health(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
-async def ready(request: HttpRequest) -> HttpResponseBase:
+async def ready(request: HttpRequest) -> HttpResponse:
     """200, or 503 naming what does not answer; why is in the log and in `manage.py doctor`."""
     parts = await readiness.ask()
     words = {name: "ok" if works else "unavailable" for name, works in parts.items()}
@@ -38,7 +41,7 @@ async def ready(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse({"status": "ok" if works else "unavailable", **words}, status=200 if works else 503)
 
 
-async def show_metrics(request: HttpRequest) -> HttpResponseBase:
+async def show_metrics(request: HttpRequest) -> HttpResponse:
     """With METRICS_TOKEN to who has it; without, to this machine only."""
     if not settings.METRICS_TOKEN:
         if not is_near(request):
@@ -68,27 +71,36 @@ def has_token(request: HttpRequest) -> bool:
     return scheme.lower() == "bearer" and secrets.compare_digest(token.strip().encode(), wanted)
 
 
-async def _answer(request: HttpRequest, answer: Answer) -> HttpResponseBase:
+def in_front(application: Any) -> Any:
+    """The ASGI application behind the probes. Django's own chain would take a thread for them."""
+
+    async def run(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        answer = ANSWERS.get(scope["path"]) if scope["type"] == "http" else None
+        if answer is None:
+            await application(scope, receive, send)
+            return
+        response = await _answer(ASGIRequest(scope, BytesIO()), answer)
+        headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+        body = b"" if scope["method"] == "HEAD" else response.content
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return run
+
+
+def probes(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+    """The same as middleware, the first of all, for servers without `in_front` and for Django's test client."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        answer = ANSWERS.get(request.path_info)
+        return async_to_sync(_answer)(request, answer) if answer else get_response(request)
+
+    return middleware
+
+
+async def _answer(request: HttpRequest, answer: Answer) -> HttpResponse:
     if request.method not in ("GET", "HEAD"):
         return HttpResponseNotAllowed(["GET", "HEAD"])
     response = await answer(request)
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-@sync_and_async_middleware
-def probes(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Middleware, the first of all."""
-    if asyncio.iscoroutinefunction(get_response):
-
-        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
-            answer = ANSWERS.get(request.path_info)
-            return await _answer(request, answer) if answer else await get_response(request)
-
-        return asynchronous  # type: ignore[return-value]
-
-    def synchronous(request: HttpRequest) -> HttpResponseBase:
-        answer = ANSWERS.get(request.path_info)
-        return async_to_sync(_answer)(request, answer) if answer else get_response(request)
-
-    return synchronous

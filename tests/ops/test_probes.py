@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
+import uuid
 from typing import Any
 
 import pytest
 from django.core.files.storage import FileSystemStorage
 from django.db import OperationalError
-from django.test import AsyncRequestFactory
 
-from notebooks_app import health, metrics, probes
+from notebooks_app import health, logs, metrics, middleware, probes
 from notebooks_app.health import Readiness
 from notebooks_app.models import Notebook
 
@@ -46,16 +47,68 @@ def test_probes_are_only_read(client, path):
     assert client.post(path).status_code == 405
 
 
-@pytest.mark.asyncio
-async def test_health_is_answered_on_the_event_loop_without_a_thread():
-    async def never(request: Any) -> Any:
+async def ask(path: str, method: str = "GET") -> tuple[int, dict[bytes, bytes], bytes]:
+    """Ask as an ASGI server does."""
+    sent: list[dict[str, Any]] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("a probe went on to the application")
 
-    handler = probes.probes(never)
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b"", "client": ["::1", 1]}
+    await probes.in_front(application)(scope, None, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+@pytest.mark.asyncio
+async def test_health_is_answered_on_the_event_loop_without_a_thread():
     before = threading.active_count()
-    answer = await handler(AsyncRequestFactory().get("/health"))
-    assert answer.status_code == 200
+    status, headers, body = await ask("/health")
+    assert (status, json.loads(body)) == (200, {"status": "ok"})
+    assert headers[b"content-type"] == b"application/json"
     assert threading.active_count() == before
+
+
+@pytest.mark.asyncio
+async def test_in_front_of_the_application_probes_are_the_same(monkeypatch):
+    monkeypatch.setattr(health, "check_database", lambda: None)
+    assert (await ask("/ready"))[0] == 200
+    assert (await ask("/ready", "HEAD"))[2] == b""
+    assert (await ask("/health", "DELETE"))[0] == 405
+    monkeypatch.setattr(metrics, "held_bytes", lambda: 0)
+    assert b"rillbook_" in (await ask("/metrics"))[2]
+
+
+@pytest.mark.asyncio
+async def test_what_is_no_probe_goes_on_to_the_application():
+    with pytest.raises(AssertionError, match="went on"):
+        await ask("/healthy")
+
+
+@pytest.mark.asyncio
+async def test_a_socket_says_in_its_records_whose_it_is_and_is_counted():
+    notebook, seen = uuid.uuid4(), []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((logs.about().facts(), open_sockets()))
+
+    scope = {
+        "type": "websocket",
+        "headers": [(b"x-request-id", b"ws-1")],
+        "user": type("Person", (), {"pk": 7}),
+        "url_route": {"kwargs": {"notebook_id": notebook}},
+    }
+    before = open_sockets()
+    await middleware.with_facts(application)(scope, None, None)
+    assert seen == [({"request_id": "ws-1", "user_id": 7, "notebook_id": str(notebook)}, before + 1)]
+    assert open_sockets() == before
+    assert logs.about().facts() == {}
+
+
+def open_sockets() -> float:
+    return metrics.registry.get_sample_value("rillbook_sockets_open") or 0
 
 
 def fail(*args: Any) -> None:
