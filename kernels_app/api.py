@@ -27,7 +27,7 @@ from notebooks_app import graph, live, metrics, reading, serializers
 from notebooks_app.access import Role
 from notebooks_app.api_base import ApiView, cell_documents
 from notebooks_app.errors import NotFound, Unavailable
-from notebooks_app.facts import CellState
+from notebooks_app.facts import CellState, Outcome
 from notebooks_app.models import CellRun, KernelSession, Run
 from notebooks_app.services import Author
 
@@ -241,13 +241,13 @@ def _live_epoch(notebook_id: uuid.UUID) -> int | None:
 
 
 def _run_document(run: Run, live_epoch: int | None) -> Document:
-    """A run without an end whose server is gone reads as died."""
+    """A run without an end whose server is gone reads as interrupted."""
     is_lost = run.finished_at is None and run.epoch != live_epoch
     by = run.started_by
     return {
         "id": str(run.pk),
         "kind": run.kind,
-        "outcome": "died" if is_lost else run.outcome or None,
+        "outcome": Outcome.INTERRUPTED.value if is_lost else run.outcome or None,
         "by": (by.get_full_name() or by.get_username()) if by is not None else None,
         "started_at": run.started_at.isoformat(),
         "finished_at": run.finished_at.isoformat() if run.finished_at else None,

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from notebooks_app import db, events, facts, logs, reading, services
@@ -38,6 +39,9 @@ class Subscriber(Protocol):
 
     def send_text(self, text: str) -> None: ...
 
+    def access_changed(self, user_id: int) -> None:
+        """A person's role in the notebook changed."""
+
     def person(self) -> Document: ...
 
 
@@ -60,6 +64,7 @@ class NotebookFeed:
         self.seq = 0
         self._subscribers: set[Subscriber] = set()
         self._states: dict[str, Document] = {}
+        self._kernel: Document | None = None  # as last told of a runtime that is elsewhere, or nowhere
         self._channel = ""
         self._listener: asyncio.Task[None] | None = None
         self._refresher: asyncio.Task[None] | None = None
@@ -126,6 +131,8 @@ class NotebookFeed:
         document = await db.read(lambda: self._read_since(cursor))
         if self.runtime is not None:
             document["kernel"] = self.runtime.kernel_document()
+        elif self._kernel is None:
+            self._kernel = document["kernel"]
         self._overlay(document["cells"])
         document["people"] = self.people()
         return document
@@ -211,6 +218,10 @@ class NotebookFeed:
         layer = get_channel_layer()
         while True:
             message = await layer.receive(self._channel)
+            if message["type"] == "notebook.access":
+                for subscriber in tuple(self._subscribers):
+                    subscriber.access_changed(message["user"])
+                continue
             try:
                 await self.receive(message["seq"], message["events"])
             except Exception:
@@ -232,6 +243,24 @@ class NotebookFeed:
             async with self._ordering:
                 if seq > self.seq:
                     await self._close_gap()
+
+    def see_session(self, session: KernelSession | None) -> None:
+        """What the database says of the kernel: a lease that another process took, lost or let run out is told here."""
+        if self.runtime is not None:
+            self._kernel = None
+            return
+        kernel = reading.kernel_document(session, timezone.now())
+        if kernel != self._kernel:
+            self._kernel = kernel
+            self.send_live([{"type": "kernel.changed", "cell": None, **kernel}])
+            self.refresh_soon(0)
+
+    def lose_runtime(self, why: str) -> None:
+        """The runtime here is at its end, whoever runs the notebook now: the kernel that was seen here is gone."""
+        self.runtime = None
+        self._kernel = {"state": "dead", "detail": why}
+        self.send_live([{"type": "kernel.changed", "cell": None, **self._kernel}])
+        self.refresh_soon(0)
 
     async def _close_gap(self) -> None:
         start = self.seq
@@ -290,10 +319,16 @@ class NotebookFeed:
         loop = asyncio.get_running_loop()
         while (wait := self._refresh_at - loop.time()) > 0:
             await asyncio.sleep(wait)
-        try:
-            await self.refresh()
-        except Exception:
-            log.exception("states of notebook %s could not be derived", self.notebook_id)
+        while True:
+            try:
+                await self.refresh()
+            except (OperationalError, InterfaceError):
+                log.warning("states of notebook %s wait for the database", self.notebook_id)
+                await asyncio.sleep(POLL_S)
+                continue
+            except Exception:
+                log.exception("states of notebook %s could not be derived", self.notebook_id)
+            return
 
     async def refresh(self) -> None:
         """Analyse what was edited, derive all states, tell what changed."""
@@ -363,14 +398,27 @@ class Feeds:
             if not ids:
                 continue
             try:
-                rows = await db.read(lambda ids=ids: dict(Notebook.objects.filter(pk__in=ids).values_list("pk", "seq")))
+                rows, sessions = await db.read(lambda ids=ids: _read_poll(ids))
             except Exception:
                 log.warning("the poll of %s notebooks failed", len(ids), exc_info=True)
                 continue
             for notebook_id, seq in rows.items():
                 feed = self._feeds.get(notebook_id)
-                if feed is not None:
+                if feed is None:
+                    continue
+                feed.see_session(sessions.get(notebook_id))
+                try:
                     await feed.poll(seq)
+                except (OperationalError, InterfaceError):
+                    log.warning("a gap of notebook %s waits for the database", notebook_id)
+
+
+def _read_poll(ids: list[uuid.UUID]) -> tuple[dict[uuid.UUID, int], dict[uuid.UUID, KernelSession]]:
+    """Where notebooks stand, and their leases: two queries for all."""
+    return (
+        dict(Notebook.objects.filter(pk__in=ids).values_list("pk", "seq")),
+        KernelSession.objects.in_bulk(ids),
+    )
 
 
 def encode(document: Document) -> str:

@@ -15,6 +15,8 @@ from notebooks_app import events
 
 log = logging.getLogger("rillbook.lifecycle")
 
+_ending: list[bool] = []  # filled once the reactor of this process shuts down
+
 
 def with_host(application: Any) -> Any:
     """The application, its host started before the first request; answers the lifespan protocol where there is one."""
@@ -32,7 +34,7 @@ def with_host(application: Any) -> Any:
 async def start() -> None:
     """Start the host of this process; later calls return at once."""
     host = get_host()
-    if not host.is_started:
+    if not host.is_started and not _ending:
         events.use_loop(asyncio.get_running_loop())
         await host.start()
         _close_with_reactor(host)
@@ -67,6 +69,7 @@ def _close_with_reactor(host: Any) -> None:
         return
 
     def closing() -> Deferred[None]:
+        _ending.append(True)  # a request that comes while runs are given their time starts no second host
         return Deferred.fromFuture(asyncio.ensure_future(stop()))
 
     reactor.addSystemEventTrigger("before", "shutdown", closing)  # type: ignore

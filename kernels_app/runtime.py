@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from kernels_app import answers, scheduler
@@ -76,7 +77,11 @@ type Json = dict[str, Any]
 
 STATES_EVERY_S = 0.05  # states of a burst are merged; the last one is always sent
 CHUNKS_AFTER_S = 0.25  # output of a cell that runs on is saved in pieces this often
+RETRY_S = 1.0
 STOPPED_WORDS = "The kernel was stopped."
+PAUSED_WORDS = "The database does not answer: what runs goes on, and nothing else starts until it does."
+REPLACED_WORDS = "Another server process has taken this notebook over. Outputs are kept; variables are gone."
+DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
 class Runtime:
@@ -133,30 +138,48 @@ class Runtime:
         self._flush_states()
         self.feed.runtime = None
 
-    def fenced(self) -> None:
-        """Another runtime has taken over: end the kernel, write nothing more."""
+    def fenced(self, why: str = REPLACED_WORDS) -> None:
+        """Another runtime has taken over (or `why`): end the kernel, write nothing more, tell those who watch here."""
         if self.is_fenced:
             return
         self.is_fenced = True
-        log.warning("the runtime of notebook %s was replaced (epoch %s)", self.notebook_id, self.epoch)
+        log.warning("the runtime of notebook %s (epoch %s) ends: %s", self.notebook_id, self.epoch, why)
         self.host.drop(self)
         kernel, self._kernel = self._kernel, None
-        self.feed.runtime = None
         self._end_tasks()
         if kernel is not None:
-            self.host.keep(kernel.kill(Death("shutdown", "Another server took this notebook over.")))
+            self.host.keep(kernel.kill(Death("shutdown", why)))
+        self.feed.lose_runtime(why)
+        self.host.keep(self.host.feeds.release(self.feed))
 
     def _end_tasks(self) -> None:
         for task in tuple(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
+        if self._states_later is not None:
+            self._states_later.cancel()
+            self._states_later = None
         for waiter in self._waiters.values():
             waiter.set()
 
     def hold(self, is_held: bool) -> None:
         """The database is out of reach (or back): the running cell goes on, no other starts."""
+        if is_held == self._state.held:
+            return
+        log.warning("notebook %s %s", self.notebook_id, "is paused" if is_held else "goes on")
         self._decide(Hold(is_held))
         self._tell_kernel()
+        if not is_held:  # what was edited or derived meanwhile may not have been told
+            self.feed.refresh_soon(0)
+
+    async def _stored[T](self, read: Callable[[], Awaitable[T]]) -> T:
+        """What the database says, also if it is away for a while: until it answers, nothing else starts."""
+        while True:
+            try:
+                return await read()
+            except DATABASE_AWAY:
+                self.hold(True)  # released with the lease's next renewal
+                await asyncio.sleep(RETRY_S)
 
     # --- Commands -----------------------------------------------------------------------------------------------
 
@@ -263,6 +286,8 @@ class Runtime:
         if state == "idle" and running is not None:
             state, cell = "running", running
             detail = f"Running cell {self._number(running)}"
+        if self._state.held:
+            state, detail = "paused", PAUSED_WORDS
         document: Json = {"state": state, "detail": detail, "cell": cell}
         if self._kernel is not None:
             document |= {"memory_bytes": self._kernel.memory, "limit_bytes": settings.KERNEL_MEMORY_BYTES}
@@ -462,6 +487,8 @@ class Runtime:
         if compared == self._told_kernel:
             return []
         self._told_kernel = compared
+        self._dirty_session = True  # other processes read it there
+        self._mark_dirty()
         return [{"type": "kernel.changed", **document}]
 
     def _tell_kernel(self) -> None:
@@ -576,7 +603,7 @@ class Runtime:
     async def _items(self, items: Iterable[PlanItem]) -> list[Json]:
         """Plan items as the kernel wants them. One whose source has changed since is left out: it comes again."""
         wanted = list(items)
-        found = await self._sources.of(wanted)
+        found = await self._stored(lambda: self._sources.of(wanted))
         numbers = {known.id: number for number, known in enumerate(self._in_order(), start=1)}
         messages = [
             found[item.cell].as_item(item, number=numbers.get(item.cell, 0), count=self.executions + place)
@@ -600,9 +627,9 @@ class Runtime:
             self._start(self._kernel.interrupt(), "interrupt")
 
     async def _run_sql(self, item: PlanItem) -> None:
-        found = (await self._sources.of([item])).get(item.cell)
         outcome, names = Outcome.INTERRUPTED, frozenset[str]()
         try:
+            found = (await self._stored(lambda: self._sources.of([item]))).get(item.cell)
             if found is None or self._kernel is None:
                 self.feed.refresh_soon(0)
                 return
@@ -715,7 +742,8 @@ class Runtime:
         return batch
 
     def _session_record(self) -> SessionRecord:
-        return SessionRecord(self._kernel_state, self._kernel_detail, self.executions)
+        known = self.kernel_document()
+        return SessionRecord(known["state"], known["detail"], self.executions)
 
     def _cell_record(self, cell: str, status: Status) -> CellRecord:
         last = self._book.last(cell)

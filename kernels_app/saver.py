@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from channels.layers import get_channel_layer
-from django.db import connection, transaction
+from django.contrib.auth import get_user_model
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -26,6 +27,9 @@ log = logging.getLogger("rillbook.saver")
 
 GATHER_S = 0.05
 RETRY_S = 1.0
+UNSAVABLE = -1
+UNSAVABLE_WORDS = "The database refused this notebook's outputs; the server's log says why."
+REFUSED = (IntegrityError, DataError, ValueError)  # by what it holds; an outage is an OperationalError
 
 ATTEMPT_FIELDS = [
     "run", "number", "reason", "inputs", "values", "warnings", "note", "outcome",
@@ -41,7 +45,7 @@ class Savable(Protocol):
 
     def saved(self, batch: Batch) -> None: ...
 
-    def fenced(self) -> None: ...
+    def fenced(self, why: str = ...) -> None: ...
 
 
 class Saver:
@@ -120,6 +124,9 @@ class Saver:
             if seq is None:
                 runtime.fenced()
                 continue
+            if seq == UNSAVABLE:
+                runtime.fenced(UNSAVABLE_WORDS)
+                continue
             await self._announce(batch, seq)
             runtime.saved(batch)
 
@@ -132,9 +139,43 @@ class Saver:
 
 
 def write_batches(batches: Iterable[Batch]) -> list[int | None]:
-    """Write each batch under its notebook's next seq; None for one whose runtime was replaced. One transaction."""
-    with transaction.atomic():
-        return [_write(batch) for batch in batches]
+    """Write each batch under its notebook's next seq; None for one whose runtime was replaced. One transaction.
+
+    If the database refuses what they hold, each gets its own, so that none holds up the others: UNSAVABLE for one that
+    is refused even so.
+    """
+    work = list(batches)
+    try:
+        with transaction.atomic():
+            return [_write(batch) for batch in work]
+    except REFUSED:
+        log.warning("what %s notebooks save was refused; each is saved by itself", len(work), exc_info=True)
+    return [_write_alone(batch) for batch in work]
+
+
+def _write_alone(batch: Batch) -> int | None:
+    try:
+        with transaction.atomic():
+            _leave_out_gone(batch)
+            return _write(batch)
+    except REFUSED:
+        log.exception("outputs of notebook %s can not be saved", batch.notebook_id)
+        return UNSAVABLE
+
+
+def _leave_out_gone(batch: Batch) -> None:
+    """Cells and people that were deleted for ever since: nothing can point to them any more."""
+    touched = {record.cell for record in batch.attempts.values()} | set(batch.cells) | set(batch.outputs)
+    touched |= {cell for cell, _, _ in batch.chunks}
+    kept = {str(pk) for pk in Cell.objects.filter(pk__in=touched).values_list("pk", flat=True)}
+    batch.attempts = {key: record for key, record in batch.attempts.items() if record.cell in kept}
+    batch.cells = {cell: record for cell, record in batch.cells.items() if cell in kept}
+    batch.outputs = {cell: record for cell, record in batch.outputs.items() if cell in kept}
+    batch.chunks = [chunk for chunk in batch.chunks if chunk[0] in kept]
+    users = {run.user_id for run in batch.runs.values()}
+    known = set(get_user_model().objects.filter(pk__in=users - {None}).values_list("pk", flat=True))
+    for run in batch.runs.values():
+        run.user_id = run.user_id if run.user_id in known else None
 
 
 def _write(batch: Batch) -> int | None:

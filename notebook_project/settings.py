@@ -220,6 +220,7 @@ KERNEL_WORK_DIR = DATA_DIR / "work"
 SAMPLE_DATABASE = DATA_DIR / "sample" / "sample.duckdb"
 LEASE_SECONDS = 8
 LEASE_LOST_KILL_S = env_int("LEASE_LOST_KILL_S", 300)
+DRAIN_S = env_int("DRAIN_S", 5)
 SQL_ROW_CAP = env_int("SQL_ROW_CAP", 10_000)
 SQL_TIMEOUT_S = env_int("SQL_TIMEOUT_S", 60)
 

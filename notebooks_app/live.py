@@ -56,11 +56,16 @@ def use(live: Live) -> None:
     _live = live
 
 
-def states(notebook_id: uuid.UUID) -> dict[str, CellState]:
-    """The state of each cell, of its present source: what is not yet analysed is analysed first."""
+def analyse_pending(notebook_id: uuid.UUID) -> None:
+    """Analyse what was edited since, and tell those who watch here: once saved, no feed would find it again."""
     analysed = services.analyse_pending(notebook_id)
     if analysed:
         _live.tell(notebook_id, analysed)
+
+
+def states(notebook_id: uuid.UUID) -> dict[str, CellState]:
+    """The state of each cell, of its present source: what is not yet analysed is analysed first."""
+    analyse_pending(notebook_id)
     found = _live.states(notebook_id)
     return found if found is not None else reading.states_now(notebook_id)
 

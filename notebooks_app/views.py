@@ -21,7 +21,7 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.csp import csp_override
 from django.views.decorators.http import require_GET, require_POST
 
-from notebooks_app import file_answers, files, headings, notebooks, reading, rendering, services
+from notebooks_app import file_answers, files, headings, live, notebooks, reading, rendering, services
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.errors import RillbookError
 from notebooks_app.facts import CellState
@@ -123,7 +123,7 @@ def notebook_import(request: HttpRequest) -> HttpResponse:
 @require_GET
 def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     access = _open(request, notebook_id)
-    services.analyse_pending(notebook_id)
+    live.analyse_pending(notebook_id)
     found = access.notebook
     session = reading.session_of(notebook_id)
     small = reading.small_cells(notebook_id)

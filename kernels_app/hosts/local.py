@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import time
 import uuid
 from collections.abc import Coroutine
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
+from django.db import DatabaseError
 
-from kernels_app import saver
+from kernels_app import leases, saver
 from kernels_app.broker import Broker
 from kernels_app.feed import Feeds
 from kernels_app.hosts.base import HostNumbers
@@ -35,6 +32,13 @@ RENEW_S = 2.0
 MOVE_HELD_S = 60.0
 CLAIM_RETRY_S = 0.5
 SAMPLE_INSIDE = "/data/sample"
+HELD_ELSEWHERE = (
+    "This notebook's kernel lives in another server process. Run it from a page of that server, or end that process: "
+    "then it can run here. Edits are saved from either."
+)
+DATABASE_GONE = "The database did not answer for too long. Outputs are kept; variables are gone."
+RESTARTED = "The server was restarted. Outputs are kept; variables are gone."
+ENDING = "The server is ending; try again in a moment."
 
 
 class LocalKernelHost:
@@ -59,6 +63,7 @@ class LocalKernelHost:
         self.is_started = True
         self.loop = asyncio.get_running_loop()
         self._pool = KernelPool(settings.KERNEL_POOL_SIZE, profile(), settings.KERNEL_WORK_DIR)
+        await self._free_dead()
         self.keep(self._prepare())
         self.keep(self._renew())
         self.keep(self._move_held())
@@ -66,17 +71,31 @@ class LocalKernelHost:
     async def close(self) -> None:
         """End every runtime and kernel; what they had shown is saved."""
         self.is_started = False
+        await self._drain()
         for task in tuple(self._tasks):
             task.cancel()
-        runtimes = list(self._runtimes.values())
-        for runtime in runtimes:
-            await self._end(runtime, "The server was restarted. Outputs are kept; variables are gone.")
+        endings = [self._end(runtime, RESTARTED) for runtime in tuple(self._runtimes.values())]
+        for failure in await asyncio.gather(*endings, return_exceptions=True):
+            if failure is not None:  # the next server waits for the lease to run out
+                log.error("a runtime could not be ended in order", exc_info=failure)
         await self.saver.close()
         await self.feeds.close()
         await self.broker.close()
         if self._pool is not None:
             await self._pool.close()
         await asyncio.to_thread(db.close)
+
+    async def _free_dead(self) -> None:
+        """What a process that was killed held is free from the first page on."""
+        try:
+            await db.write(leases.free_dead)
+        except DatabaseError:
+            log.warning("leases of ended processes could not be freed", exc_info=True)
+
+    async def _drain(self) -> None:
+        """Give what runs a bounded time to end."""
+        runtimes = [runtime for runtime in self._runtimes.values() if not runtime.is_fenced]
+        await asyncio.gather(*(runtime.settle(settings.DRAIN_S) for runtime in runtimes), return_exceptions=True)
 
     async def _prepare(self) -> None:
         await asyncio.to_thread(ensure_sample, settings.SAMPLE_DATABASE)
@@ -86,6 +105,8 @@ class LocalKernelHost:
     # --- Runtimes -----------------------------------------------------------------------------------------------
 
     async def ensure(self, notebook_id: uuid.UUID) -> Runtime:
+        if not self.is_started:
+            raise Unavailable(ENDING)
         runtime = self._runtimes.get(notebook_id)
         if runtime is not None:
             return runtime
@@ -150,15 +171,18 @@ class LocalKernelHost:
     # --- Lease --------------------------------------------------------------------------------------------------
 
     async def _claim(self, notebook_id: uuid.UUID) -> tuple[int, KernelSession]:
-        """Take the notebook's lease; waits for one whose server is gone to run out."""
-        me = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+        """Take the notebook's lease; waits for one whose server is gone to run out, not for one that is renewed."""
+        me = leases.new_host_name()
+        held = None
         deadline = time.monotonic() + settings.LEASE_SECONDS + 2
         while True:
-            claimed = await db.write(lambda: _claim(notebook_id, me))
+            claimed = await db.write(lambda: leases.claim(notebook_id, me))
             if claimed is not None:
                 return claimed
-            if time.monotonic() > deadline:
-                raise Unavailable("Another server runs this notebook. Run it there, or stop that server first.")
+            now = await db.read(lambda: leases.holder(notebook_id))
+            if (held is not None and now != held) or time.monotonic() > deadline:
+                raise Unavailable(HELD_ELSEWHERE)
+            held = now
             await asyncio.sleep(CLAIM_RETRY_S)
 
     async def _renew(self) -> None:
@@ -175,8 +199,9 @@ class LocalKernelHost:
                 continue
             self._renewed_at = time.monotonic()
             for runtime, is_kept in zip(runtimes, kept, strict=True):
-                runtime.hold(False)
-                if not is_kept:
+                if is_kept:
+                    runtime.hold(False)
+                else:
                     runtime.fenced()
 
     async def _endure(self, runtimes: list[Runtime]) -> None:
@@ -185,7 +210,7 @@ class LocalKernelHost:
         log.warning("leases could not be renewed for %.0f s", outage_s)
         for runtime in runtimes:
             if outage_s > settings.LEASE_LOST_KILL_S:
-                runtime.fenced()
+                runtime.fenced(DATABASE_GONE)
             else:
                 runtime.hold(True)
 
@@ -255,35 +280,5 @@ def profile() -> Profile:
     return made
 
 
-def _claim(notebook_id: uuid.UUID, host: str) -> tuple[int, KernelSession] | None:
-    ttl = timedelta(seconds=settings.LEASE_SECONDS)
-    now = timezone.now()
-    _free_if_dead(notebook_id)
-    epoch = KernelSession.objects.claim(notebook_id, host=host, now=now, ttl=ttl)
-    return (epoch, KernelSession.objects.get(notebook_id=notebook_id)) if epoch is not None else None
-
-
-def _free_if_dead(notebook_id: uuid.UUID) -> None:
-    """End the lease of a process of this machine that is no more, so that a restart need not wait for it."""
-    held = KernelSession.objects.filter(notebook_id=notebook_id).exclude(host="").values_list("host", flat=True).first()
-    if not held:
-        return
-    name, _, rest = held.partition(":")
-    pid = rest.partition(":")[0]
-    if name == socket.gethostname() and pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
-        KernelSession.objects.filter(notebook_id=notebook_id, host=held).update(host="", expires=timezone.now())
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _renew(runtime: Runtime) -> bool:
-    ttl = timedelta(seconds=settings.LEASE_SECONDS)
-    return KernelSession.objects.renew(runtime.notebook_id, epoch=runtime.epoch, now=timezone.now(), ttl=ttl)
+    return leases.renew(runtime.notebook_id, runtime.epoch)

@@ -381,7 +381,7 @@ def _command(folder: Path) -> str:
         return ""
 
 
-def test_a_run_whose_server_was_killed_reads_as_died_and_outputs_stay(book, server):
+def test_a_run_whose_server_was_killed_reads_as_interrupted_and_outputs_stay(book, server):
     b = book(a="print('kept')", slow=SLOW)
     b.run("a")
     started = b("POST", "runs/", {"cells": [b.ids["slow"]]}, expect=202)
@@ -389,7 +389,7 @@ def test_a_run_whose_server_was_killed_reads_as_died_and_outputs_stay(book, serv
     server.kill()
     server.start()
     until = time.monotonic() + 20  # the dead server's lease runs out first
-    while b("GET", f"runs/{started['run']['id']}/")["run"]["outcome"] != "died":
+    while b("GET", f"runs/{started['run']['id']}/")["run"]["outcome"] != "interrupted":
         assert time.monotonic() < until
         time.sleep(0.2)
     slow, kept = b.cell("slow"), b.cell("a")

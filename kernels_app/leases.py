@@ -1,0 +1,64 @@
+"""The lease of a notebook's runtime, as a host of this machine takes, keeps and finds it.
+
+The conditional statements are the model's (notebooks_app/models/session.py); whose kernel lives is hosts/local.py's.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from notebooks_app.models import KernelSession
+
+
+def new_host_name() -> str:
+    """`machine:pid:token`, unique for each incarnation of a runtime."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+
+
+def claim(notebook_id: uuid.UUID, host: str) -> tuple[int, KernelSession] | None:
+    """Take the lease if nobody who lives holds it; the new epoch and the row, or None."""
+    free_dead(KernelSession.objects.filter(notebook_id=notebook_id))
+    epoch = KernelSession.objects.claim(notebook_id, host=host, now=timezone.now(), ttl=_ttl())
+    return (epoch, KernelSession.objects.get(notebook_id=notebook_id)) if epoch is not None else None
+
+
+def renew(notebook_id: uuid.UUID, epoch: int) -> bool:
+    """Prolong the lease; False if another runtime has taken it."""
+    return KernelSession.objects.renew(notebook_id, epoch=epoch, now=timezone.now(), ttl=_ttl())
+
+
+def holder(notebook_id: uuid.UUID) -> tuple[int, object] | None:
+    """Epoch and end of the present lease: if they move, whoever holds it lives."""
+    return KernelSession.objects.filter(notebook_id=notebook_id).values_list("epoch", "expires").first()
+
+
+def free_dead(sessions: QuerySet[KernelSession] | None = None) -> None:
+    """End leases (all, or those given) of processes of this machine that are no more: nobody need wait for them."""
+    rows = sessions if sessions is not None else KernelSession.objects.all()
+    live = rows.exclude(host="").filter(expires__gt=timezone.now()).values_list("notebook_id", "host")
+    for notebook_id, held in live:
+        name, _, rest = held.partition(":")
+        pid = rest.partition(":")[0]
+        if name == socket.gethostname() and pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
+            KernelSession.objects.filter(notebook_id=notebook_id, host=held).update(expires=timezone.now())
+
+
+def _ttl() -> timedelta:
+    return timedelta(seconds=settings.LEASE_SECONDS)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
