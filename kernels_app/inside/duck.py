@@ -248,21 +248,25 @@ def _interruptible(connection: Any, work: Callable[[], Any]) -> Any:
     for it."""
     global _running
     done: dict[str, Any] = {}
+    # Not the thread's own word: on Python 3.12 an interrupted join marks a thread that goes on as ended.
+    ended = threading.Event()
 
     def target() -> None:
         try:
             done["result"] = work()
         except BaseException as error:
             done["error"] = error
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=target, name="rillbook-duckdb", daemon=True)
     _running = connection
     stopped = False
     try:
         thread.start()
-        while thread.is_alive():
+        while not ended.is_set():
             try:
-                thread.join(ANSWER_S)
+                ended.wait(ANSWER_S)
             except KeyboardInterrupt:
                 stopped = True
                 connection.interrupt()
