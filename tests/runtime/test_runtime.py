@@ -20,6 +20,7 @@ async def test_running_a_cell_runs_what_it_needs_and_what_depends_on_it(lab: Lab
     assert await lab.freshness() == {"a": "current", "b": "current", "c": "current", "other": "new"}
 
 
+@pytest.mark.database
 async def test_an_edit_in_the_middle_runs_only_what_depends_on_it(lab: Lab):
     await lab.add(a="a = 1", b="b = a + 1", side="side = a * 100", c="c = b * 10\nc")
     await lab.run()
@@ -31,12 +32,14 @@ async def test_an_edit_in_the_middle_runs_only_what_depends_on_it(lab: Lab):
     assert state["reason"] == {"kind": "changed", "cell": str(lab.cells["b"]), "name": "b", "by": "ana"}
 
 
+@pytest.mark.database
 async def test_a_diamond_runs_each_cell_once(lab: Lab):
     await lab.add(d="d = b + c\nd", b="b = a + 1", c="c = a + 2", a="a = 1")
     assert await lab.run("a") == ["a", "b", "c", "d"]
     assert await lab.text("d") == "5"
 
 
+@pytest.mark.database
 async def test_a_failure_blocks_its_descendants_and_nothing_else(lab: Lab):
     await lab.add(a="a = 1", bad="bad = a / 0", below="below = bad + 1", sibling="sibling = a + 1")
     assert await lab.run() == ["a", "bad", "sibling"]
@@ -51,6 +54,7 @@ async def test_a_failure_blocks_its_descendants_and_nothing_else(lab: Lab):
     assert (await lab.outputs("bad"))[0]["ename"] == "ZeroDivisionError"
 
 
+@pytest.mark.database
 async def test_two_cells_of_one_name_are_errors_and_the_rest_runs(lab: Lab):
     await lab.add(one="x = 1", two="x = 2", reader="x + 1", free="free = 3")
     assert await lab.run() == ["free"]
@@ -129,6 +133,7 @@ async def test_a_cell_edited_while_queued_runs_its_new_source(lab: Lab):
     assert (await lab.freshness())["b"] == "current"
 
 
+@pytest.mark.database
 async def test_a_kernel_that_dies_is_explained_and_outputs_stay(lab: Lab):
     await lab.add(a="print('kept')\na = 1", boom="import os\nos._exit(3)", after="after = a")
     listener = await lab.listen()
@@ -144,6 +149,7 @@ async def test_a_kernel_that_dies_is_explained_and_outputs_stay(lab: Lab):
     assert "a" in await lab.run("after")
 
 
+@pytest.mark.database
 async def test_a_restart_unloads_everything_and_keeps_outputs(lab: Lab):
     await lab.add(a="a = 1\na", b="b = a + 1\nb")
     await lab.run()
@@ -155,6 +161,7 @@ async def test_a_restart_unloads_everything_and_keeps_outputs(lab: Lab):
     assert await lab.run("b") == ["a", "b"]
 
 
+@pytest.mark.database
 async def test_output_is_live_before_it_is_saved_and_saved_when_the_run_is_over(lab: Lab):
     await lab.add(a="import time\nfor i in range(4):\n    print(i)\n    time.sleep(0.2)\na = 1")
     listener = await lab.listen()
