@@ -256,14 +256,18 @@ class AttemptBook:
     async def _copy(self) -> None:
         while self._waiting:
             entries, work, take = self._waiting[0]
+            taken: list[Json] = []
             for entry in entries:
+                taken.append(entry)
                 if entry.get("spool"):
-                    await self._take_spool(entry, work)
+                    taken += await self._take_spool(entry, work)
             self._waiting.popleft()
-            take(entries)
+            take(taken)
 
-    async def _take_spool(self, entry: Json, work: Path | None) -> None:
+    async def _take_spool(self, entry: Json, work: Path | None) -> list[Json]:
+        """Keep an entry's files; what is to be said where that failed and the entry shows something else."""
         files: Json = {}
+        notes: list[str] = []
         for mime, spooled in entry.pop("spool").items():
             try:
                 if work is None:
@@ -272,11 +276,14 @@ class AttemptBook:
                     lambda name=spooled["file"], mime=mime: spill.keep_spooled(self._notebook_id, work, name, mime)
                 )
             except (SpoolError, NotKept) as error:
-                entry["data"].setdefault("text/plain", str(error))
+                notes.append(str(error))
             except Exception:
                 log.exception("a large output of notebook %s could not be stored", self._notebook_id)
-                entry["data"].setdefault("text/plain", _NOT_STORED)
+                notes.append(_NOT_STORED)
         entry["files"] = files
+        if notes and not entry["data"]:
+            entry["data"]["text/plain"] = notes.pop(0)
+        return [{"t": "notice", "attempt": entry["attempt"], "text": note} for note in dict.fromkeys(notes)]
 
     def _keep_texts(self, attempt: str) -> None:
         texts = self._texts[attempt]
