@@ -153,12 +153,19 @@ class NotebookFeed:
         if self.runtime is not None:
             ran |= {uuid.UUID(cell) for cell, state in self._states.items() if state["status"] == "running"}
         states = self._current_states()
+        self._remember(states)
         cells = reading.cell_documents(notebook.pk, states=states, cell_ids=ran) if ran else []
         states_json = {cell_id: state.as_compact_json() for cell_id, state in states.items()}
         return {"type": "catch_up", **head, "events": changes, "cells": cells, "states": states_json}
 
+    def _remember(self, states: dict[str, facts.CellState]) -> None:
+        """What the first reader is told with the rest need not be told again as news."""
+        if not self._states:
+            self._states = {cell: state.as_json() for cell, state in states.items()}
+
     def _snapshot_cells(self) -> list[Document]:
         states = self._current_states()
+        self._remember(states)
         cells = reading.cell_documents(self.notebook_id, states=states, with_outputs=False)
         near = [uuid.UUID(cell["id"]) for cell in cells[:SNAPSHOT_OUTPUTS]]
         full = {cell["id"]: cell for cell in reading.cell_documents(self.notebook_id, states=states, cell_ids=near)}
