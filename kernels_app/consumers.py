@@ -214,6 +214,15 @@ class NotebookConsumer(AsyncWebsocketConsumer):
                 return
             self.send_text(encode({"type": "heartbeat", "seq": self.feed.seq}))
 
+    def access_changed(self, user_id: int) -> None:
+        """Somebody's role changed: if it is this socket's person, look at once whether they may stay."""
+        if user_id == self.user.pk:
+            self._start(self._look_anew(), "access")
+
+    async def _look_anew(self) -> None:
+        if not await self._is_still_welcome():
+            await self.close(ACCESS_ENDED)
+
     async def _is_still_welcome(self) -> bool:
         try:
             user = await db.read(self._session_user)

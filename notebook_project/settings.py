@@ -242,6 +242,10 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Notebooks, cells, runs.",
     "VERSION": "1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {
+        "MemberRoleEnum": ["viewer", "runner", "editor"],
+        "RoleEnum": ["viewer", "runner", "editor", "owner"],
+    },
 }
 
 # --- Language, time, logs -------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from kernels_app import api as kernels_api
-from notebooks_app import api, api_history, views, views_bin
+from notebooks_app import api, api_history, api_members, views, views_bin
+from notebooks_app.authentication import or_token
 
 api_patterns = [
     path("notebooks/", api.NotebookList.as_view(), name="api_notebooks"),
@@ -21,6 +22,12 @@ api_patterns = [
     path("notebooks/<uuid:notebook_id>/interrupt/", kernels_api.Stop.as_view(), name="api_interrupt"),
     path("notebooks/<uuid:notebook_id>/restart/", kernels_api.Restart.as_view(), name="api_restart"),
     path("notebooks/<uuid:notebook_id>/kernel/", kernels_api.Kernel.as_view(), name="api_kernel"),
+    path("notebooks/<uuid:notebook_id>/members/", api_members.MemberList.as_view(), name="api_members"),
+    path(
+        "notebooks/<uuid:notebook_id>/members/<int:user_id>/",
+        api_members.MemberDetail.as_view(),
+        name="api_member",
+    ),
     path("notebooks/<uuid:notebook_id>/versions/", api_history.VersionList.as_view(), name="api_versions"),
     path(
         "notebooks/<uuid:notebook_id>/versions/<uuid:version_id>/",
@@ -68,7 +75,7 @@ urlpatterns = [
     path("bin/", views_bin.bin_list, name="bin"),
     path("bin/<uuid:notebook_id>/restore/", views_bin.restore, name="bin_restore"),
     path("bin/<uuid:notebook_id>/delete/", views_bin.delete_for_ever, name="bin_delete"),
-    path("outputs/<uuid:notebook_id>/<uuid:file_id>/", views.output_file, name="output_file"),
+    path("outputs/<uuid:notebook_id>/<uuid:file_id>/", or_token(views.output_file), name="output_file"),
     path("frame/", views.output_frame, name="output_frame"),
     path("welcome/<str:key>/", views.welcome, name="welcome"),
     path("accounts/", include("allauth.account.urls")),

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 
 from notebooks_app import live, notebooks, reading, serializers, services
 from notebooks_app.access import Access, Role, open_notebook
-from notebooks_app.api_base import ApiView, cell_documents, flag, operation, whole
+from notebooks_app.api_base import ApiView, cell_documents, flag, whole
 from notebooks_app.api_history import seq_of_revision
 from notebooks_app.authentication import scope_limit
 from notebooks_app.errors import BadRequest, Conflict, Forbidden, NotFound
@@ -94,7 +94,7 @@ class NotebookDetail(ApiView):
     def patch(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "change it")
         body = self.body(serializers.NotebookPatch)
-        operation_id = operation(body)
+        operation_id = self.operation(body)
         name = body.pop("name", None)
         if name is None and not body:
             raise BadRequest("name: nothing to change was given; known are connection, name, run_mode.")
@@ -143,7 +143,7 @@ class CellList(ApiView):
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "add cells")
         body = self.body(serializers.CellCreate)
-        operation_id = operation(body)
+        operation_id = self.operation(body)
         with transaction.atomic():
             accepted = services.insert_cell(
                 notebook_id,
@@ -170,7 +170,7 @@ class CellDetail(ApiView):
     def patch(self, request: Request, notebook_id: uuid.UUID, cell_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "change cells")
         body = self.body(serializers.CellPatch)
-        operation_id = operation(body)
+        operation_id = self.operation(body)
         with transaction.atomic():
             accepted = self._apply(notebook_id, cell_id, body, operation_id)
         return Response(_changed_cell(notebook_id, cell_id, accepted, operation_id))
@@ -207,7 +207,7 @@ class CellMove(ApiView):
     def post(self, request: Request, notebook_id: uuid.UUID, cell_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "move cells")
         body = self.body(serializers.CellMoveIn)
-        operation_id = operation(body)
+        operation_id = self.operation(body)
         with transaction.atomic():
             accepted = services.move_cells(
                 notebook_id,
@@ -398,6 +398,8 @@ def _connection(connection: Connection) -> Document:
 
 
 class TokenList(ApiView):
+    answers_secret = True
+
     @extend_schema(operation_id="tokens_list", responses={200: serializers.TokensOut})
     def get(self, request: Request) -> Response:
         tokens = ApiToken.objects.filter(user=request.user).order_by("id")

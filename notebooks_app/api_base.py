@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 from django.conf import settings
 from django.db.models import QuerySet
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from notebooks_app import live, reading, schema  # noqa: F401  schema: registers itself
+from notebooks_app import etags, idempotency, live, reading
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.authentication import scope_limit
-from notebooks_app.errors import BadRequest, Forbidden, TooLarge
+from notebooks_app.errors import BadRequest, Forbidden, PreconditionFailed, TooLarge
 from notebooks_app.facts import CellState
+from notebooks_app.models import Change, IdempotentAnswer, Notebook
+from notebooks_app.schema import ApiSchema
 from notebooks_app.services import Author
 
 type Document = dict[str, Any]
 
 PAGE_SIZE = 50
 PAGE_SIZE_MAX = 200
+MAX_WHOLE = (1 << 31) - 1
+BY_KEY = uuid.UUID("0a8f5c86-6f0e-4e0c-8a0c-2f4a7c0f9d11")  # namespace of operations named by an Idempotency-Key
 
 
 class Pages(PageNumberPagination):
@@ -35,11 +40,33 @@ class Pages(PageNumberPagination):
 class ApiView(APIView):
     """A view of the API. Every refusal is an exception; api_errors.py answers it."""
 
+    schema = ApiSchema()
+    answers_secret = False  # whether an answer holds what must not be kept in the clear
+    _claimed: IdempotentAnswer | None = None
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Say who calls, bound the body, and claim the request's Idempotency-Key (raises Replay)."""
         super().initial(request, *args, **kwargs)
-        size = int(request.META.get("CONTENT_LENGTH") or 0)
-        if size > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            raise TooLarge(f"The body has {size:,} bytes; at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} are read.")
+        _bound_body(request)
+        key = idempotency.key_of(request._request)
+        if key is not None:
+            self._claimed = idempotency.claim(cast(int, request.user.pk), key, idempotency.digest_of(request._request))
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, idempotency.Replay):
+            return exc.response
+        try:
+            return super().handle_exception(exc)
+        except BaseException:
+            if self._claimed is not None:
+                idempotency.release(self._claimed)
+            raise
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        claimed, self._claimed = self._claimed, None
+        if claimed is not None:
+            idempotency.keep(claimed, response, is_secret=self.answers_secret)
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def open(self, notebook_id: uuid.UUID, role: Role, what: str) -> Access:
         """The notebook and the caller's role in it. Raises NotFound for a stranger, Forbidden below `role`."""
@@ -58,12 +85,70 @@ class ApiView(APIView):
         checked.is_valid(raise_exception=True)
         return dict(checked.validated_data)
 
+    def operation(self, body: dict[str, Any]) -> uuid.UUID:
+        """The operation id that the caller chose, one that follows from its Idempotency-Key, or a new one."""
+        chosen = body.pop("operation_id", None)
+        if chosen is None and self._claimed is not None:
+            # So that a retry changes nothing even where the server went away between the change and its answer.
+            return uuid.uuid5(BY_KEY, f"{self._claimed.user_id} {self._claimed.request_digest} {self._claimed.key}")
+        return chosen or uuid.uuid4()
+
+    def guard(self, notebook_id: uuid.UUID, operation_id: uuid.UUID | None, number: Callable[[], int]) -> None:
+        """Refuse unless the request's If-Match and If-None-Match allow an edit of what is at `number()`.
+
+        Call inside the edit's transaction: the notebook's row is locked first, so that nothing comes between. A retry
+        of a known operation is let through to its first answer. Raises PreconditionFailed (412), BadRequest.
+        """
+        wanted, unwanted = (self.request.headers.get(name) for name in ("If-Match", "If-None-Match"))
+        if wanted is None and unwanted is None:
+            return
+        Notebook.objects.select_for_update().filter(pk=notebook_id).values_list("pk", flat=True).first()
+        if operation_id and Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).exists():
+            return
+        now = number()
+        try:
+            is_wrong = wanted is not None and not etags.matches(wanted, now)
+        except ValueError as error:
+            raise BadRequest(f"If-Match: {error}.") from None
+        try:
+            is_wrong = is_wrong or (unwanted is not None and etags.matches(unwanted, now))
+        except ValueError as error:
+            raise BadRequest(f"If-None-Match: {error}.") from None
+        if is_wrong:
+            raise PreconditionFailed(f"It is at {now} now, which the request's conditions exclude.", version=now)
+
+    def tagged(self, tag: str, read: Callable[[], Any]) -> Response:
+        """What was asked for with its ETag; 304, without reading it, where the caller has it."""
+        known = self.request.headers.get("If-None-Match")
+        has_it = known is not None and etags.is_fresh(known, tag)
+        response = Response(status=304) if has_it else Response(read())
+        response["ETag"] = tag
+        response["Cache-Control"] = "private, no-cache"
+        return response
+
     def author(self) -> Author:
         return Author.of(self.request.user)
 
     def page(self, rows: QuerySet[Any]) -> tuple[Pages, list[Any]]:
         pages = Pages()
         return pages, list(pages.paginate_queryset(rows, self.request, view=self) or [])
+
+
+def _bound_body(request: Request) -> None:
+    """Raises TooLarge for a body over the limit, also where it did not say its length."""
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    plain: Any = request._request
+    size = int(plain.META.get("CONTENT_LENGTH") or 0)
+    if size <= limit and not plain.META.get("CONTENT_LENGTH") and request.method in idempotency.METHODS:
+        plain._body = plain.read(limit + 1)
+        size = len(plain._body)
+    if size > limit:
+        raise TooLarge(f"The body has more than the {limit:,} bytes that are read.")
+
+
+def limit_of(request: Request, *, most: int = PAGE_SIZE_MAX) -> int:
+    """How many rows a page has: `limit`, at least 1."""
+    return max(1, min(whole(request, "limit", default=PAGE_SIZE, most=MAX_WHOLE), most))
 
 
 def flag(request: Request, name: str, *, default: bool) -> bool:

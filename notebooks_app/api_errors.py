@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.core.signals import got_request_exception
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
-from rest_framework.views import exception_handler
+from rest_framework.views import exception_handler, set_rollback
 
-from notebooks_app.errors import Forbidden, NotFound, RillbookError
+from notebooks_app.errors import Forbidden, NotFound, RillbookError, Unavailable
+
+log = logging.getLogger("rillbook.api")
+
+CODES = {
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "not_allowed",
+    406: "not_acceptable",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
 
 
-def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Every refusal has one shape: {"error": {"code", "message", …}}."""
+def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response:
+    """Every refusal has one shape: {"error": {"code", "message", …}}; so has a failure of ours."""
+    if isinstance(error, (Http404, ObjectDoesNotExist)):
+        error = NotFound("Not found.")
+    elif isinstance(error, PermissionDenied):
+        error = Forbidden("You may not do this.")
+    elif isinstance(error, (OperationalError, InterfaceError)):
+        log.warning("the database did not answer: %s", type(error).__name__)
+        error = Unavailable("The database does not answer; nothing was changed. Try again.")
     if isinstance(error, RillbookError):
-        return Response({"error": error.as_json()}, status=error.status)
-    if isinstance(error, Http404):
-        return Response({"error": NotFound("Not found.").as_json()}, status=404)
-    if isinstance(error, PermissionDenied):
-        return Response({"error": Forbidden("You may not do this.").as_json()}, status=403)
-    response = exception_handler(error, context)
-    if response is not None and isinstance(error, APIException):
-        codes = {401: "unauthenticated", 403: "forbidden", 404: "not_found", 405: "not_allowed", 413: "too_large"}
-        body: dict[str, Any] = {"code": codes.get(response.status_code, "bad_request"), "message": _sentence(error)}
-        if isinstance(error.detail, dict):
-            body["fields"] = response.data
-        response.data = {"error": body}
-    return response
+        set_rollback()
+        response = Response({"error": error.as_json()}, status=error.status)
+        if (wait_s := getattr(error, "retry_after_s", 1 if error.status == 503 else None)) is not None:
+            response["Retry-After"] = str(wait_s)
+        return response
+    known = exception_handler(error, context)
+    if known is None or not isinstance(error, APIException):
+        return _failure(error, context)
+    body: dict[str, Any] = {"code": CODES.get(known.status_code, "bad_request"), "message": _sentence(error)}
+    if isinstance(error.detail, dict):
+        body["fields"] = known.data
+    known.data = {"error": body}
+    return known
+
+
+def _failure(error: Exception, context: dict[str, Any]) -> Response:
+    """A fault of ours: logged and signalled as Django does, answered in the shape of all refusals."""
+    set_rollback()
+    request = getattr(context.get("request"), "_request", None)
+    log.error("a request failed: %s", type(error).__name__, exc_info=error)
+    got_request_exception.send(sender=api_exception_handler, request=request)
+    body = {"code": "internal", "message": "The server failed at this. It was noted; try again later."}
+    return Response({"error": body}, status=500)
 
 
 def _sentence(error: APIException) -> str:

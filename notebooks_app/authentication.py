@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from typing import TYPE_CHECKING, Any, cast
 
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.utils import timezone
 from rest_framework import authentication, exceptions
 
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from rest_framework.request import Request
 
+USE_NOTED_EVERY = timedelta(minutes=1)
 _SCOPE_ROLES = {"read": Role.VIEWER, "run": Role.RUNNER, "edit": Role.OWNER}
 
 
@@ -40,8 +45,33 @@ class TokenAuthentication(authentication.BaseAuthentication):
         token = ApiToken.find(text.strip())
         if token is None:
             raise exceptions.AuthenticationFailed("The token is unknown, expired or revoked.")
-        ApiToken.objects.filter(pk=token.pk).update(last_used_at=timezone.now())
+        _note_use(token)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def _note_use(token: ApiToken) -> None:
+    """When it was last used, to the minute: a write for each request would cost more than many requests do."""
+    now = timezone.now()
+    if token.last_used_at is None or token.last_used_at < now - USE_NOTED_EVERY:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+
+
+def or_token(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """A page's address that a program may read as well, with its token. For views that only read."""
+
+    @wraps(view)
+    def signed_in(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method in ("GET", "HEAD") and "Authorization" in request.headers:
+            try:
+                found = TokenAuthentication().authenticate(cast("Request", request))
+            except exceptions.AuthenticationFailed as error:
+                body = {"error": {"code": "unauthenticated", "message": str(error.detail)}}
+                return JsonResponse(body, status=401, headers={"WWW-Authenticate": "Bearer"})
+            if found is not None:
+                request.user = found[0]
+        return view(request, *args, **kwargs)
+
+    return signed_in

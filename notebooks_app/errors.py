@@ -41,6 +41,13 @@ class Conflict(RillbookError):
     status = 409
 
 
+class PreconditionFailed(RillbookError):
+    """The request's If-Match or If-None-Match excludes what is there now."""
+
+    code = "precondition_failed"
+    status = 412
+
+
 class TooLarge(RillbookError):
     code = "too_large"
     status = 413

@@ -35,9 +35,18 @@ def announce_on_commit(notebook_id: uuid.UUID, seq: int, events: list[Event]) ->
     transaction.on_commit(lambda: announce(notebook_id, seq, events))
 
 
+def announce_access(notebook_id: uuid.UUID, user_id: int) -> None:
+    """Tell every process that a person's role changed, once that is in the database: their sockets look anew."""
+    message = {"type": "notebook.access", "notebook": str(notebook_id), "user": user_id}
+    transaction.on_commit(lambda: _post(message))
+
+
 def announce(notebook_id: uuid.UUID, seq: int, events: list[Event]) -> None:
     """Send to the group, from any thread: on the server's loop where there is one, else on a loop of its own."""
-    message = envelope(notebook_id, seq, events)
+    _post(envelope(notebook_id, seq, events))
+
+
+def _post(message: dict[str, Any]) -> None:
     if _loop is not None and _loop.is_running():
         asyncio.run_coroutine_threadsafe(_send(message), _loop)
     else:
@@ -65,4 +74,4 @@ async def _send(message: dict[str, Any]) -> None:
     try:
         await layer.group_send(group_name(message["notebook"]), message)
     except Exception:  # the layer is only the wake-up; every process also polls
-        log.warning("announcing seq %s of notebook %s failed", message["seq"], message["notebook"], exc_info=True)
+        log.warning("announcing %s of notebook %s failed", message["type"], message["notebook"], exc_info=True)

@@ -8,6 +8,9 @@ from typing import Any
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
+NESTING_MAX = 64
+WHOLE_MAX_DIGITS = 300  # as many as the largest double has
+
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
@@ -23,9 +26,33 @@ def _number(text: str) -> float:
 def parse(text: str) -> Any:
     """The value of a JSON text. Raises ValueError in plain words for anything JSON, or our limits, do not allow."""
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_number)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_number, parse_int=_whole)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    _bound_depth(value)
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > WHOLE_MAX_DIGITS:
+        raise ValueError(f"a number of {len(text)} digits is too large")
+    return int(text)
+
+
+def _bound_depth(value: Any) -> None:
+    """Raises ValueError for more than NESTING_MAX containers in each other."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(NESTING_MAX):
+        if not level:
+            return
+        level = [
+            item
+            for container in level
+            for item in (container.values() if isinstance(container, dict) else container)
+            if isinstance(item, (dict, list))
+        ]
+    if level:
+        raise ValueError(f"nested more than {NESTING_MAX} deep")
 
 
 class StrictJSONParser(BaseParser):

@@ -1,4 +1,4 @@
-"""How the OpenAPI schema describes our two ways of signing in. Loaded with the API's views."""
+"""What the OpenAPI schema says of every operation: our two ways of signing in, refusals, Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -6,6 +6,39 @@ from typing import Any
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="1 to 200 visible ASCII characters: a retry with the same one gets the first answer, for 24 hours",
+)
+IF_MATCH = OpenApiParameter("If-Match", OpenApiTypes.STR, OpenApiParameter.HEADER, description="* or ETags: else 412")
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match", OpenApiTypes.STR, OpenApiParameter.HEADER, description="ETags the caller has: 304"
+)
+ALWAYS = (400, 401, 403, 404, 405, 406, 503)
+WRITING = (409, 413, 415, 422)
+
+
+class ApiSchema(AutoSchema):
+    """Adds what every operation may answer."""
+
+    def get_override_parameters(self) -> list[Any]:
+        found = list(super().get_override_parameters())
+        return found + [IDEMPOTENCY_KEY] if self.method != "GET" else found
+
+    def _get_response_bodies(self, direction: Any = "response") -> Any:
+        from notebooks_app.serializers import ErrorOut
+
+        bodies = super()._get_response_bodies(direction)
+        for status in ALWAYS + (WRITING if self.method != "GET" else ()):
+            if str(status) not in bodies:
+                bodies[str(status)] = self._get_response_for_code(ErrorOut, str(status), direction=direction)
+        return bodies
 
 
 class TokenScheme(OpenApiAuthenticationExtension):

@@ -6,10 +6,11 @@ import re
 import uuid
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.urls import get_resolver
 from rest_framework.test import APIClient
 
-from notebooks_app.models import ApiToken, Notebook
+from notebooks_app.models import ApiToken, Membership, Notebook
 from tests.api.conftest import ROLES
 
 pytestmark = pytest.mark.django_db
@@ -28,6 +29,10 @@ ROUTES = [
     ("post", "cells/{cell}/move/", {"index": 0}, "editor"),
     ("get", "changes/", None, "viewer"),
     ("post", "undo/", {"operation_id": "{operation}"}, "editor"),
+    ("get", "members/", None, "owner"),
+    ("post", "members/", {"user": "stranger", "role": "viewer"}, "owner"),
+    ("patch", "members/{user}/", {"role": "editor"}, "owner"),
+    ("delete", "members/{user}/", None, "owner"),
     ("get", "versions/", None, "viewer"),
     ("post", "versions/", {"name": "v"}, "editor"),
     ("get", "versions/{version}/", None, "viewer"),
@@ -51,10 +56,11 @@ IDS = [f"{method} {path or 'notebook'}" for method, path, _, _ in ROUTES]
 
 
 @pytest.fixture
-def call(at, add, notebook):
+def call(at, add, notebook, cast):
     """Send one route of the table with a client; the answer's status."""
     cell = add("x = 1")
     fields = {"cell": cell, "run": uuid.uuid4(), "operation": uuid.uuid4(), "version": uuid.uuid4()}
+    fields["user"] = Membership.objects.create(notebook=notebook, user=_member(), role="viewer").user_id
 
     def send(client, method, path, body):
         if body is not None:
@@ -62,6 +68,10 @@ def call(at, add, notebook):
         return getattr(client, method)(at + path.format(**fields), body, format="json")
 
     return send
+
+
+def _member():
+    return get_user_model().objects.create_user("member")
 
 
 def granted(path: str, status: int) -> bool:
@@ -122,7 +132,7 @@ def test_every_route_under_a_notebook_is_in_the_table():
         for pattern in entry.url_patterns
         if str(pattern.pattern).startswith("notebooks/<uuid:notebook_id>/")
     }
-    known = {re.sub(r"{(\w+)}", r"<uuid:\1_id>", path) for _, path, _, _ in ROUTES}
+    known = {re.sub(r"{(\w+)}", r"<uuid:\1_id>", path).replace("uuid:user", "int:user") for _, path, _, _ in ROUTES}
     assert under == known
 
 

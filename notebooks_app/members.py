@@ -1,0 +1,70 @@
+"""Who else may do what in a notebook: adding, changing and removing members. One function each; announced at once."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
+
+from notebooks_app import events
+from notebooks_app.errors import BadRequest, Conflict, NotFound
+from notebooks_app.models import Membership, Notebook
+
+NOBODY = "There is no such person here. Give the exact username or e-mail address of an account."
+
+
+def find_person(text: str) -> Any:
+    """The one active person of this exact username or e-mail address. Raises NotFound, in the same words for all else.
+
+    An address counts once it is verified, where the server asks for that: anybody may claim one.
+    """
+    people = get_user_model().objects.filter(is_active=True)
+    found = people.filter(username=text).first()
+    if found is not None:
+        return found
+    if settings.ACCOUNT_EMAIL_VERIFICATION == "none":
+        matches = list(people.filter(email__iexact=text).exclude(email="")[:2])
+    else:
+        verified = EmailAddress.objects.filter(email__iexact=text, verified=True)
+        matches = list(people.filter(pk__in=verified.values("user_id"))[:2])
+    if len(matches) != 1:
+        raise NotFound(NOBODY)
+    return matches[0]
+
+
+def add(notebook: Notebook, person: Any, role: str) -> Membership:
+    """Raises BadRequest for the owner, Conflict for who is a member already."""
+    if person.pk == notebook.owner_id:
+        raise BadRequest("user: is the owner of this notebook.")
+    try:
+        with transaction.atomic():
+            made = Membership.objects.create(notebook=notebook, user=person, role=role)
+    except IntegrityError:
+        raise Conflict("This person is a member already; change the role instead.") from None
+    events.announce_access(notebook.pk, person.pk)
+    return made
+
+
+def change(notebook_id: uuid.UUID, user_id: int, role: str) -> Membership:
+    """Give a member another role, from this moment on. Raises NotFound."""
+    with transaction.atomic():
+        member = Membership.objects.select_related("user").filter(notebook_id=notebook_id, user_id=user_id).first()
+        if member is None:
+            raise NotFound("There is no such member.")
+        member.role = role
+        member.save(update_fields=["role"])
+        events.announce_access(notebook_id, user_id)
+    return member
+
+
+def remove(notebook_id: uuid.UUID, user_id: int) -> None:
+    """End a membership: sockets of the person close at once. Raises NotFound."""
+    with transaction.atomic():
+        gone, _ = Membership.objects.filter(notebook_id=notebook_id, user_id=user_id).delete()
+        if not gone:
+            raise NotFound("There is no such member.")
+        events.announce_access(notebook_id, user_id)
