@@ -143,12 +143,17 @@ def names(wanted: Callable[[Any], bool] = lambda index: True) -> set[str]:
 
 
 def test_each_index_serves_the_query_it_is_there_for():
-    found = {name: used(query) for name, query in queries(Data()).items()}
+    asked = queries(Data())
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            # Rows that other tests rolled back are still in small indexes: the plan must not hang on how many.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+    found = {name: used(query) for name, query in asked.items()}
     # An index that comes with no query here serves nobody.
     assert names() <= found.keys()
     excused = POSTGRESQL_ALONE if connection.vendor == "sqlite" else set()
-    unused = {name: plan for name, plan in found.items() if name not in plan and name not in excused}
-    assert unused == {}
+    unused = {name for name, plan in found.items() if name not in plan} - excused
+    assert {name: asked[name].explain() for name in unused} == {}
 
 
 def test_a_persons_list_reads_their_notebooks_and_not_everybodys():
