@@ -56,8 +56,8 @@ class WholeTexts:
         if file is None:
             return
         try:
-            end = max(0, file.seek(0, 2) - 2 * len(note))
-            file.truncate(end)
+            file.seek(max(0, file.seek(0, 2) - 2 * len(note)))
+            file.truncate()
             _write_all(file, note)
         except OSError:
             self.files.pop(item).close()

@@ -18,6 +18,7 @@ from django.db.models import Max
 from django.db.models.functions import Length
 from django.test import Client
 
+from kernels_app.hosts import local
 from notebooks_app import db, files
 from notebooks_app.models import HeldPart, Output, OutputFile, StreamChunk
 from tests.runtime.lab import Lab, Listener, close_lab, open_lab
@@ -143,6 +144,23 @@ async def test_what_no_cap_lets_be_held_leaves_a_note_and_the_run_goes_on(lab: L
     assert picture["files"] == {} and "was not kept: the storage for large outputs" in note["text"]
     assert (await lab.freshness())["b"] == "current"
     assert not await db.read(OutputFile.objects.exists) and not await db.read(HeldPart.objects.exists)
+
+
+async def test_the_server_moves_what_is_held_by_itself(
+    lab: Lab, use_bucket: Use, use_folder: Use, monkeypatch: pytest.MonkeyPatch
+):
+    use_bucket("http://127.0.0.1:9")
+    await lab.add(a=PICTURE)
+    await lab.run()
+    assert await db.read(HeldPart.objects.exists)
+    use_folder()
+    monkeypatch.setattr(local, "MOVE_HELD_S", 0.05)
+    lab.host.keep(lab.host._move_held())
+    async with asyncio.timeout(20):
+        while await db.read(HeldPart.objects.exists):
+            await asyncio.sleep(0.02)
+    (row,) = await large_items(lab)
+    assert row.is_ready and await db.read(lambda: storages["outputs"].size(row.key)) == row.size_bytes
 
 
 @pytest.mark.parametrize("is_down", [False, True])
