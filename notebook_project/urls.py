@@ -5,7 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from kernels_app import api as kernels_api
-from notebooks_app import api, api_history, api_members, views, views_bin
+from notebooks_app import api, api_batch, api_history, api_members, views, views_bin
 from notebooks_app.authentication import or_token
 
 api_patterns = [
@@ -14,6 +14,7 @@ api_patterns = [
     path("notebooks/<uuid:notebook_id>/cells/", api.CellList.as_view(), name="api_cells"),
     path("notebooks/<uuid:notebook_id>/cells/<uuid:cell_id>/", api.CellDetail.as_view(), name="api_cell"),
     path("notebooks/<uuid:notebook_id>/cells/<uuid:cell_id>/move/", api.CellMove.as_view(), name="api_cell_move"),
+    path("notebooks/<uuid:notebook_id>/batch/", api_batch.Batch.as_view(), name="api_batch"),
     path("notebooks/<uuid:notebook_id>/changes/", api.ChangeList.as_view(), name="api_changes"),
     path("notebooks/<uuid:notebook_id>/undo/", api.Undo.as_view(), name="api_undo"),
     path("notebooks/<uuid:notebook_id>/runs/", kernels_api.RunList.as_view(), name="api_runs"),

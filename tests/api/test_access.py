@@ -27,6 +27,7 @@ ROUTES = [
     ("patch", "cells/{cell}/", {"disabled": True}, "editor"),
     ("delete", "cells/{cell}/", None, "editor"),
     ("post", "cells/{cell}/move/", {"index": 0}, "editor"),
+    ("post", "batch/", {"operations": [{"op": "insert"}]}, "editor"),
     ("get", "changes/", None, "viewer"),
     ("post", "undo/", {"operation_id": "{operation}"}, "editor"),
     ("get", "members/", None, "owner"),
