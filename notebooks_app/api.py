@@ -11,19 +11,20 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from notebooks_app import live, notebooks, reading, serializers, services
+from notebooks_app import cursors, etags, live, notebooks, reading, serializers, services
 from notebooks_app.access import Access, Role, open_notebook
-from notebooks_app.api_base import ApiView, cell_documents, flag, whole
+from notebooks_app.api_base import ApiView, cell_documents, flag, limit_of, whole
 from notebooks_app.api_history import seq_of_revision
 from notebooks_app.authentication import scope_limit
 from notebooks_app.errors import BadRequest, Conflict, Forbidden, NotFound
-from notebooks_app.models import ApiToken, Cell, Change, Connection, Notebook
+from notebooks_app.models import ApiToken, Cell, Change, Connection, Membership, Notebook
 from notebooks_app.services import Accepted
 
 type Document = dict[str, Any]
@@ -34,8 +35,11 @@ SAME_OPERATION = uuid.UUID("6f0e5d0c-6b1f-4c6e-9a55-8f0b6b1f0f5e")  # namespace 
 OUTPUTS = OpenApiParameter("outputs", OpenApiTypes.BOOL, description="0 leaves outputs out (they are null then)")
 SINCE = OpenApiParameter("since", OpenApiTypes.INT, description="seq after which changes are wanted")
 SINCE_REVISION = OpenApiParameter("since_revision", OpenApiTypes.INT, description="the same by revision; not both")
-QUERY = OpenApiParameter("q", OpenApiTypes.STR, description="part of the name")
-PAGE = OpenApiParameter("page", OpenApiTypes.INT)
+SEARCH = OpenApiParameter("search", OpenApiTypes.STR, description="part of the name or of the imported id")
+QUERY = OpenApiParameter("q", OpenApiTypes.STR, description="the same as search")
+OWNER = OpenApiParameter("owner", OpenApiTypes.STR, description="exact username of the owner")
+ROLE = OpenApiParameter("role", OpenApiTypes.STR, description="your role: owner, editor, runner or viewer")
+CURSOR = OpenApiParameter("cursor", OpenApiTypes.STR, description="from next or previous")
 LIMIT = OpenApiParameter("limit", OpenApiTypes.INT)
 OPERATION = OpenApiParameter("operation_id", OpenApiTypes.UUID, description="chosen by the caller, for retry and undo")
 REFUSED = {400: serializers.ErrorOut, 403: serializers.ErrorOut, 404: serializers.ErrorOut}
@@ -46,18 +50,15 @@ REFUSED_EDIT = {**REFUSED, 409: serializers.ErrorOut, 413: serializers.ErrorOut}
 
 class NotebookList(ApiView):
     @extend_schema(
-        operation_id="notebooks_list", parameters=[QUERY, PAGE, LIMIT], responses={200: serializers.NotebookPage}
+        operation_id="notebooks_list",
+        parameters=[SEARCH, QUERY, OWNER, ROLE, CURSOR, LIMIT],
+        responses={200: serializers.NotebookPage, **REFUSED},
     )
     def get(self, request: Request) -> Response:
-        found = Notebook.objects.listed_for(request.user).alive().recent()
-        found = found.with_role(request.user).select_related("owner")
-        text = request.query_params.get("q", "")[: settings.NAME_MAX_LENGTH].strip()
-        if "\x00" in text:
-            raise BadRequest("q: holds a NUL character.")
-        if text:
-            found = found.filter(name__icontains=text)
-        pages, rows = self.page(found.with_cell_count())
-        return pages.get_paginated_response([self._row(row) for row in rows])
+        found = _searched(Notebook.objects.listed_for(request.user).alive(), request)
+        shown = found.with_role(request.user).select_related("owner").with_cell_count()
+        rows, links = cursors.page(request, shown, by="updated_at", limit=limit_of(request))
+        return Response({"count": found.count(), **links, "results": [self._row(row) for row in rows]})
 
     def _row(self, notebook: Any) -> Document:
         role = min(Role[(notebook.member_role or "owner").upper()], scope_limit(self.request))
@@ -84,11 +85,34 @@ class NotebookList(ApiView):
         return Response(_whole_notebook(access, with_outputs=True), status=201)
 
 
+def _searched(found: Any, request: Request) -> Any:
+    """The notebooks that the address asks for. Raises BadRequest naming what is wrong."""
+    asked = request.query_params
+    for name in ("search", "q", "owner"):
+        if "\x00" in asked.get(name, ""):
+            raise BadRequest(f"{name}: holds a NUL character.")
+    text = asked.get("search", asked.get("q", ""))[: settings.NAME_MAX_LENGTH].strip()
+    if text:
+        found = found.filter(Q(name__icontains=text) | Q(external_id__icontains=text))
+    if "owner" in asked:
+        found = found.filter(owner__username=asked["owner"])
+    role = asked.get("role")
+    if role == "owner":
+        return found.filter(owner_id=request.user.pk)
+    if role in Membership.Role.values:
+        mine = Membership.objects.filter(user_id=request.user.pk, role=role)
+        return found.exclude(owner_id=request.user.pk).filter(pk__in=mine.values("notebook_id"))
+    if role is not None:
+        raise BadRequest(f"role: must be one of owner, {', '.join(Membership.Role.values)}.")
+    return found
+
+
 class NotebookDetail(ApiView):
     @extend_schema(parameters=[OUTPUTS], responses={200: serializers.NotebookWithCells, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
         access = self.open(notebook_id, Role.VIEWER, "read it")
-        return Response(_whole_notebook(access, with_outputs=flag(request, "outputs", default=True)))
+        document = _whole_notebook(access, with_outputs=flag(request, "outputs", default=True))
+        return self.tagged(etags.make(document["revision"], document), lambda: document)
 
     @extend_schema(request=serializers.NotebookPatch, responses={200: serializers.NotebookOut, **REFUSED})
     def patch(self, request: Request, notebook_id: uuid.UUID) -> Response:
@@ -101,6 +125,7 @@ class NotebookDetail(ApiView):
         if "connection" in body:
             body["connection"] = _text_id(body["connection"])
         with transaction.atomic():
+            self.guard(notebook_id, operation_id, lambda: _revision(notebook_id))
             if name is not None:
                 services.rename_notebook(notebook_id, name, author=self.author(), operation_id=operation_id)
             if body:
@@ -114,6 +139,10 @@ class NotebookDetail(ApiView):
         notebooks.delete_notebook(access.notebook)
         live.end(notebook_id, "The notebook was deleted.")
         return Response(status=204)
+
+
+def _revision(notebook_id: uuid.UUID) -> int:
+    return Notebook.objects.values_list("revision", flat=True).get(pk=notebook_id)
 
 
 def _notebook(access: Access) -> Document:
@@ -164,7 +193,8 @@ class CellDetail(ApiView):
     @extend_schema(parameters=[OUTPUTS], responses={200: serializers.CellOut, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID, cell_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.VIEWER, "read it")
-        return Response(_cell(notebook_id, cell_id, with_outputs=flag(request, "outputs", default=True)))
+        document = _cell(notebook_id, cell_id, with_outputs=flag(request, "outputs", default=True))
+        return self.tagged(etags.make(document["version"], document), lambda: document)
 
     @extend_schema(request=serializers.CellPatch, responses={200: serializers.ChangedCellOut, **REFUSED_EDIT})
     def patch(self, request: Request, notebook_id: uuid.UUID, cell_id: uuid.UUID) -> Response:
@@ -172,6 +202,7 @@ class CellDetail(ApiView):
         body = self.body(serializers.CellPatch)
         operation_id = self.operation(body)
         with transaction.atomic():
+            self.guard(notebook_id, operation_id, lambda: _version(notebook_id, cell_id))
             accepted = self._apply(notebook_id, cell_id, body, operation_id)
         return Response(_changed_cell(notebook_id, cell_id, accepted, operation_id))
 
@@ -198,7 +229,9 @@ class CellDetail(ApiView):
     def delete(self, request: Request, notebook_id: uuid.UUID, cell_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "delete cells")
         operation_id = _query_id(request, "operation_id") or uuid.uuid4()
-        services.delete_cells(notebook_id, [cell_id], author=self.author(), operation_id=operation_id)
+        with transaction.atomic():
+            self.guard(notebook_id, operation_id, lambda: _version(notebook_id, cell_id))
+            services.delete_cells(notebook_id, [cell_id], author=self.author(), operation_id=operation_id)
         return Response(status=204)
 
 
@@ -235,6 +268,13 @@ def _after(notebook_id: uuid.UUID, body: Document, *, moving: uuid.UUID | None =
     if index > count:
         raise BadRequest(f"index: must be from 0 to {count}.")
     return others.in_order().values_list("pk", flat=True)[index - 1] if index else None
+
+
+def _version(notebook_id: uuid.UUID, cell_id: uuid.UUID) -> int:
+    found = Cell.objects.alive().filter(notebook_id=notebook_id, pk=cell_id).values_list("version", flat=True).first()
+    if found is None:
+        raise NotFound(f"There is no cell {cell_id} in this notebook.")
+    return found
 
 
 def _cell(notebook_id: uuid.UUID, cell_id: uuid.UUID, *, with_outputs: bool = True) -> Document:
@@ -418,6 +458,20 @@ class TokenList(ApiView):
 
 
 class TokenDetail(ApiView):
+    @extend_schema(request=serializers.TokenPatch, responses={200: serializers.TokenOut, **REFUSED})
+    def patch(self, request: Request, token_id: int) -> Response:
+        token = self._own(token_id)
+        self.require_scope(SCOPES[token.scope], "rename that token")
+        token.name = self.body(serializers.TokenPatch)["name"]
+        token.save(update_fields=["name"])
+        return Response(_token(token))
+
+    def _own(self, token_id: int) -> ApiToken:
+        found = ApiToken.objects.filter(user=self.request.user, pk=min(token_id, serializers.MAX_SEQ)).first()
+        if found is None:
+            raise NotFound("There is no such token.")
+        return found
+
     @extend_schema(responses={204: None, **REFUSED})
     def delete(self, request: Request, token_id: int) -> Response:
         if token_id > serializers.MAX_SEQ:

@@ -235,6 +235,10 @@ class TokenIn(Body):
     expires_in_days = Whole(required=False, allow_null=True, min_value=1, max_value=MAX_TOKEN_DAYS)
 
 
+class TokenPatch(Body):
+    name = Name(length=TOKEN_NAME_MAX_LENGTH)
+
+
 # --- Out (for the schema; documents are made in reading.py) ----------------------------------------------------------
 
 

@@ -35,10 +35,59 @@ def test_the_list_is_searched_by_name_and_read_in_pages(client, cast):
     assert client.get(LIST, {"q": "no such"}).json()["results"] == []
 
 
-@pytest.mark.parametrize("query", [{"page": "0"}, {"page": "x"}, {"page": "9" * 30}, {"page": "-1"}])
-def test_a_page_that_is_none_is_not_found(client, query):
-    answer = client.get(LIST, query)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+@pytest.mark.parametrize("cursor", ["", "x", "!", "W10", "WzEsMiwzXQ", "A" * 400, "\u00e4"])
+def test_a_cursor_that_is_none_is_refused(client, cursor):
+    answer = client.get(LIST, {"cursor": cursor})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
+
+
+def test_pages_neither_repeat_nor_hide_a_notebook_while_others_are_made(client, cast):
+    for number in range(6):
+        Notebook.objects.create(owner=cast["owner"], name=str(number))
+    first = client.get(LIST, {"limit": 2}).json()
+    Notebook.objects.create(owner=cast["owner"], name="new")
+    second = client.get(first["next"]).json()
+    third = client.get(second["next"]).json()
+    names = [row["name"] for body in (first, second, third) for row in body["results"]]
+    assert (names, third["next"]) == (["5", "4", "3", "2", "1", "0"], None)
+    assert [row["name"] for row in client.get(third["previous"]).json()["results"]] == ["3", "2"]
+
+
+def test_the_list_is_narrowed_to_an_owner_a_role_and_an_imported_id(client_of, cast, notebook):
+    mine = Notebook.objects.create(owner=cast["viewer"], name="Mine", external_id="demo-77")
+    viewer = client_of("viewer")
+
+    def names(**query):
+        return [row["name"] for row in viewer.get(LIST, query).json()["results"]]
+
+    assert names(owner="owner") == names(role="viewer") == ["Sales"]
+    assert names(role="owner") == names(search="DEMO-7") == names(owner="viewer") == [mine.name]
+    assert names(role="editor") == []
+    assert viewer.get(LIST, {"role": "king"}).status_code == 400
+
+
+def test_what_the_reader_has_is_not_sent_again_until_it_changes(client, at, add):
+    cell = f"{at}cells/{add('x = 1')}/"
+    for address in (at, cell):
+        tag = client.get(address).headers["ETag"]
+        for known in (tag, f'"other", W/{tag}', "*"):
+            answer = client.get(address, headers={"If-None-Match": known})
+            assert (answer.status_code, answer.content, answer.headers["ETag"]) == (304, b"", tag)
+        assert client.get(address, headers={"If-None-Match": "broken"}).status_code == 200
+    assert client.patch(cell, {"disabled": True}, format="json", headers={"If-Match": tag}).status_code == 200
+    assert client.get(cell, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_an_edit_whose_if_match_is_of_an_older_version_is_refused_and_writes_nothing(client, at, add):
+    cell = f"{at}cells/{add('x = 1')}/"
+    tag = client.get(cell).headers["ETag"]
+    client.patch(cell, {"source": "x = 2", "version": 1}, format="json")
+    for send in (client.patch, client.delete):
+        refused = send(cell, {"disabled": True}, format="json", headers={"If-Match": tag})
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"], error["version"]) == (412, "precondition_failed", 2)
+    assert client.patch(at, {"name": "N"}, format="json", headers={"If-Match": '"1"'}).status_code == 412
+    assert client.get(cell).json()["source"] == "x = 2"
 
 
 def test_a_search_with_a_nul_is_refused(client):
