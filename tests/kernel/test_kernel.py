@@ -72,7 +72,7 @@ async def test_input_reaches_the_person_and_comes_back(real: Watched):
     real.kernel.on_input = lambda *question: asked.append(question) or real.kernel.input_reply("blue 😀")
     await real.run("print(input('colour? ') + '!')")
     assert asked == [("a0", "colour? ", False)]
-    assert outputs(real)[0]["text"] == "blue 😀!\n"
+    assert outputs(real)[0]["text"] == "colour? blue 😀\nblue 😀!\n"
 
 
 async def test_a_sleeping_cell_is_interrupted_and_the_kernel_lives(real: Watched):
