@@ -8,7 +8,7 @@ def _nothing(request: HttpRequest, **kwargs: object) -> HttpResponse:
     return HttpResponse()
 
 
-_NAMES = ("home", "bin", "notebook_create", "bin", "notebook_import", "output_frame", "account_login", "account_logout")
+_NAMES = ("home", "bin", "notebook_create", "notebook_import", "output_frame", "account_login", "account_logout")
 _OF_A_NOTEBOOK = ("notebook", "notebook_rename", "notebook_delete", "demo_reset")
 
 urlpatterns = [
