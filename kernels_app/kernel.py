@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kernels_app import deaths, limits, messages
+from kernels_app import deaths, journal, limits, messages
 from kernels_app.channels import Channels, Message, context
 from kernels_app.deaths import CallFailed, Death, KernelDied, KernelSilent, KernelStartTimeout
 from kernels_app.messages import Entry
@@ -178,6 +178,8 @@ class Kernel:
                 while self._channels and self._channels.received != before:
                     before = self._channels.received
                     await asyncio.sleep(0.02)
+        for frame in await asyncio.to_thread(journal.last_frames, self.work):
+            self._take_frame(frame)
 
     async def _clean_up(self) -> None:
         """Close sockets, tasks and pipes, delete the private folder. Harmless when repeated."""

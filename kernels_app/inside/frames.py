@@ -15,9 +15,11 @@ from json.encoder import encode_basestring  # type: ignore[attr-defined]
 from typing import Any
 
 from .interrupt import masked
+from .journal import TEXT_LIMIT, Journal
 
 FRAME_BYTES = 64 * 1024
 FLUSH_S = 0.016
+SETTLED_S = 0.05
 UNSENT_LIMIT_BYTES = 1024 * 1024
 TEXT_PIECE = 8192  # characters; at most 6 bytes each in JSON, so one piece always fits a frame
 
@@ -42,6 +44,8 @@ class FrameWriter:
         self._text: list[bytes] = []
         self._size = 0
         self._unsent = 0
+        self._all_sent_at = 0.0
+        self.journal = Journal()
 
     def start(self, collect: Callable[[], bool]) -> None:
         """Start the thread that sends what is left 16 ms after it came.
@@ -61,10 +65,12 @@ class FrameWriter:
         """Add one entry (anything but text) to the open frame."""
         data = encode(entry)
         with self._lock:
+            self._trim_journal()
             self._close_text()
             if self._size and self._size + len(data) > FRAME_BYTES:
                 self._seal()
             self._entries.append(data)
+            self.journal.add(self._number, data)
             self._size += len(data) + 1
             if self._size >= FRAME_BYTES:
                 self._seal()
@@ -75,6 +81,7 @@ class FrameWriter:
         """Add text; pieces of one attempt and stream become one entry of a frame."""
         key = (attempt, name)
         with self._lock:
+            self._trim_journal()
             for start in range(0, len(text), TEXT_PIECE):
                 piece = encode_basestring(_clean(text[start : start + TEXT_PIECE]))[1:-1].encode()
                 if self._size and self._size + len(piece) + 200 > FRAME_BYTES:
@@ -85,6 +92,7 @@ class FrameWriter:
                     self._text_key = key
                     self._size += 120
                 self._text.append(piece)
+                self.journal.add(self._number, stream_entry(key, [piece]), limit=TEXT_LIMIT)
                 self._size += len(piece)
 
     @masked
@@ -112,9 +120,7 @@ class FrameWriter:
     def _close_text(self) -> None:
         if self._text_key is None:
             return
-        attempt, name = self._text_key
-        head = json.dumps({"t": "stream", "attempt": attempt, "name": name})[:-1].encode()
-        self._entries.append(head + b', "text": "' + b"".join(self._text) + b'"}')
+        self._entries.append(stream_entry(self._text_key, self._text))
         self._text_key = None
         self._text = []
 
@@ -124,12 +130,22 @@ class FrameWriter:
         self._number += 1
         self._entries = []
         self._size = 0
+        self._all_sent_at = 0.0
         self._unsent += len(content)
         self._send(content, lambda: self._sent(len(content)))
 
     def _sent(self, size: int) -> None:
         with self._lock:
             self._unsent -= size
+            if not self._unsent:
+                self._all_sent_at = time.monotonic()
+
+    def _trim_journal(self) -> None:
+        """Forget what was sent a while ago: ZeroMQ's own thread has had time for it."""
+        if self._all_sent_at and time.monotonic() - self._all_sent_at > SETTLED_S:
+            self._all_sent_at = 0.0
+            self._close_text()
+            self.journal.restart(self._number, self._entries)
 
     def _run(self) -> None:
         while True:
@@ -139,6 +155,12 @@ class FrameWriter:
             if self._collect():
                 self._wake.set()
             self.flush()
+
+
+def stream_entry(key: tuple[str | None, str], pieces: list[bytes]) -> bytes:
+    """The entry of text that is encoded already."""
+    head = json.dumps({"t": "stream", "attempt": key[0], "name": key[1]})[:-1].encode()
+    return head + b', "text": "' + b"".join(pieces) + b'"}'
 
 
 def encode(value: Any) -> bytes:
