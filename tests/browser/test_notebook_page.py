@@ -33,11 +33,11 @@ def edit(page: Page, number: int) -> None:
 
 
 def soon(page: Page, condition: Callable[[], bool]) -> None:
-    for _ in range(200):
+    for _ in range(1000):
         if condition():
             return
         page.wait_for_timeout(20)
-    raise AssertionError("not so after 4 s")
+    raise AssertionError("not so after 20 s")
 
 
 def saved(page: Page) -> None:

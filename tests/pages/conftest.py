@@ -91,7 +91,7 @@ def page_server() -> Iterator[Server]:
     thread.join(5)
 
 
-def wait_until(page: Page, condition: str, timeout_s: float = 10) -> None:
+def wait_until(page: Page, condition: str, timeout_s: float = 40) -> None:
     """Waits for a JavaScript condition. Playwright's own way needs eval, which the page's policy forbids."""
     end = time.monotonic() + timeout_s
     while not page.evaluate(f"() => Boolean({condition})"):

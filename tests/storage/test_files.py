@@ -95,7 +95,7 @@ def test_held_files_move_once_the_storage_is_back(
 def test_after_a_failure_the_storage_is_left_alone_for_a_while(notebook: Notebook, use_bucket: Use, settings: Any):
     mute = MuteServer()
     use_bucket(mute.url, timeout_s=1)
-    settings.OUTPUTS_TIMEOUT_S = 1
+    settings.OUTPUTS_TIMEOUT_S = 20
     keep(notebook, b"one")
     asked = len(mute.accepted)
     row = keep(notebook, b"two")
