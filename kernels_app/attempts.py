@@ -253,6 +253,14 @@ class AttemptBook:
         if self._copier is not None:
             await asyncio.wait([self._copier])
 
+    async def settled(self) -> None:
+        """Return when the files of what was shown are kept, or failed to be; within a bounded time."""
+        tasks = [texts.task for texts in self._texts.values() if texts.task is not None]
+        if self._copier is not None:
+            tasks.append(self._copier)
+        if tasks:
+            await asyncio.wait(tasks, timeout=2 * settings.OUTPUTS_TIMEOUT_S + 5)
+
     async def _copy(self) -> None:
         while self._waiting:
             entries, work, take = self._waiting[0]

@@ -134,6 +134,7 @@ class Runtime:
         self._dirty_session = True
         if kernel is not None:
             await kernel.shutdown()
+        await self._book.settled()
         self._end_tasks()
         self._flush_states()
         self.feed.runtime = None

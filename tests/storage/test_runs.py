@@ -135,6 +135,20 @@ async def test_the_whole_of_a_long_text_is_kept_though_its_storage_answers_late(
     await assert_small(lab)
 
 
+async def test_a_server_that_ends_keeps_the_texts_of_what_it_interrupts(lab: Lab, use_folder: Use):
+    use_folder()
+    await lab.add(a="for _n in range(40_000): print(f'line {_n:06}')\nimport time; time.sleep(600)")
+    runtime = await lab.runtime()
+    await runtime.run_all(by=lab.author)
+    async with asyncio.timeout(30):
+        while "line 039999" not in str(runtime.live_outputs(str(lab.cells["a"]))):
+            await asyncio.sleep(0.05)
+    await lab.host.stop(lab.notebook.id, "The server ends.")
+    (output,) = [one for one in await lab.outputs("a") if one["kind"] == "stream"]
+    (row,) = await large_items(lab)
+    assert output["files"]["text/plain"] == row.as_json() and (await content(row)).endswith(b"line 039999\n")
+
+
 async def test_what_no_cap_lets_be_held_leaves_a_note_and_the_run_goes_on(lab: Lab, use_bucket: Use, settings: Any):
     use_bucket("http://127.0.0.1:9")
     settings.OUTPUT_HELD_MAX_BYTES = MIB
