@@ -134,6 +134,7 @@ def _save(storage: Storage, key: str, file: BinaryIO, size_bytes: int) -> None:
 
 def _words(error: Exception) -> str:
     """What an operator needs of a storage's error: its class, and what the server or the system answered."""
-    code = getattr(error, "response", {}).get("Error", {}).get("Code")
+    response = getattr(error, "response", None) or {}  # a time-out of botocore has None
+    code = response.get("Error", {}).get("Code")
     reason = code or getattr(error, "strerror", None)
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
