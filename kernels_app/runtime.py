@@ -113,6 +113,7 @@ class Runtime:
         self._deliveries: asyncio.Queue[Action] = asyncio.Queue()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._chunks_at = 0.0
+        self._chunks_later: asyncio.TimerHandle | None = None
         self._queries: dict[str, asyncio.Task[None]] = {}
         self._state = scheduler.load([], seed=str(uuid.uuid4()))
 
@@ -686,9 +687,14 @@ class Runtime:
         finally:
             self._outbox = None
         self.tell(told)
-        if has_output and time.monotonic() - self._chunks_at > CHUNKS_AFTER_S:
-            self._chunks_at = time.monotonic()
-            self._mark_dirty()
+        if has_output and self._chunks_later is None:
+            wait = max(0.0, self._chunks_at + CHUNKS_AFTER_S - time.monotonic())
+            self._chunks_later = asyncio.get_running_loop().call_later(wait, self._save_chunks)
+
+    def _save_chunks(self) -> None:
+        self._chunks_later = None
+        self._chunks_at = time.monotonic()
+        self._mark_dirty()
 
     def _states_are_due(self) -> bool:
         return bool(self._refresh) and time.monotonic() - self._states_sent_at >= STATES_EVERY_S

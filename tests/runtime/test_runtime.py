@@ -359,3 +359,13 @@ async def test_a_source_that_does_not_parse_blocks_what_needs_its_names(lab: Lab
     await lab.edit("a", "c = 1")
     assert await lab.run("b") == ["b"]
     assert (await lab.outputs("b"))[0]["ename"] == "NameError"
+
+
+async def test_the_last_words_of_a_cell_that_falls_silent_are_saved_while_it_runs(lab: Lab):
+    await lab.add(a="import time\nfor _i in range(50): print('word', _i); time.sleep(0.01)\ntime.sleep(600)")
+    runtime = await lab.runtime()
+    await runtime.run({str(lab.cells["a"]): 0}, by=lab.author)
+    async with asyncio.timeout(WAIT_S):
+        while "word 49" not in str(await db.read(lambda: list(StreamChunk.objects.values_list("ops", flat=True)))):
+            await asyncio.sleep(0.05)
+    await runtime.stop()
