@@ -158,9 +158,10 @@ class Runtime:
         for task in tuple(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
-        if self._states_later is not None:
-            self._states_later.cancel()
-            self._states_later = None
+        for timer in (self._states_later, self._chunks_later):
+            if timer is not None:
+                timer.cancel()
+        self._states_later = self._chunks_later = None
         for waiter in self._waiters.values():
             waiter.set()
 
