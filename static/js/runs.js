@@ -64,7 +64,11 @@ export class Runs {
 
   /** @param {{runAll?: boolean}} [options] */
   restart({ runAll = false } = {}) {
-    return this.#afterText(() => this.#socket.request("restart", { run_all: runAll }));
+    const hadNames = this.#store.cells.some(({ state }) => state.loaded);
+    return this.#afterText(async () => {
+      await this.#socket.request("restart", { run_all: runAll });
+      if (!runAll && hadNames) toast("Restarted. Variables are gone.", { label: "Run all", act: () => this.runAll() });
+    });
   }
 
   /** Restarts a kernel that died and runs up to a cell. @param {string} cell */

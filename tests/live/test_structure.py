@@ -155,3 +155,25 @@ def test_what_is_pressed_before_the_scripts_are_up_is_done_when_they_are(
     held[0].continue_()
     page.locator('section.cell[data-number="4"][data-state="current"]').wait_for(timeout=RUN_S)
     assert page.locator(".is-pending").count() == 0
+
+
+def test_a_dead_kernel_and_a_restart_are_said_where_one_looks(browser_page: Any, live_server: LiveServer, letters: str):
+    page = browser_page
+    for number in range(12):
+        source = "import os\nos._exit(3)" if number == 11 else f"filler_{number} = {number}\n" + "# line\n" * 20
+        live_server.api()("POST", f"{letters}cells/", {"type": "python", "source": source})
+    open_page(page, live_server, letters)
+    last = page.locator('section.cell[data-number="16"]')
+    last.scroll_into_view_if_needed()
+    last.locator('[data-part="run"]').click()
+    notice = page.locator('[data-ui-notice="kernel"]')
+    notice.wait_for(timeout=RUN_S)
+    assert "cell 16" in notice.inner_text()
+    assert page.evaluate("scrollY") > 500
+    assert 0 < notice.bounding_box()["y"] < 300
+    page.locator('section.cell[data-number="1"]').focus()
+    page.keyboard.press("Control+Enter")
+    page.locator('section.cell[data-number="1"][data-state="current"]').wait_for(timeout=RUN_S)
+    page.locator('section.cell[data-number="1"]').focus()
+    page.keyboard.type("00")
+    page.locator(".toast", has_text="Variables are gone").get_by_role("button", name="Run all").wait_for(timeout=RUN_S)
