@@ -57,7 +57,7 @@ async def test_a_large_figure_comes_by_the_spool(real: Watched):
     parts: list[bytes] = []
     copied = copy_spooled(real.kernel.work, display["spool"]["text/html"]["file"], 10**6, parts.append)
     assert copied.size_bytes == 500_007 and b"".join(parts).startswith(b"<p>xxx")
-    assert os.listdir(real.kernel.work / ".spool") == []
+    assert os.listdir(real.kernel.work / ".spool") == ["journal"]
 
 
 async def test_a_failing_cell_is_an_output_and_what_needs_it_is_skipped(real: Watched):
