@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kernels_app import deaths, journal, limits, messages
+from kernels_app import deaths, limits, messages
 from kernels_app.channels import Channels, Message, context
 from kernels_app.deaths import CallFailed, Death, KernelDied, KernelSilent, KernelStartTimeout
+from kernels_app.journal import Journal
 from kernels_app.messages import Entry
 from kernels_app.provisioner import Launch, Manager, Profile, Provisioner, remove_run_folder, run_folder
 
@@ -50,7 +51,7 @@ class _Plan:
 class Kernel:
     """A live kernel, made by `Kernel.start`; set `on_entries`, `on_input`, `gate` before the first plan."""
 
-    def __init__(self, manager: Manager, launch: Launch) -> None:
+    def __init__(self, manager: Manager, launch: Launch, journal: Journal) -> None:
         self.launch = launch
         self.work: Path = launch.work
         self.notebook_id: str | None = None
@@ -61,6 +62,7 @@ class Kernel:
         self.dropped = 0  # entries and messages that were not believed
         self.memory = 0  # bytes, as last seen
         self._manager = manager
+        self._journal = journal
         self._tasks: list[asyncio.Task[Any]] = []
         self._plan: _Plan | None = None
         self._attempts: dict[str, None] = {}
@@ -83,7 +85,7 @@ class Kernel:
         """
         launch = Launch(profile, work, await asyncio.to_thread(run_folder))
         manager = await asyncio.to_thread(Manager.of, launch, context())
-        kernel = cls(manager, launch)
+        kernel = cls(manager, launch, await asyncio.to_thread(Journal.make, launch.run))
         try:
             async with asyncio.timeout(profile.start_timeout_s):
                 await kernel._launch()
@@ -178,8 +180,20 @@ class Kernel:
                 while self._channels and self._channels.received != before:
                     before = self._channels.received
                     await asyncio.sleep(0.02)
-        for frame in await asyncio.to_thread(journal.last_frames, self.work):
-            self._take_frame(frame)
+        await self._take_journal()
+
+    async def _take_journal(self) -> None:
+        """What had not come when the process ended, as if it had. Nobody waits for that of a kernel we stopped."""
+        if self._why is not None and self._why.kind == "shutdown":
+            return
+        frames, entries = await asyncio.to_thread(self._journal.since, self._next_frame or 0)
+        if not entries:
+            return
+        try:
+            self._take_frame({"frame": frames.start, "entries": entries})
+        except Exception:  # whoever listens failed: the kernel is dead all the same
+            log.exception("The last words of kernel %s were not taken.", self.notebook_id)
+        self._next_frame = frames.stop
 
     async def _clean_up(self) -> None:
         """Close sockets, tasks and pipes, delete the private folder. Harmless when repeated."""
@@ -192,6 +206,7 @@ class Kernel:
                 task.cancel()
         if self._manager.provisioner is not None:
             await self._provisioner.cleanup()
+        self._journal.close()
         await asyncio.to_thread(remove_run_folder, self.launch.run)
         if not self.died.done():
             self.died.set_result(self._why or Death("exit", "The kernel did not start."))

@@ -552,6 +552,7 @@ class Runtime:
 
     async def _see_death(self, kernel: Kernel) -> None:
         death = await asyncio.shield(kernel.died)
+        await self._book.drained()  # what it said last may wait for its files
         if self._kernel is not kernel:
             return
         metrics.kernel_died(death.kind)

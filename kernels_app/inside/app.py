@@ -17,7 +17,7 @@ from IPython.core.profiledir import ProfileDir
 from traitlets import Type
 from traitlets.config import Config
 
-from . import attempts, streams
+from . import attempts, journal, streams
 from .kernel import Kernel
 
 SEND_QUEUE_FRAMES = 16
@@ -84,7 +84,7 @@ class App(IPKernelApp):
     def init_kernel(self) -> None:
         super().init_kernel()
         self.descriptors = streams.install()
-        self.kernel.prepare(self.descriptors)
+        self.kernel.prepare(self.descriptors, journal.open_beside(self.abs_connection_file))
 
     def init_gui_pylab(self) -> None:
         """matplotlib finds the inline backend through MPLBACKEND when it is imported."""

@@ -11,16 +11,18 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import math
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import Any
+from typing import Any, NoReturn
 
 from .frames import FrameWriter
 from .interrupt import masked
 
 DISPLAY_LIMIT = 10_000
+EAGER_LINES = 16
 DEFAULT_TEXT_LIMIT_BYTES = 64 * 1024 * 1024
 
 
@@ -52,6 +54,7 @@ class Attempt:
         "number",
         "write",
         "_chunks",
+        "_eager",
         "_wrappers",
     )
 
@@ -66,6 +69,7 @@ class Attempt:
         self.chunks: deque[bytes] = deque()
         self.write: Callable[[str], int] = len
         self._chunks: dict[str, deque[bytes]] = {}
+        self._eager = 0
         self._wrappers: dict[str, io.TextIOWrapper] = {}
 
     @masked
@@ -76,10 +80,15 @@ class Attempt:
             if name not in self._wrappers:
                 chunks = self._chunks[name] = deque()
                 self._wrappers[name] = io.TextIOWrapper(
-                    _Sink(chunks.append), "utf-8", "surrogatepass", newline=""
+                    _Sink(chunks.append), "utf-8", "surrogatepass", newline="", line_buffering=True
                 )
+            wrapper = self._wrappers[name]
+            if self.active is None:  # 16 ms have passed
+                self._eager = EAGER_LINES
+            if wrapper.line_buffering != (self._eager > 0):
+                wrapper.reconfigure(line_buffering=self._eager > 0)
             self.chunks = self._chunks[name]
-            self.write = self._wrappers[name].write if self.left_bytes > 0 else len
+            self.write = wrapper.write if self.left_bytes > 0 else len
             self.active = name
             _live.add(self)
         writer().wake()
@@ -104,6 +113,16 @@ class Attempt:
                 writer().text(self.id, name, data.decode("utf-8", "surrogatepass"))
                 if self.left_bytes <= 0:
                     self._cap_text()
+                if self._eager and name == self.active:
+                    self._tire(name)
+
+    def _tire(self, name: str) -> None:
+        """The first lines of every 16 ms go into the open frame one by one: they outlive a process that ends at once.
+        More would cost too much; they are gathered.
+        """
+        self._eager -= 1
+        if not self._eager:
+            self._wrappers[name].reconfigure(line_buffering=False)
 
     def may_display(self, size_bytes: int) -> bool:
         """Count one display of that size; False once the attempt has had its share (said once)."""
@@ -164,6 +183,7 @@ def start(frame_writer: FrameWriter) -> None:
     frame_writer.start(_collect)
     _inherit_in_threads()
     _inherit_in_executors()
+    _collect_at_exit()
 
 
 def current() -> Attempt:
@@ -262,3 +282,15 @@ def _inherit_in_executors() -> None:
         return submit(self, attributed, attempt, fn, *args, **kwargs)
 
     concurrent.futures.ThreadPoolExecutor.submit = submit_attributed  # type: ignore[method-assign]
+
+
+def _collect_at_exit() -> None:
+    """`os._exit` ends the process without a word; what was printed before it is not lost."""
+    leave, process = os._exit, os.getpid()
+
+    def _exit(status: int) -> NoReturn:
+        if os.getpid() == process:  # a forked child's output is not here
+            collect()
+        leave(status)
+
+    os._exit = _exit

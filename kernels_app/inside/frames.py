@@ -15,13 +15,13 @@ from json.encoder import encode_basestring  # type: ignore[attr-defined]
 from typing import Any
 
 from .interrupt import masked
-from .journal import TEXT_LIMIT, Journal
+from .journal import Journal
 
 FRAME_BYTES = 64 * 1024
 FLUSH_S = 0.016
-SETTLED_S = 0.05
 UNSENT_LIMIT_BYTES = 1024 * 1024
 TEXT_PIECE = 8192  # characters; at most 6 bytes each in JSON, so one piece always fits a frame
+TEXT_END = b'"}'
 
 SERVICE_THREADS = ("Control", "Shell channel", "IOPub", "rill-frames")
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -33,19 +33,19 @@ Send = Callable[[bytes, Callable[[], None]], None]
 class FrameWriter:
     """Collects entries, from any thread, and hands out frames in order through `send(content, when_sent)`."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, journal: Journal | None = None) -> None:
         self._send = send
+        self._journal = journal
         self._lock = threading.RLock()  # re-entrant: a finalizer may print while a frame is being written
         self._wake = threading.Event()
         self.plan: str | None = None
         self._number = 0
         self._entries: list[bytes] = []
         self._text_key: tuple[str | None, str] | None = None
+        self._text_head = b""
         self._text: list[bytes] = []
         self._size = 0
         self._unsent = 0
-        self._all_sent_at = 0.0
-        self.journal = Journal()
 
     def start(self, collect: Callable[[], bool]) -> None:
         """Start the thread that sends what is left 16 ms after it came.
@@ -65,12 +65,11 @@ class FrameWriter:
         """Add one entry (anything but text) to the open frame."""
         data = encode(entry)
         with self._lock:
-            self._trim_journal()
             self._close_text()
             if self._size and self._size + len(data) > FRAME_BYTES:
                 self._seal()
             self._entries.append(data)
-            self.journal.add(self._number, data)
+            self._note(data)
             self._size += len(data) + 1
             if self._size >= FRAME_BYTES:
                 self._seal()
@@ -79,20 +78,17 @@ class FrameWriter:
     @masked
     def text(self, attempt: str | None, name: str, text: str) -> None:
         """Add text; pieces of one attempt and stream become one entry of a frame."""
-        key = (attempt, name)
         with self._lock:
-            self._trim_journal()
             for start in range(0, len(text), TEXT_PIECE):
                 piece = encode_basestring(_clean(text[start : start + TEXT_PIECE]))[1:-1].encode()
                 if self._size and self._size + len(piece) + 200 > FRAME_BYTES:
                     self._close_text()
                     self._seal()
-                if self._text_key != key:
+                if self._text_key != (attempt, name):
                     self._close_text()
-                    self._text_key = key
-                    self._size += 120
+                    self._open_text(attempt, name)
                 self._text.append(piece)
-                self.journal.add(self._number, stream_entry(key, [piece]), limit=TEXT_LIMIT)
+                self._note(self._text_head + piece + TEXT_END)
                 self._size += len(piece)
 
     @masked
@@ -117,12 +113,23 @@ class FrameWriter:
         while self._unsent > UNSENT_LIMIT_BYTES:
             time.sleep(0.002)
 
+    def _open_text(self, attempt: str | None, name: str) -> None:
+        self._text_key = (attempt, name)
+        head = json.dumps({"t": "stream", "attempt": attempt, "name": name})[:-1]
+        self._text_head = f'{head}, "text": "'.encode()
+        self._size += 120
+
     def _close_text(self) -> None:
         if self._text_key is None:
             return
-        self._entries.append(stream_entry(self._text_key, self._text))
+        self._entries.append(self._text_head + b"".join(self._text) + TEXT_END)
         self._text_key = None
         self._text = []
+
+    def _note(self, entry: bytes) -> None:
+        """Keep an entry of the open frame where it outlives the process. Text is kept piece by piece."""
+        if self._journal is not None:
+            self._journal.add(self._number, entry)
 
     def _seal(self) -> None:
         head = json.dumps({"plan": self.plan, "frame": self._number})[:-1].encode()
@@ -130,22 +137,12 @@ class FrameWriter:
         self._number += 1
         self._entries = []
         self._size = 0
-        self._all_sent_at = 0.0
         self._unsent += len(content)
         self._send(content, lambda: self._sent(len(content)))
 
     def _sent(self, size: int) -> None:
         with self._lock:
             self._unsent -= size
-            if not self._unsent:
-                self._all_sent_at = time.monotonic()
-
-    def _trim_journal(self) -> None:
-        """Forget what was sent a while ago: ZeroMQ's own thread has had time for it."""
-        if self._all_sent_at and time.monotonic() - self._all_sent_at > SETTLED_S:
-            self._all_sent_at = 0.0
-            self._close_text()
-            self.journal.restart(self._number, self._entries)
 
     def _run(self) -> None:
         while True:
@@ -155,12 +152,6 @@ class FrameWriter:
             if self._collect():
                 self._wake.set()
             self.flush()
-
-
-def stream_entry(key: tuple[str | None, str], pieces: list[bytes]) -> bytes:
-    """The entry of text that is encoded already."""
-    head = json.dumps({"t": "stream", "attempt": key[0], "name": key[1]})[:-1].encode()
-    return head + b', "text": "' + b"".join(pieces) + b'"}'
 
 
 def encode(value: Any) -> bytes:

@@ -17,6 +17,7 @@ from . import attempts, completion, interrupt
 from .calls import Calls
 from .cells import CellRunner
 from .frames import FrameWriter
+from .journal import Journal
 from .namespace import Namespace
 from .plan import Plan, PlanRunner
 from .shell import Shell
@@ -33,13 +34,13 @@ class Kernel(IPythonKernel):
     session: Any
     iopub_thread: Any
 
-    def prepare(self, descriptors: DescriptorCapture) -> None:
+    def prepare(self, descriptors: DescriptorCapture, journal: Journal | None) -> None:
         """Set up what cells need, once sockets and shell exist."""
         self._plan_parent: dict[str, Any] = {}
         self._plan_ident: Any = []
         self._stdin_allowed = False
         self._stdin_lock = threading.Lock()
-        attempts.start(FrameWriter(self._send_frame))
+        attempts.start(FrameWriter(self._send_frame, journal))
         namespace = Namespace(self.shell.user_ns)
         self.runner = PlanRunner(CellRunner(self.shell, namespace, descriptors))
         self.calls = Calls(self.shell, namespace)

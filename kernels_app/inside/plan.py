@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import Any
 
-from . import attempts, display, interrupt
+from . import attempts, interrupt
 from .cells import CellRunner, Item
 
 LONG_CELL_S = 0.016
@@ -91,8 +91,6 @@ class PlanRunner:
         writer = attempts.writer()
         writer.flush()
         writer.plan = plan.id
-        # Not before: by its first plan a pooled kernel has its notebook's folder.
-        writer.journal.open(str(display.spool_folder()))
         interrupt.forget()
         self.active = plan
         finished: list[dict[str, Any]] = []

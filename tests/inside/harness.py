@@ -21,6 +21,8 @@ import zmq
 from jupyter_client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
+from kernels_app.journal import Journal
+
 BOOT = Path(__file__).parents[2] / "kernels_app" / "inside" / "boot.py"
 TIMEOUT_S = 20.0
 CACHE = str(
@@ -76,7 +78,7 @@ class Result:
 class KernelUnderTest:
     """One kernel process and a client of all its channels."""
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, *, journal: bool = True, **environment: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="rill-test-"))
         self.work = self.folder / "work"
         self.work.mkdir()
@@ -88,6 +90,7 @@ class KernelUnderTest:
             key=secrets.token_hex(16).encode(),
             kernel_name="",
         )
+        self.journal = Journal.make(self.folder) if journal else Journal(None)
         env = {**os.environ, "HOME": str(self.work), "XDG_CACHE_HOME": CACHE, **environment}
         self.log = open(self.folder / "stderr", "wb")  # noqa: SIM115
         started = time.perf_counter()
@@ -219,6 +222,7 @@ class KernelUnderTest:
         self.process.kill()
         self.process.wait()
         self.log.close()
+        self.journal.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

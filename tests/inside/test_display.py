@@ -186,7 +186,7 @@ def test_a_display_beyond_the_cap_is_dropped_and_said(fresh: KernelUnderTest) ->
     assert not result.of(cells[0], "display")
     assert "200000 bytes" in result.of(cells[0], "notice")[0]["text"]
     assert len(result.of(cells[1], "display")) == 1
-    assert [file.name for file in (fresh.work / ".spool").glob("*")] == ["journal"]
+    assert not list((fresh.work / ".spool").glob("*"))
 
 
 def test_matplotlib_inline_by_magic_shows_each_figure_once(kernel: KernelUnderTest) -> None:

@@ -57,7 +57,7 @@ async def test_a_large_figure_comes_by_the_spool(real: Watched):
     parts: list[bytes] = []
     copied = copy_spooled(real.kernel.work, display["spool"]["text/html"]["file"], 10**6, parts.append)
     assert copied.size_bytes == 500_007 and b"".join(parts).startswith(b"<p>xxx")
-    assert os.listdir(real.kernel.work / ".spool") == ["journal"]
+    assert os.listdir(real.kernel.work / ".spool") == []
 
 
 async def test_a_failing_cell_is_an_output_and_what_needs_it_is_skipped(real: Watched):
@@ -249,3 +249,39 @@ async def test_one_plus_one_takes_a_few_milliseconds(real: Watched):
 
 def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("ending", ["os._exit(3)", "os.kill(os.getpid(), 9)", "ctypes.string_at(0)"])
+async def test_a_process_that_ends_at_once_leaves_what_it_had_said(start_kernel: StartRogue, rung: str, ending: str):
+    watched = await start_kernel(Profile(sandbox=rung))
+    with pytest.raises(KernelDied):
+        await watched.run("print('first')", f"import ctypes, os\nprint('before')\n{ending}", "print('never')")
+    told = [(entry["t"], entry["attempt"]) for entry in watched.entries]
+    assert told == [("started", "a0"), ("stream", "a0"), ("finished", "a0"), ("started", "a1"), ("stream", "a1")]
+    assert watched.text() == "first\nbefore\n" and watched.kernel.dropped == 0
+
+
+async def test_what_came_already_is_not_told_again_when_the_process_ends(real: Watched):
+    with pytest.raises(KernelDied):
+        await real.run("print('first')\nimport time\ntime.sleep(0.1)", "import os\nprint('before')\nos._exit(3)")
+    assert real.text() == "first\nbefore\n" and real.kernel.dropped == 0
+    assert [entry["t"] for entry in real.entries].count("started") == 2
+
+
+async def test_a_listener_that_fails_on_the_last_words_does_not_hide_the_death(real: Watched):
+    def fail(entries: list[dict[str, Any]]) -> None:
+        raise RuntimeError("cannot listen")
+
+    real.kernel.on_entries = fail
+    with pytest.raises(KernelDied, match="exit code 3"):
+        await real.run("import os\nos._exit(3)")
+
+
+async def test_output_that_nobody_read_while_the_server_was_behind_is_in_the_last_words(real: Watched):
+    free = asyncio.Event()
+    flood = "import os\nfor i in range(50_000): print(i)\nos._exit(3)"
+    running = asyncio.ensure_future(real.run("print('x' * 10)", flood))
+    real.kernel.gate = lambda: free.wait() if not free.is_set() else None
+    with pytest.raises(KernelDied):
+        await running
+    assert real.text().splitlines() == ["x" * 10, *map(str, range(50_000))]
