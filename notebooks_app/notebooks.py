@@ -10,16 +10,15 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from notebooks_app import facts, live, positions
+from notebooks_app import import_outputs, import_rows, live, positions
 from notebooks_app.demo import DEMO_VERSION, blank_notebook, demo_notebook
-from notebooks_app.errors import TooLarge
 from notebooks_app.formats import ImportedCell, ImportedNotebook, ipynb
-from notebooks_app.models import Cell, KernelSession, Notebook, Output
+from notebooks_app.import_rows import Connections
+from notebooks_app.import_rows import output_row as output_row  # part of this module's interface
+from notebooks_app.models import Cell, KernelSession, Notebook
 from notebooks_app.reading import outputs_of
 from notebooks_app.services import analyse_pending
-from notebooks_app.text import clean_name, clean_source
-
-BATCH = 200
+from notebooks_app.text import clean_name
 
 
 def create_notebook(
@@ -38,19 +37,45 @@ def create_notebook(
     return notebook
 
 
-def import_notebook(owner: Any, imported: ImportedNotebook, **fields: Any) -> Notebook:
-    """Store an imported notebook whole or not at all; nothing runs. Raises BadRequest, TooLarge."""
-    if len(imported.cells) > settings.NOTEBOOK_MAX_CELLS:
-        raise TooLarge(
-            f"{len(imported.cells):,} cells are more than the {settings.NOTEBOOK_MAX_CELLS:,} a notebook may have."
-        )
+def import_notebook(
+    owner: Any,
+    imported: ImportedNotebook,
+    *,
+    keep_ids: bool = False,
+    connections: Connections | None = None,
+    **fields: Any,
+) -> Notebook:
+    """Store an imported notebook whole or not at all; nothing runs. Raises BadRequest, TooLarge, Unavailable.
+
+    `keep_ids` keeps the cells' ids as import_rows.cell_ids says; `connections` are those of SQL cells, by place.
+    """
     name = clean_name(imported.name or "Untitled", max_length=settings.NAME_MAX_LENGTH)
     notebook = Notebook(owner=owner, name=name, metadata=imported.metadata, **fields)
+    rows = import_rows.build(notebook, imported, keep_ids=keep_ids, connections=connections)
+    import_outputs.upload(notebook.id, rows.prepared)
     with transaction.atomic():
         notebook.save(force_insert=True)
-        _fill(notebook, imported.cells)
+        import_rows.store(notebook, imported, rows)
     analyse_pending(notebook.id)
     return notebook
+
+
+def replace_imported(
+    notebook: Notebook, imported: ImportedNotebook, *, connections: Connections | None = None, **fields: Any
+) -> Notebook:
+    """Put another import in the place of an imported notebook's cells, whole or not at all. Raises as import_notebook.
+
+    For one that nobody edits: pages that show it must be loaded again.
+    """
+    name = clean_name(imported.name or "Untitled", max_length=settings.NAME_MAX_LENGTH)
+    rows = import_rows.build(notebook, imported, keep_ids=True, connections=connections)
+    import_outputs.keep(notebook.pk, rows.prepared)
+    with transaction.atomic():
+        Cell.objects.filter(notebook=notebook).delete()
+        Notebook.objects.filter(pk=notebook.pk).update(name=name, metadata=imported.metadata, **fields)
+        import_rows.store(notebook, imported, rows)
+    analyse_pending(notebook.id)
+    return Notebook.objects.get(pk=notebook.pk)
 
 
 def delete_notebook(notebook: Notebook) -> None:
@@ -115,70 +140,3 @@ def export_ipynb(notebook: Notebook) -> str:
         ],
     )
     return ipynb.write(exported)
-
-
-def _fill(notebook: Notebook, imported: list[ImportedCell]) -> None:
-    cells = [
-        _cell(notebook, item, position)
-        for item, position in zip(imported, positions.spread(len(imported)), strict=True)
-    ]
-    Cell.objects.bulk_create(cells, batch_size=BATCH)
-    outputs = [
-        _output(cell, index, output)
-        for cell, item in zip(cells, imported, strict=True)
-        for index, output in enumerate(item.outputs)
-    ]
-    Output.objects.bulk_create(outputs, batch_size=BATCH)
-
-
-def _cell(notebook: Notebook, item: ImportedCell, position: int) -> Cell:
-    cell = Cell(
-        notebook=notebook,
-        position=position,
-        type=item.type,
-        source=clean_source(item.source, max_bytes=settings.SOURCE_MAX_BYTES),
-        result_name=item.result_name,
-        code_hidden=item.code_hidden,
-        disabled=item.disabled,
-        execution_count=item.execution_count,
-        metadata={**item.metadata, "rillbook_id": item.id} if item.id else item.metadata,
-    )
-    cell.source_hash = cell.current_hash()
-    if cell.type == facts.CellType.MARKDOWN:
-        cell.analysis_hash = cell.source_hash
-    return cell
-
-
-def _output(cell: Cell, index: int, item: dict[str, Any]) -> Output:
-    """An Output row of an output's JSON (docs/architecture.md, section 2)."""
-    return output_row(cell.pk, None, index, item)
-
-
-def output_row(cell_id: uuid.UUID | str, attempt: uuid.UUID | str | None, index: int, item: dict[str, Any]) -> Output:
-    kind = item["kind"]
-    if kind in (Output.Kind.STREAM, Output.Kind.ERROR):
-        data = {key: value for key, value in item.items() if key not in ("index", "kind", "files")}
-        metadata, display_id = dict[str, Any](), ""
-    else:
-        data, metadata, display_id = item["data"], item.get("metadata") or {}, item.get("display_id") or ""
-    return Output(
-        cell_id=cell_id,
-        attempt=attempt,
-        index=index,
-        kind=kind,
-        data=data,
-        metadata=metadata,
-        display_id=display_id[:200],
-        size_bytes=_size(data),
-    )
-
-
-def _size(value: Any) -> int:
-    """Bytes of text in a bundle, near enough for figures."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(len(key) + _size(item) for key, item in value.items())
-    if isinstance(value, list):
-        return sum(_size(item) for item in value)
-    return 8

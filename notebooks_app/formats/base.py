@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from notebooks_app.text import replace_surrogates
@@ -16,13 +17,19 @@ MAX_RESULT_NAME = 100
 OURS = "rillbook"  # our one key in a file's metadata
 
 
+DATABASE_WARNING = "It names a database. That was not kept: make a connection and choose it."
+
+
 class FormatError(ValueError):
     """A file that is not the notebook it should be; the message names the file and the place in it."""
 
 
 @dataclass
 class ImportedCell:
-    """One cell; `outputs` are as docs/architecture.md, section 2, has them. `connection` is a name, never a DSN."""
+    """One cell; `outputs` are whole: as docs/architecture.md, section 2, has them, with nothing in `files`.
+
+    `connection` is a connection's name, never a DSN; "" in a SQL cell: dataframes; None: the notebook's own.
+    """
 
     type: str  # python | sql | markdown
     source: str
@@ -33,15 +40,27 @@ class ImportedCell:
     execution_count: int | None = None
     code_hidden: bool = False
     disabled: bool = False
-    connection: str = ""
+    connection: str | None = None
+    reads: list[str] | None = None  # what the file says; ours are computed afresh
+    writes: list[str] | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass
 class ImportedNotebook:
+    """A notebook. What a format has no word for is None or empty; `dsn` may hold a password and is never shown."""
+
     name: str
     cells: list[ImportedCell] = field(default_factory=list)
     metadata: Json = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    id: str = ""
+    user_id: str = ""
+    dsn: str = field(default="", repr=False)
+    connection: str = ""  # the name of the connection that its SQL cells use unless they say another
+    revision: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 def check_size(name: str, data: bytes) -> None:

@@ -2,19 +2,20 @@
 
 Format: nbformat.readthedocs.io, "The Notebook file format". What we do not know survives: metadata of notebook and
 cells is kept and written again. Ours is under one key, `rillbook`. Outputs take the way of a running cell's
-(outputs.py), so that bounds, carriage returns and unsafe characters are treated alike.
+(outputs.py), so that bounds, carriage returns and unsafe characters are treated alike; large ones are whole.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 import nbformat
 
-from notebooks_app.formats import known, magics
+from notebooks_app.formats import bundles, known, magics
 from notebooks_app.formats.base import (
     OURS,
     FormatError,
@@ -28,8 +29,6 @@ from notebooks_app.formats.base import (
 )
 from notebooks_app.outputs import OutputLog, canonical_mime, clean_json, clean_text
 
-INLINE_LIMIT = 4 * 1024 * 1024  # characters of one MIME item that are kept
-TEXT_HEAD = 256 * 1024  # characters of a stream that are kept; of a longer one also its end
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 STORED_ID = "rillbook_id"  # the importer keeps a cell's id of the file under this key of its metadata
 SCHEMA_JSON = re.compile(r"application/(?:.*\+)?json\Z")
@@ -150,9 +149,29 @@ def _read_code(where: str, cell: Json, made: ImportedCell, ours: Json, warnings:
     outputs = cell.get("outputs", [])
     if not isinstance(outputs, list):
         raise FormatError(f"{where}: outputs is not a list.")
-    log = OutputLog("import", inline_limit=INLINE_LIMIT, text_head=TEXT_HEAD)
-    log.feed([_entry(where, output) for output in outputs])
-    made.outputs = log.outputs()
+    made.outputs = _outputs([_entry(where, output) for output in outputs])
+
+
+def _outputs(entries: list[Json]) -> list[Json]:
+    """The outputs that a cell would show of these entries, whole: what the log hands out as large is put back."""
+    large: list[bytes] = []
+    texts: dict[int, list[str]] = defaultdict(list)
+
+    def keep(mime: str, data: bytes) -> Json:
+        large.append(data)
+        return {"at": len(large) - 1}
+
+    log = OutputLog("import", on_large=keep, on_text=lambda item, part: texts[item].append(part))
+    log.feed(entries)
+    log.finish()
+    outputs = log.outputs()
+    for index, output in enumerate(outputs):
+        if index in texts:
+            output |= {"text": "".join(texts[index]), "cut": None}
+        files, output["files"] = output["files"], {}
+        for mime, file in files.items():
+            output["data"][mime] = bundles.from_bytes(mime, large[file["at"]])
+    return outputs
 
 
 def _read_connection(where: str, made: ImportedCell, ours: Json, warnings: list[str]) -> None:

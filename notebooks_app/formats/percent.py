@@ -1,18 +1,20 @@
 """Python files with cell marks: jupytext's percent format (`# %%`, `# %% [markdown]`), what `jupyter nbconvert --to
-script` writes (`# In[3]:`), and the origin's `# %% python [cell-id]`. Pure; reading only.
+script` writes (`# In[3]:`), and the origin's `# %% python [cell-id]`. Pure; writing is percent_writer.py's.
 
 Format: jupytext.readthedocs.io, "The percent format". The origin's files begin with `# Notebook: name` and `# DB: DSN`.
-A DSN may hold a password, so such a line is never kept: a warning says that there was one.
+A DSN may hold a password: it is never part of a source or a message.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import dataclass, field
 
 from notebooks_app.formats import magics
 from notebooks_app.formats.base import (
+    DATABASE_WARNING,
     OURS,
     FormatError,
     ImportedCell,
@@ -31,8 +33,8 @@ _ORIGIN = re.compile(r"(?P<type>python|sql|markdown)\s*(?:\[(?P<id>[^\]]*)\])?\Z
 _KIND = re.compile(r"\[(?P<kind>markdown|md|raw)\]", re.IGNORECASE)
 _KEY = re.compile(r"(?:(?<=\s)|\A)(?P<key>[A-Za-z_][\w.-]*)=")
 _NAME_LINE = re.compile(r"#\s*Notebook:\s*(?P<name>.*?)\s*\Z", re.IGNORECASE)
-_DATABASE_LINE = re.compile(r"\s*#\s*DB\s*:.*\Z", re.IGNORECASE)
-_DSN_LINE = re.compile(r"\s*#\s*DB\s*:\s*\S+://.*\Z", re.IGNORECASE)
+_DATABASE_LINE = re.compile(r"\s*#\s*DB\s*:\s*(?P<dsn>.*?)\s*\Z", re.IGNORECASE)
+_DSN_LINE = re.compile(r"\s*#\s*DB\s*:\s*(?P<dsn>\S+://.*?)\s*\Z", re.IGNORECASE)
 _INTERPRETER_LINE = re.compile(r"#!.*\Z|#.*?coding[:=]\s*[-\w.]+.*\Z|# jupyter nbconvert.*\Z")
 _MAGIC_LINE = re.compile(
     r"#\s?(?P<magic>%{1,2}(?:autoreload|bash|cd|config|duckdb|env|html|javascript|latex|load_ext|matplotlib|pip|prun|pylab"
@@ -47,9 +49,9 @@ _STRING = re.compile(
     r"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'",
     re.DOTALL,
 )
+QUOTE = "#|"  # before every line of a source that would be read as something else
 _JOIN_AT_MOST = 50  # chunks looked at for the end of a string that holds marks
-_MARK_AT_MOST = 2_000  # characters of a mark that is searched for metadata
-_DATABASE_WARNING = "It names a database (a `# DB:` line). That was not kept: make a connection and choose it."
+MARK_AT_MOST = 2_000  # characters of a mark that is searched for metadata
 
 
 @dataclass
@@ -70,15 +72,16 @@ def read(name: str, data: bytes) -> ImportedNotebook:
         line = data.count(b"\n", 0, error.start) + 1
         raise FormatError(f"{name}: line {line} is not UTF-8.") from None
     warnings: list[str] = []
-    lines, has_database = _without_dsn(text.split("\n"))
+    lines, dsn, has_database = _without_dsn(text.split("\n"))
     first, *marked = _join_strings(_chunks(lines))
-    title, first.lines, names_database = _preamble(first.lines)
-    if has_database or names_database:
-        warnings.append(_DATABASE_WARNING)
+    title, first.lines, in_words = _preamble(first.lines)
+    if has_database or in_words:
+        warnings.append(DATABASE_WARNING)
     if not marked:
         warnings.append("It has no # %% marks: the whole file is one cell.")
     chunks = [first, *marked] if "".join(first.lines).strip() else marked
-    return ImportedNotebook(name=title_of(name, title), cells=[_cell(chunk) for chunk in chunks], warnings=warnings)
+    cells = [_cell(chunk) for chunk in chunks]
+    return ImportedNotebook(name=title_of(name, title), cells=cells, warnings=warnings, dsn=dsn or in_words)
 
 
 def has_marks(text: str) -> bool:
@@ -88,9 +91,17 @@ def has_marks(text: str) -> bool:
 # --- The file into chunks --------------------------------------------------------------------------------------------
 
 
-def _without_dsn(lines: list[str]) -> tuple[list[str], bool]:
+def is_special(line: str) -> bool:
+    """Whether a line of a source would not be read as one: a mark, or what names a database."""
+    return bool(_MARK.match(line) or _DSN_LINE.match(line))
+
+
+def _without_dsn(lines: list[str]) -> tuple[list[str], str, bool]:
+    """The lines without those that hold a DSN, the DSN that stands before the first mark, and whether any did."""
     kept = [line for line in lines if not _DSN_LINE.match(line)]
-    return kept, len(kept) != len(lines)
+    before = itertools.takewhile(lambda line: not _MARK.match(line), lines)
+    dsn = next((found["dsn"] for line in before if (found := _DSN_LINE.match(line))), "")
+    return kept, dsn, len(kept) != len(lines)
 
 
 def _chunks(lines: list[str]) -> list[_Chunk]:
@@ -122,6 +133,11 @@ def _join_strings(chunks: list[_Chunk]) -> list[_Chunk]:
     return joined
 
 
+def ends_in_string(source: str) -> bool:
+    """Whether a triple-quoted string of Python is open at the end."""
+    return any(found["open"] for found in _STRING.finditer(source))
+
+
 def _open_quotes(chunk: _Chunk, lines: list[str]) -> str:
     """The quotes of a triple-quoted string of Python that is open at the end of these lines."""
     origin = _ORIGIN.match(chunk.words or "")
@@ -130,18 +146,18 @@ def _open_quotes(chunk: _Chunk, lines: list[str]) -> str:
     return next((found["open"] for found in _STRING.finditer("\n".join(lines)) if found["open"]), "")
 
 
-def _preamble(lines: list[str]) -> tuple[str, list[str], bool]:
-    """What is before the first mark: the name it says, the lines that are code, whether it names a database."""
+def _preamble(lines: list[str]) -> tuple[str, list[str], str]:
+    """What is before the first mark: the name it says, the lines that are code, what it says of a database."""
     lines = _without_header(lines)
-    title, kept, has_database = "", [], False
+    title, kept, database = "", [], ""
     for line in lines:
         if found := _NAME_LINE.match(line):
             title = title or found["name"]
-        elif _DATABASE_LINE.match(line):
-            has_database = True
+        elif found := _DATABASE_LINE.match(line):
+            database = database or found["dsn"]
         elif not _INTERPRETER_LINE.match(line):
             kept.append(line)
-    return title, kept, has_database
+    return title, kept, database
 
 
 def _without_header(lines: list[str]) -> list[str]:
@@ -184,10 +200,22 @@ def _cell(chunk: _Chunk) -> ImportedCell:
 
 
 def _origin_cell(kind: str, cell_id: str | None, chunk: _Chunk, metadata: Json) -> ImportedCell:
-    lines = _trimmed(chunk.lines)
-    source = _uncommented(lines) if kind == "markdown" else "\n".join(lines)
-    name = result_name(metadata.pop("result_name", ""))
-    return ImportedCell(type=kind, source=source, id=cell_id, result_name=name, metadata=metadata)
+    if metadata.pop("quoted", None) is True:
+        source = "\n".join(line.removeprefix(QUOTE) for line in chunk.lines if line.startswith(QUOTE))
+    else:
+        lines = _trimmed(chunk.lines)
+        source = _uncommented(lines) if kind == "markdown" else "\n".join(lines)
+    said_id = metadata.pop("id", None)
+    jupyter = metadata.get("jupyter")
+    return ImportedCell(
+        type=kind,
+        source=source,
+        id=cell_id or (said_id if isinstance(said_id, str) and said_id else None),
+        result_name=result_name(metadata.pop("result_name", "")),
+        disabled=metadata.pop("disabled", None) is True,
+        code_hidden=isinstance(jupyter, dict) and jupyter.get("source_hidden") is True,
+        metadata=metadata,
+    )
 
 
 def _code_cell(lines: list[str], metadata: Json) -> ImportedCell:
@@ -229,7 +257,7 @@ def _trimmed(lines: list[str]) -> list[str]:
 
 def _metadata(words: str) -> tuple[str, Json]:
     """A mark's words without its `key=JSON` pairs, and those. What is not such a pair belongs to the words."""
-    if len(words) > _MARK_AT_MOST:
+    if len(words) > MARK_AT_MOST:
         return words, {}
     decoder = json.JSONDecoder()
     pairs: Json = {}

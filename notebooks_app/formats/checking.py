@@ -1,0 +1,44 @@
+"""JSON values of a file, checked so that a database can hold them; what cannot be is refused with its place. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from notebooks_app.formats.base import FormatError
+from notebooks_app.outputs import clean_text
+
+MAX_DEPTH = 100
+
+
+def without_nul(text: str) -> str:
+    """The text with NUL and lone surrogates as U+FFFD."""
+    return clean_text(text)
+
+
+def checked(where: str, value: Any) -> Any:
+    """The value with NUL and lone surrogates as U+FFFD.
+
+    Raises FormatError with the place for a number beyond what JSON can hold (1e999) and for what is nested more deeply
+    than MAX_DEPTH.
+    """
+    return _checked(where, value, ())
+
+
+def _checked(where: str, value: Any, path: tuple[str | int, ...]) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FormatError(f"{where}{_place(path)}: the number is too large for JSON.")
+    if not isinstance(value, dict | list):
+        return value
+    if len(path) >= MAX_DEPTH:
+        raise FormatError(f"{where}{_place(path[:6])}…: it is nested more than {MAX_DEPTH} deep.")
+    if isinstance(value, list):
+        return [_checked(where, item, (*path, at)) for at, item in enumerate(value)]
+    return {clean_text(key): _checked(where, item, (*path, key)) for key, item in value.items()}
+
+
+def _place(path: tuple[str | int, ...]) -> str:
+    """`.rows[3]`: a path as people write it."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{clean_text(step)[:60]}" for step in path)
