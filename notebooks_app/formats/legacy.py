@@ -36,6 +36,7 @@ SOURCE_NAME = "source_name"  # the name as the source has it, where ours had to 
 EXTRA = "legacy"  # keys we do not know
 TYPES = ("python", "sql", "markdown")
 
+_TELLING_KEYS = frozenset(["cells", "db_conn_string"])  # which no other JSON is likely to have
 _NOTEBOOK_KEYS = frozenset(
     ["id", "user_id", "name", "db_conn_string", "revision", "cells", "created_at", "updated_at", OURS]
 )
@@ -76,10 +77,8 @@ def parse(name: str, data: bytes, warnings: list[str]) -> Any:
 
 
 def is_document(found: Any) -> bool:
-    """Whether a JSON value is meant to be such a notebook: an object with a list of cells, and not an .ipynb."""
-    if not isinstance(found, dict) or "nbformat" in found or not isinstance(found.get("cells"), list):
-        return False
-    return not found["cells"] or any(isinstance(cell, dict) and "code" in cell for cell in found["cells"])
+    """Whether a JSON value is meant to be such a notebook, be it a broken one: other JSON of a folder is not."""
+    return isinstance(found, dict) and "nbformat" not in found and bool(_TELLING_KEYS & set(found))
 
 
 def read_document(where: str, found: Any, *, max_cells: int | None = None) -> ImportedNotebook:

@@ -50,7 +50,7 @@ def test_the_first_user_is_the_owner_in_single_mode(owner: Any, stranger: Any, t
 
 def test_with_accounts_the_owner_must_be_said(owner: Any, tmp_path: Path, settings: Any):
     settings.RILLBOOK_MODE = "multi"
-    assert run(notebook_file(tmp_path, "a.ipynb"))[2] == "Say whose the notebooks are: --owner USERNAME."
+    assert "It does not say whose it is: give --owner." in run(notebook_file(tmp_path, "a.ipynb"))[1]
     assert run(notebook_file(tmp_path, "a.ipynb"), "--owner", "nobody")[2] == "There is no user 'nobody'."
     assert not Notebook.objects.exists()
 
@@ -82,16 +82,20 @@ def test_bad_files_are_named_with_their_reason_and_stop_no_other(owner: Any, tmp
     (tmp_path / "bad.ipynb").write_text('{"cells": [')
     (tmp_path / "nul.py").write_bytes(b"# %%\nx = '\x00'\n")
     good = notebook_file(tmp_path, "good.ipynb")
-    names = [str(tmp_path / name) for name in ("bad.ipynb", "missing.ipynb", "nul.py", ".")]
+    names = [str(tmp_path / name) for name in ("bad.ipynb", "missing.ipynb", "nul.py")]
     out, err, failure = run(*names, good, "--owner", "owner")
-    assert failure == "4 of 5 files could not be imported; 1 were."
+    assert failure == ""
     reasons = [line.rsplit("not imported: ", 1)[1] for line in err.splitlines()]
     assert reasons[0].startswith("bad.ipynb: this is not a notebook: line 1 is not JSON")
     assert reasons[1] == "No such file or directory"
     assert reasons[2] == "nul.py, line 2: a source cannot hold the character NUL."
-    assert reasons[3] == "Is a directory"
-    assert out.splitlines()[-1] == "1 imported, 4 failed."
+    assert out.splitlines()[-1] == "1 imported, 3 failed."
     assert Notebook.objects.get().name == "good"
+
+
+def test_the_command_fails_where_all_failed(owner: Any, tmp_path: Path):
+    (tmp_path / "bad.ipynb").write_text('{"cells": [')
+    assert run(str(tmp_path), "--owner", "owner")[2] == "None of 1 could be imported."
 
 
 def test_a_notebook_with_one_cell_too_large_is_not_stored_at_all(owner: Any, tmp_path: Path, settings: Any):
@@ -118,3 +122,6 @@ def test_a_file_of_the_origin_is_imported_without_its_password(owner: Any, tmp_p
     made = Notebook.objects.get(name="Old")
     assert [(cell.type, cell.source) for cell in made.cells.in_order()] == [("sql", "SELECT {x}"), ("python", "x = 1")]
     assert "hunter2" not in repr([made.metadata, *made.cells.values_list("source", "metadata")])
+    assert made.connection is not None
+    assert (made.connection.name, made.connection.dsn()) == ("database of Old", "postgresql://me:hunter2@h/d")
+    assert b"hunter2" not in bytes(made.connection.secret)

@@ -1,0 +1,137 @@
+"""The predecessor's DynamoDB tables as sources of imports: one item a notebook, or items and a table of cells.
+
+Reads only. What the items look like is formats/dynamodb.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from boto3.dynamodb.conditions import Key
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from notebooks_app.formats import FormatError, dynamodb, legacy
+from notebooks_app.import_sources import Loaded, digest_of
+
+ATTEMPTS = 8  # of a request, with growing pauses: tables have a limit of reads
+CONNECT_S, READ_S = 10, 60
+
+
+class TableError(Exception):
+    """A table that cannot be read; the message says which, where and why. Never holds a secret."""
+
+
+@dataclass
+class Tables:
+    """The table of notebooks, and in the second design that of cells. `page_items` bounds a page, for tests."""
+
+    notebooks: str
+    cells: str = ""
+    region: str | None = None
+    endpoint_url: str | None = None
+    page_items: int | None = None
+
+    def __post_init__(self) -> None:
+        config = Config(
+            retries={"total_max_attempts": ATTEMPTS, "mode": "adaptive"},
+            connect_timeout=CONNECT_S,
+            read_timeout=READ_S,
+        )
+        try:
+            resource = boto3.resource(
+                "dynamodb", region_name=self.region, endpoint_url=self.endpoint_url, config=config
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise TableError(f"DynamoDB cannot be used: {_words(error)}") from error
+        self._notebooks = resource.Table(self.notebooks)
+        self._cells = resource.Table(self.cells) if self.cells else None
+        self.where = resource.meta.client.meta.endpoint_url
+
+    def check(self) -> int:
+        """About how many notebooks there are. Raises TableError where a table is not there or is another."""
+        count = self._describe(self._notebooks, "notebook_id")
+        if self._cells is not None:
+            self._describe(self._cells, "position")
+        return count
+
+    def _describe(self, table: Any, key: str) -> int:
+        try:
+            table.load()
+        except (BotoCoreError, ClientError) as error:
+            raise self._error(table.name, error) from error
+        keys = [part["AttributeName"] for part in table.key_schema]
+        if key not in keys:
+            raise TableError(f"The table {table.name!r} has the keys {', '.join(keys)}, and not {key}.")
+        return int(table.item_count or 0)
+
+    def sources(self) -> Iterator[ItemSource]:
+        """Each notebook, page by page. Raises TableError, also between pages: those before it are imported."""
+        for item in self._pages(self._notebooks, "scan"):
+            yield ItemSource(self, item)
+
+    def rows_of(self, notebook_id: str) -> list[Any] | None:
+        """The cells of a notebook in order of position; None without a table of cells. Raises TableError."""
+        if self._cells is None:
+            return None
+        condition = Key("notebook_id").eq(notebook_id)
+        return list(self._pages(self._cells, "query", KeyConditionExpression=condition))
+
+    def _pages(self, table: Any, operation: str, **arguments: Any) -> Iterator[Any]:
+        arguments["ConsistentRead"] = True
+        if self.page_items is not None:
+            arguments["Limit"] = self.page_items
+        while True:
+            try:
+                page = getattr(table, operation)(**arguments)
+            except (BotoCoreError, ClientError) as error:
+                raise self._error(table.name, error) from error
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _error(self, name: str, error: Exception) -> TableError:
+        code = getattr(error, "response", {}).get("Error", {}).get("Code")
+        if code == "ResourceNotFoundException":
+            return TableError(f"There is no table {name!r} at {self.where}: check its name and the region.")
+        return TableError(f"The table {name!r} at {self.where} cannot be read: {_words(error)}")
+
+
+@dataclass
+class ItemSource:
+    """One item of the table of notebooks; its cells are read when it is loaded."""
+
+    tables: Tables
+    item: Any
+
+    @property
+    def name(self) -> str:
+        return f"{self.tables.notebooks}/{self.item.get('notebook_id')}"
+
+    def load(self, max_cells: int) -> Loaded:
+        """Raises FormatError, TableError."""
+        warnings: list[str] = []
+        needs_rows = dynamodb.needs_rows(self.item)
+        rows = self.tables.rows_of(str(self.item.get("notebook_id"))) if needs_rows else None
+        try:
+            document = dynamodb.document(self.name, self.item, rows, warnings, now=datetime.now(UTC))
+        except (ArithmeticError, ValueError) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise FormatError(f"{self.name}: a number in it cannot be read ({error}).") from error
+        found = legacy.read_document(self.name, document, max_cells=max_cells)
+        found.warnings[:0] = warnings
+        return Loaded(found, digest_of(found), is_legacy=True)
+
+
+def _words(error: Exception) -> str:
+    """What an operator needs of an error: what the server answered, or why it was not reached."""
+    answer = getattr(error, "response", {}).get("Error", {})
+    if answer:
+        return f"{answer.get('Code')}: {answer.get('Message')}"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,204 @@
+"""Notebooks out of the database, whole: as values that every format writes, and as files of a folder.
+
+What the formats look like is formats/'s. Files are written beside their place and renamed, so that a full disk leaves
+no part of a notebook under a name that promises the whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import uuid
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from notebooks_app import files
+from notebooks_app.crypto import DecryptionError
+from notebooks_app.errors import RillbookError
+from notebooks_app.formats import ImportedCell, ImportedNotebook, bundles, ipynb, legacy, percent_writer
+from notebooks_app.formats.base import OURS
+from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile
+
+READ_BYTES = 4 * 1024 * 1024
+MAX_STEM = 80  # characters of a name that a file's name begins with
+
+type Json = dict[str, Any]
+
+WRITERS: dict[str, Callable[[ImportedNotebook], str]] = {
+    "json": legacy.write,
+    "ipynb": ipynb.write,
+    "py": percent_writer.write,
+}
+
+_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+
+
+class CannotExport(RillbookError):
+    """A notebook that cannot be given out whole; the message says what of it."""
+
+
+# --- Values ----------------------------------------------------------------------------------------------------------
+
+
+def load(notebook: Notebook, *, with_dsn: bool = False, with_outputs: bool = True) -> ImportedNotebook:
+    """The whole notebook with its outputs, those kept as files too. Raises CannotExport.
+
+    `with_dsn`: also the DSN of its connection, in the clear, where that is its owner's.
+    """
+    cells = list(Cell.objects.alive().filter(notebook=notebook).select_related("connection").in_order())
+    outputs = whole_outputs(notebook.pk) if with_outputs else {}
+    came_from = import_facts(notebook)
+    return ImportedNotebook(
+        name=notebook.name,
+        id=str(came_from.get("id") or notebook.external_id or notebook.pk),
+        user_id=str(came_from.get("user_id") or notebook.owner.get_username()),
+        metadata=notebook.metadata,
+        dsn=_dsn(notebook) if with_dsn else "",
+        connection=notebook.connection.name if notebook.connection else "",
+        revision=notebook.revision,
+        created_at=notebook.created_at,
+        updated_at=notebook.updated_at,
+        cells=[_cell(cell, outputs.get(cell.pk, [])) for cell in cells],
+    )
+
+
+def import_facts(notebook: Notebook) -> Json:
+    """What an import noted of where the notebook came from."""
+    ours = notebook.metadata.get(OURS)
+    found = ours.get("import") if isinstance(ours, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _cell(cell: Cell, outputs: list[Json]) -> ImportedCell:
+    old_id = cell.metadata.get(ipynb.STORED_ID)
+    return ImportedCell(
+        id=old_id if isinstance(old_id, str) else cell.external_id or str(cell.pk),
+        type=cell.type,
+        source=cell.source,
+        result_name=cell.result_name,
+        metadata=cell.metadata,
+        outputs=outputs,
+        execution_count=cell.execution_count,
+        code_hidden=cell.code_hidden,
+        disabled=cell.disabled,
+        connection=(cell.connection.name if cell.connection else "") if cell.type == Cell.Type.SQL else None,
+        reads=cell.references,
+        writes=cell.definitions,
+        updated_at=cell.updated_at,
+    )
+
+
+def _dsn(notebook: Notebook) -> str:
+    connection = notebook.connection
+    if connection is None or connection.owner_id != notebook.owner_id:
+        return ""
+    return plain_dsn(connection)
+
+
+def plain_dsn(connection: Connection) -> str:
+    """The DSN in the clear. Raises CannotExport where its key is gone."""
+    try:
+        return connection.dsn()
+    except DecryptionError:
+        raise CannotExport(f"The connection {connection.name!r} cannot be decrypted: its key is gone.") from None
+
+
+def whole_outputs(notebook_id: uuid.UUID) -> dict[uuid.UUID, list[Json]]:
+    """The outputs of a notebook's cells by cell, with what is kept in files put back. Raises CannotExport."""
+    large: dict[int, list[OutputFile]] = defaultdict(list)
+    for file in OutputFile.objects.filter(output__cell__notebook_id=notebook_id):
+        large[file.output_id or 0].append(file)
+    found: dict[uuid.UUID, list[Json]] = defaultdict(list)
+    for row in Output.objects.filter(cell__notebook_id=notebook_id).order_by("cell_id", "index"):
+        output = row.as_json({})
+        for file in large.get(row.pk, []):
+            _put_back(output, file)
+        found[row.cell_id].append(_without_cut(output))
+    return found
+
+
+def _put_back(output: Json, file: OutputFile) -> None:
+    data = read_file(file)
+    try:
+        value = bundles.from_bytes(file.mime_type, data)
+    except ValueError:
+        raise CannotExport(f"Output file {file.pk} is not the {file.mime_type} that it should be.") from None
+    if output["kind"] == "stream":
+        output |= {"text": value, "cut": None}
+    else:
+        output["data"] = {**output["data"], file.mime_type: value}
+
+
+def _without_cut(output: Json) -> Json:
+    """A text whose middle was never kept says so in its place."""
+    if not output.get("cut"):
+        return output
+    cut = output["cut"]
+    words = f"\n[{cut['omitted_bytes']:,} bytes left out]\n"
+    return {**output, "text": output["text"] + words + cut["tail"], "cut": None}
+
+
+def read_file(file: OutputFile) -> bytes:
+    """All bytes of an output file. Raises CannotExport."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        with contextlib.closing(files.open_file(file)) as reader:
+            while size < file.size_bytes and (part := reader.read(size, READ_BYTES)):
+                parts.append(part)
+                size += len(part)
+    except (OSError, BotoCoreError, ClientError) as error:
+        raise CannotExport(f"Output file {file.pk} cannot be read ({type(error).__name__}).") from error
+    if size != file.size_bytes:
+        raise CannotExport(f"Output file {file.pk} has {size:,} bytes of {file.size_bytes:,}.")
+    return b"".join(parts)
+
+
+# --- Files -----------------------------------------------------------------------------------------------------------
+
+
+def file_name(notebook: Notebook, ending: str, *, old_id: str = "") -> str:
+    """The file's name, the same at every export: legacy files are named by id, others by name and the id's beginning.
+
+    Two notebooks never have the same one: what of an id a file's name cannot hold is told apart by our own id.
+    """
+    if ending == "json":
+        stem = _NOT_IN_NAMES.sub("-", old_id).strip(".-") if old_id else str(notebook.pk)
+        return f"{stem}.json" if stem == (old_id or stem) and len(stem) <= 150 else f"{stem[:100]}-{notebook.pk}.json"
+    stem = _NOT_IN_NAMES.sub("-", notebook.name).strip(".-")[:MAX_STEM] or "notebook"
+    return f"{stem}-{str(notebook.pk)}.{ending}"
+
+
+def write_file(path: Path, text: str) -> bool:
+    """Write a file whole or not at all, readable by its owner alone; False if it was there with this text.
+
+    Raises OSError.
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == data:
+            return False
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return True
+
+
+def export_notebook(notebook: Notebook, folder: Path, ending: str, *, with_dsn: bool = False) -> tuple[Path, bool]:
+    """Write one notebook into a folder; its file and whether that changed. Raises CannotExport, OSError."""
+    found = load(notebook, with_dsn=with_dsn, with_outputs=ending != "py")
+    path = folder / file_name(notebook, ending, old_id=found.id)
+    return path, write_file(path, WRITERS[ending](found))

@@ -1,0 +1,117 @@
+"""The DSN of an imported notebook as an encrypted connection of its owner: one for each DSN, named without its secrets.
+
+A DSN that connections.py refuses is kept nowhere: the notebook is imported without, with a warning that says why. Its
+reason never holds the password.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from notebooks_app import connections
+from notebooks_app.crypto import DecryptionError
+from notebooks_app.formats.base import DATABASE_WARNING, ImportedNotebook
+from notebooks_app.models import Connection, Notebook
+from notebooks_app.text import clean_name
+
+MAX_NAME = 100
+
+
+@dataclass
+class Chosen:
+    """The connection of the notebook, and those of its SQL cells by their place."""
+
+    notebook: Connection | None = None
+    cells: dict[int, Connection | None] = field(default_factory=dict)
+
+
+def check(found: ImportedNotebook) -> bool:
+    """Whether the notebook's DSN can be kept; says in its warnings if not."""
+    if not found.dsn:
+        return False
+    _settle(found)
+    reason = refusal(found.dsn)
+    if reason:
+        found.warnings.append(f"Its database connection is not kept: {reason}")
+    return not reason
+
+
+def refusal(dsn: str) -> str:
+    """Why the DSN cannot be kept, in words without its secrets; "" if it can."""
+    try:
+        connections.parse_dsn(dsn)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def choose(found: ImportedNotebook, owner: Any) -> Chosen:
+    """The connections of a notebook and its cells; a DSN that its owner has no connection for gets one."""
+    chosen = Chosen()
+    if check(found):
+        chosen.notebook = _with_dsn(owner, found.dsn) or _make(owner, found)
+    elif found.connection:
+        chosen.notebook = _named(found, owner, found.connection)
+    for place, cell in enumerate(found.cells):
+        if cell.type != "sql" or cell.connection == "":
+            continue
+        chosen.cells[place] = chosen.notebook if cell.connection is None else _named(found, owner, cell.connection)
+    return chosen
+
+
+def is_same(found: ImportedNotebook, known: Notebook) -> bool:
+    """Whether the notebook here has the connection of its source; one that cannot be kept is none."""
+    if not found.dsn or refusal(found.dsn):
+        return True
+    return known.connection is not None and dsn_of(known.connection) == found.dsn
+
+
+def settle(found: ImportedNotebook, connection: Connection | None) -> None:
+    """Leave the general warning out: what became of the DSN is said instead."""
+    if connection is not None or not found.dsn:
+        _settle(found)
+    else:
+        check(found)
+
+
+def dsn_of(connection: Connection) -> str | None:
+    """The DSN in the clear, for comparing; None where its key is gone."""
+    try:
+        return connection.dsn()
+    except DecryptionError:
+        return None
+
+
+def _settle(found: ImportedNotebook) -> None:
+    found.warnings[:] = [warning for warning in found.warnings if warning != DATABASE_WARNING]
+
+
+def _with_dsn(owner: Any, dsn: str) -> Connection | None:
+    owned = Connection.objects.filter(owner=owner).order_by("created_at")
+    return next((connection for connection in owned if dsn_of(connection) == dsn), None)
+
+
+def _make(owner: Any, found: ImportedNotebook) -> Connection:
+    base = f"database of {clean_name(found.name, max_length=settings.NAME_MAX_LENGTH)}"[: MAX_NAME - 6]
+    taken = set(Connection.objects.filter(owner=owner, name__startswith=base).values_list("name", flat=True))
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base} {number}"
+    connection = Connection(owner=owner, name=name)
+    connection.set_dsn(found.dsn)
+    connection.save(force_insert=True)
+    return connection
+
+
+def _named(found: ImportedNotebook, owner: Any, name: str) -> Connection | None:
+    usable = Connection.objects.usable_by(owner).filter(name=name)
+    connection = usable.filter(owner=owner).first() or usable.first()
+    if connection is None:
+        warning = f"It uses the connection {name[:100]!r}, which its owner does not have here."
+        if warning not in found.warnings:
+            found.warnings.append(warning)
+    return connection

@@ -1,0 +1,112 @@
+"""Where notebooks are imported from: files and whole trees of them. Tables of DynamoDB are dynamodb.py's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from notebooks_app.formats import FormatError, ImportedNotebook, ipynb, legacy, percent, read_file
+from notebooks_app.formats.base import MAX_BYTES
+
+ENDINGS = (".json", ".ipynb", ".py")
+NEVER = frozenset(["__pycache__", "node_modules", "site-packages"])  # folders that hold no notebooks of people
+
+
+class NotANotebook(Exception):
+    """A file of a tree that is something else."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A notebook of a source. `sha256` tells contents apart; `is_legacy`: its id says which notebook it is for ever."""
+
+    notebook: ImportedNotebook
+    sha256: str
+    is_legacy: bool = False
+    modified: datetime | None = None  # when its file was written, for one that says no times
+
+
+class Source(Protocol):
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    def load(self, max_cells: int) -> Loaded:
+        """Read it. Raises FormatError, OSError, NotANotebook."""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    path: Path
+    in_tree: bool = False  # found in a folder: what is no notebook is passed over
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def load(self, max_cells: int) -> Loaded:
+        status = self.path.stat()
+        limit = legacy.MAX_BYTES if self.path.suffix.lower() == ".json" else MAX_BYTES
+        if status.st_size > limit:
+            raise FormatError(
+                f"{self.path.name}: {status.st_size:,} bytes are more than the {limit:,} that can be imported."
+            )
+        data = self.path.read_bytes()
+        if self.path.suffix.lower() == ".json":
+            return self._load_json(data, max_cells, datetime.fromtimestamp(status.st_mtime, UTC))
+        if self.in_tree and self.path.suffix.lower() == ".py" and not _is_script(data):
+            raise NotANotebook
+        found = read_file(self.path.name, data, max_cells=max_cells)
+        return Loaded(found, hashlib.sha256(data).hexdigest())
+
+    def _load_json(self, data: bytes, max_cells: int, modified: datetime) -> Loaded:
+        warnings: list[str] = []
+        parsed = legacy.parse(self.path.name, data, warnings)
+        if isinstance(parsed, dict) and "nbformat" in parsed:
+            return Loaded(ipynb.read(self.path.name, data), hashlib.sha256(data).hexdigest())
+        if self.in_tree and not legacy.is_document(parsed):
+            raise NotANotebook
+        found = legacy.read_document(self.path.name, parsed, max_cells=max_cells)
+        found.warnings[:0] = warnings
+        found.id = found.id or self.path.stem
+        return Loaded(found, digest_of(found), is_legacy=True, modified=modified)
+
+
+def digest_of(found: ImportedNotebook) -> str:
+    """SHA-256 of what a legacy notebook says, whether it came as a file or as items. Not of its DSN, a secret."""
+    document = legacy.write_document(found) | {"db_conn_string": None}
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _is_script(data: bytes) -> bool:
+    text = data.decode("utf-8-sig", "replace")
+    return percent.has_marks(text)
+
+
+def files_of(paths: list[str]) -> tuple[list[FileSource], int, list[OSError]]:
+    """The files that are named or in named folders, in order; how many others were passed over; what cannot be read."""
+    found: list[FileSource] = []
+    others = 0
+    errors: list[OSError] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            found.append(FileSource(path))
+            continue
+        for file in _walk(path, errors):
+            if file.suffix.lower() in ENDINGS and not file.name.startswith("."):
+                found.append(FileSource(file, in_tree=True))
+            else:
+                others += 1
+    return found, others, errors
+
+
+def _walk(folder: Path, errors: list[OSError]) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder, onerror=errors.append):
+        folders[:] = sorted(name for name in folders if name not in NEVER and not name.startswith("."))
+        yield from (Path(where) / name for name in sorted(names))
