@@ -140,8 +140,9 @@ def ends_in_string(source: str) -> bool:
 
 def _open_quotes(chunk: _Chunk, lines: list[str]) -> str:
     """The quotes of a triple-quoted string of Python that is open at the end of these lines."""
-    origin = _ORIGIN.match(chunk.words or "")
-    if origin and origin["type"].lower() != "python":
+    words, metadata = _metadata(chunk.words or "")
+    origin = _ORIGIN.match(words)
+    if origin and (origin["type"].lower() != "python" or metadata.get("quoted") is True):
         return ""
     return next((found["open"] for found in _STRING.finditer("\n".join(lines)) if found["open"]), "")
 
