@@ -54,7 +54,7 @@ class Tables:
 
     def check(self) -> int:
         """About how many notebooks there are. Raises TableError where a table is not there or is another."""
-        count = self._describe(self._notebooks, "notebook_id")
+        count = self._describe(self._notebooks, "user_id")
         if self._cells is not None:
             self._describe(self._cells, "position")
         return count

@@ -19,6 +19,15 @@ def is_base64(mime: str) -> bool:
     return mime.startswith("image/") and mime.split(";")[0] != "image/svg+xml"
 
 
+def canonical_base64(text: str) -> str:
+    """Base64 in its one spelling: no blanks, padded. What is none of it stays as it is, without blanks."""
+    text = "".join(text.split())
+    try:
+        return base64.b64encode(base64.b64decode(text + "=" * (-len(text) % 4), validate=True)).decode()
+    except (binascii.Error, ValueError):
+        return text
+
+
 def to_bytes(mime: str, value: Any) -> bytes | None:
     """The value as a file holds it; None for what would not come back the same (an image that is not base64)."""
     if is_json_mime(mime):

@@ -304,7 +304,7 @@ def _write_cell(cell: ImportedCell, connection: str) -> Json:
 
 def _said(ours: Mapping[str, Any]) -> Json:
     """Our key with what is said by it, or nothing."""
-    said = {key: value for key, value in ours.items() if value not in ("", False, None) and value != {}}
+    said = {key: value for key, value in ours.items() if value is not False and value not in (None, "", {})}
     return {OURS: said} if said else {}
 
 

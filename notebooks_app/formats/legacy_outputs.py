@@ -118,7 +118,7 @@ def _mime_type(where: str, item: Json, warnings: list[str]) -> str:
 
 
 def _value(where: str, mime: str, value: Any, warnings: list[str]) -> Any:
-    """The value as ours: JSON types as they are, base64 without line breaks, all else text."""
+    """The value as ours: JSON types as they are, base64 in its one spelling, all else text."""
     found = checked(f"{where}.data", value)
     if found != value:
         warnings.append(f"{where} holds characters that cannot be kept (NUL); they are replaced by U+FFFD.")
@@ -129,7 +129,7 @@ def _value(where: str, mime: str, value: Any, warnings: list[str]) -> Any:
     if not isinstance(found, str):
         warnings.append(f"{where} is {mime} but not text: it is kept as the text of its JSON.")
         found = json.dumps(found, ensure_ascii=False)
-    return "".join(found.split()) if bundles.is_base64(mime) else found
+    return bundles.canonical_base64(found) if bundles.is_base64(mime) else found
 
 
 def table_of(value: Any) -> Json | None:
