@@ -25,6 +25,21 @@ def checked(where: str, value: Any) -> Any:
     return _checked(where, value, ())
 
 
+def cleaned(value: Any, depth: int = 0) -> Any:
+    """The value with NUL and lone surrogates as U+FFFD, and null for what `checked` refuses; of any size."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if not isinstance(value, dict | list):
+        return value
+    if depth >= MAX_DEPTH:
+        return None
+    if isinstance(value, list):
+        return [cleaned(item, depth + 1) for item in value]
+    return {clean_text(key): cleaned(item, depth + 1) for key, item in value.items()}
+
+
 def _checked(where: str, value: Any, path: tuple[str | int, ...]) -> Any:
     if isinstance(value, str):
         return clean_text(value)

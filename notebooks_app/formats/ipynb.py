@@ -1,16 +1,16 @@
 """Jupyter's .ipynb: nbformat 4 is read (older is upgraded), 4.5 is written. Pure.
 
 Format: nbformat.readthedocs.io, "The Notebook file format". What we do not know survives: metadata of notebook and
-cells is kept and written again. Ours is under one key, `rillbook`. Outputs take the way of a running cell's
-(outputs.py), so that bounds, carriage returns and unsafe characters are treated alike; large ones are whole.
+cells is kept and written again. Ours is under one key, `rillbook`. Streams take the way of a running cell's
+(outputs.py), so that carriage returns are treated alike; what is large is whole.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import nbformat
@@ -27,7 +27,8 @@ from notebooks_app.formats.base import (
     source_text,
     title_of,
 )
-from notebooks_app.outputs import OutputLog, canonical_mime, clean_json, clean_text
+from notebooks_app.formats.checking import cleaned
+from notebooks_app.outputs import OutputLog, canonical_mime, clean_json, clean_text, is_json_mime
 
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 STORED_ID = "rillbook_id"  # the importer keeps a cell's id of the file under this key of its metadata
@@ -149,29 +150,61 @@ def _read_code(where: str, cell: Json, made: ImportedCell, ours: Json, warnings:
     outputs = cell.get("outputs", [])
     if not isinstance(outputs, list):
         raise FormatError(f"{where}: outputs is not a list.")
-    made.outputs = _outputs([_entry(where, output) for output in outputs])
+    made.outputs = _outputs(where, outputs)
 
 
-def _outputs(entries: list[Json]) -> list[Json]:
-    """The outputs that a cell would show of these entries, whole: what the log hands out as large is put back."""
-    large: list[bytes] = []
-    texts: dict[int, list[str]] = defaultdict(list)
+def _outputs(where: str, outputs: list[Any]) -> list[Json]:
+    """The outputs whole, whatever their size; neighbouring texts of a stream are one, as a terminal would show it."""
+    found: list[Json] = []
+    for is_text, group in itertools.groupby(outputs, key=_is_stream):
+        found += (_streams if is_text else _shown)(where, group)
+    return [{"index": index, **output} for index, output in enumerate(found)]
 
-    def keep(mime: str, data: bytes) -> Json:
-        large.append(data)
-        return {"at": len(large) - 1}
 
-    log = OutputLog("import", on_large=keep, on_text=lambda item, part: texts[item].append(part))
-    log.feed(entries)
-    log.finish()
-    outputs = log.outputs()
-    for index, output in enumerate(outputs):
-        if index in texts:
-            output |= {"text": "".join(texts[index]), "cut": None}
-        files, output["files"] = output["files"], {}
-        for mime, file in files.items():
-            output["data"][mime] = bundles.from_bytes(mime, large[file["at"]])
-    return outputs
+def _is_stream(output: Any) -> bool:
+    return isinstance(output, dict) and output.get("output_type") == "stream"
+
+
+def _streams(where: str, outputs: Iterable[Json]) -> list[Json]:
+    found: list[Json] = []
+    for name, group in itertools.groupby(outputs, key=lambda output: output.get("name") == "stderr"):
+        whole: list[str] = []
+        log = OutputLog("import", on_text=lambda item, part, whole=whole: whole.append(part))
+        for output in group:
+            log.feed([{"t": "stream", "name": output.get("name"), "text": _text(where, output.get("text", ""))}])
+        log.finish()
+        texts = log.outputs()
+        if texts:
+            text = "".join(whole) if texts[0]["cut"] else texts[0]["text"]
+            stream = "stderr" if name else "stdout"
+            found.append({"kind": "stream", "name": stream, "text": text, "cut": None, "files": {}})
+    return found
+
+
+def _shown(where: str, outputs: Iterable[Any]) -> list[Json]:
+    return [_output(where, output) for output in outputs]
+
+
+def _output(where: str, output: Any) -> Json:
+    """A display or an error. Raises FormatError."""
+    kind = output.get("output_type") if isinstance(output, dict) else None
+    if kind in ("display_data", "execute_result"):
+        bundle = output.get("data")
+        items = bundle.items() if isinstance(bundle, dict) else ()
+        data = {canonical_mime(clean_text(mime)): _mime(canonical_mime(mime), value) for mime, value in items}
+        metadata = cleaned(output.get("metadata"))
+        metadata = metadata if isinstance(metadata, dict) else {}
+        return {"kind": kind, "data": data, "metadata": metadata, "display_id": None, "files": {}}
+    if kind == "error":
+        names = {key: clean_text(_string(output.get(key))) for key in ("ename", "evalue")}
+        lines = output.get("traceback")
+        lines = [clean_text(_string(line)) for line in lines] if isinstance(lines, list) else []
+        return {"kind": "error", **names, "traceback": lines, "files": {}}
+    raise FormatError(f"{where} has an output of the unknown type {kind!r}.")
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _read_connection(where: str, made: ImportedCell, ours: Json, warnings: list[str]) -> None:
@@ -181,29 +214,14 @@ def _read_connection(where: str, made: ImportedCell, ours: Json, warnings: list[
         warnings.append(f"{where} used the connection {made.connection!r}: choose one in its head.")
 
 
-def _entry(where: str, output: Any) -> Json:
-    """An output of the file as a kernel's entry (docs/architecture.md, section 5)."""
-    kind = output.get("output_type") if isinstance(output, dict) else None
-    if kind == "stream":
-        return {"t": "stream", "name": output.get("name"), "text": _text(where, output.get("text", ""))}
-    if kind in ("display_data", "execute_result"):
-        bundle = output.get("data")
-        named = {canonical_mime(mime): value for mime, value in bundle.items()} if isinstance(bundle, dict) else {}
-        data = {mime: _mime(mime, value) for mime, value in named.items()}
-        return {"t": "display", "data": data, "metadata": output.get("metadata"), "result": kind == "execute_result"}
-    if kind == "error":
-        parts = {key: output.get(key) for key in ("ename", "evalue", "traceback")}
-        return {"t": "error", **parts}
-    raise FormatError(f"{where} has an output of the unknown type {kind!r}.")
-
-
 def _mime(mime: str, value: Any) -> Any:
-    """The value as a kernel would send it: JSON types as they are, images without line breaks."""
-    is_base64 = mime.startswith("image/") and mime != "image/svg+xml"
-    if not is_base64:
-        return value
-    parts = value if isinstance(value, list) else [value]
-    return "".join("".join(part.split()) for part in parts if isinstance(part, str))
+    """The value as ours: JSON types as they are, images without line breaks, all else text."""
+    if is_json_mime(mime):
+        return cleaned(value)
+    if isinstance(value, list):
+        value = "".join(part for part in value if isinstance(part, str))
+    text = clean_text(value if isinstance(value, str) else json.dumps(cleaned(value)))
+    return bundles.canonical_base64(text) if bundles.is_base64(mime) else text
 
 
 def _attachments(value: Any) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -320,3 +321,22 @@ def test_whatever_a_file_holds_it_is_refused_in_words_or_can_be_written_as_a_val
     nbformat.validate(json.loads(text))
     again = ipynb.read("x.ipynb", text.encode())
     assert [(cell.type, cell.source) for cell in again.cells] == [(cell.type, cell.source) for cell in found.cells]
+
+
+def test_nothing_is_too_large_or_too_many_to_be_kept():
+    png = base64.b64encode(bytes(5_000_000)).decode()
+    figure = {"application/vnd.plotly.v1+json": {"data": [{"y": list(range(300_000))}]}, "image/png": png}
+    shown = [{"output_type": "display_data", "data": figure, "metadata": {"note": "n" * 50_000}}]
+    many = [{"output_type": "execute_result", "data": {"text/plain": str(at)}, "metadata": {}} for at in range(2_000)]
+    failed = {"output_type": "error", "ename": "E", "evalue": "v", "traceback": ["line" * 100] * 1_000}
+    [cell] = read(code("", outputs=[*shown, *many, failed])).cells
+    assert cell.outputs[0]["data"] == figure
+    assert len(cell.outputs[0]["metadata"]["note"]) == 50_000
+    assert [output["data"]["text/plain"] for output in cell.outputs[1:-1]] == [str(at) for at in range(2_000)]
+    assert cell.outputs[-1]["traceback"] == failed["traceback"]
+
+
+def test_a_long_text_is_whole():
+    text = "".join(f"line {at}\n" for at in range(100_000))
+    [output] = read(code("", outputs=[{"output_type": "stream", "name": "stdout", "text": text}])).cells[0].outputs
+    assert (output["text"], output["cut"]) == (text, None)
