@@ -30,7 +30,7 @@ from kernels_app.hosts.local import profile
 from kernels_app.kernel import Kernel, KernelStartTimeout
 from notebooks_app import checks, health, logs, metrics, services
 from notebooks_app.crypto import DecryptionError
-from notebooks_app.demo.sample import ensure_sample
+from notebooks_app.demo.sample import ensure_sample_apart
 from notebooks_app.models import Cell, Connection
 
 GIB = 1024**3
@@ -233,7 +233,7 @@ def check_isolation() -> Iterator[Finding]:
 
 def check_kernel() -> Iterator[Finding]:
     """A kernel of this server's profile starts and computes 1+1."""
-    ensure_sample(settings.SAMPLE_DATABASE)  # kernels are given its folder
+    ensure_sample_apart(settings.SAMPLE_DATABASE)  # kernels are given its folder
     with tempfile.TemporaryDirectory(prefix="rillbook-doctor-") as folder:
         try:
             start_s, run_s, text = asyncio.run(_one_plus_one(Path(folder)))

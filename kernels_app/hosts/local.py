@@ -22,7 +22,7 @@ from kernels_app.provisioner import Profile
 from kernels_app.runtime import Runtime
 from kernels_app.sandbox import Rung
 from notebooks_app import db, facts, files, logs, reading
-from notebooks_app.demo.sample import ensure_sample
+from notebooks_app.demo.sample import ensure_sample_apart
 from notebooks_app.errors import Unavailable
 from notebooks_app.models import KernelSession
 
@@ -98,7 +98,7 @@ class LocalKernelHost:
         await asyncio.gather(*(runtime.settle(settings.DRAIN_S) for runtime in runtimes), return_exceptions=True)
 
     async def _prepare(self) -> None:
-        await asyncio.to_thread(ensure_sample, settings.SAMPLE_DATABASE)
+        await asyncio.to_thread(ensure_sample_apart, settings.SAMPLE_DATABASE)
         assert self._pool is not None
         await self._pool.start()
 
