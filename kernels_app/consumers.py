@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections import deque
 from importlib import import_module
@@ -20,6 +21,7 @@ from django.http import HttpRequest
 from kernels_app import commands
 from kernels_app.feed import NotebookFeed, encode
 from kernels_app.hosts import get_host
+from kernels_app.inbox import PACES, Inbox
 from notebooks_app import db
 from notebooks_app.access import Access, open_notebook
 from notebooks_app.errors import BadRequest, Forbidden, NotFound, RillbookError, Unavailable
@@ -31,11 +33,15 @@ log = logging.getLogger("rillbook.socket")
 
 HEARTBEAT_S = 5.0
 IN_FLIGHT_BYTES = 4 * 1024 * 1024  # sent and not acknowledged by the browser: beyond, we wait
-QUEUE_BYTES = 16 * 1024 * 1024  # waiting beyond this: dropped, the browser asks again from its cursor
-MAX_COMMANDS = 64  # of one socket at work at once
+QUEUE_BYTES = 8 * 1024 * 1024  # waiting beyond this: dropped, the browser asks again from its cursor
+MAX_COMMANDS = 64  # of one socket waiting for the kernel at once
+LAST_COMMANDS_S = 5.0  # for what was sent just before the browser went
+UNREAD_S = 60.0  # a browser that acknowledges nothing for so long, while something waits for it, is gone
+ACK_CHARACTERS = 200  # no acknowledgement is longer
 
 ACCESS_ENDED = 4403
 TOO_MANY_COMMANDS = 4429
+NOTHING_READ = 4408
 
 
 class NotebookConsumer(AsyncWebsocketConsumer):
@@ -49,9 +55,10 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self._tasks: set[asyncio.Task[None]] = set()
         self._queue: deque[str] = deque()
         self._queued_bytes = self._sent_bytes = self._acked_bytes = 0
-        self._lost = False
+        self._waiting_since = time.monotonic()
+        self._lost = self._ended = False
         self._sender: asyncio.Task[None] | None = None
-        self._order = asyncio.Lock()
+        self._reading = asyncio.Lock()  # the access of one command at a time: no socket fills the database's queue
         self.user = self.scope["user"]
         self.notebook_id: uuid.UUID = self.scope["url_route"]["kwargs"]["notebook_id"]
         try:
@@ -60,18 +67,25 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             await self.close()
             return
         self.author = Author.of(self.user)
+        self._inbox = Inbox(PACES.of(self.user.pk))
         self.feed = await get_host().feeds.open(self.notebook_id)
         await self.accept()
         self.feed.add(self)
         self._joined = True
         self._start(self._heartbeat(), "heartbeat")
+        self._worker = self._start(self._work(), "commands")
 
     async def disconnect(self, code: int) -> None:
+        if not self._joined:
+            return
+        self.feed.remove(self)
+        if not self._ended:
+            # What was typed just before a tab was closed is carried out.
+            self._inbox.close()
+            await asyncio.wait([self._worker], timeout=LAST_COMMANDS_S)
         for task in tuple(self._tasks):
             task.cancel()
-        if self._joined:
-            self.feed.remove(self)
-            await get_host().feeds.release(self.feed)
+        await get_host().feeds.release(self.feed)
 
     def person(self) -> dict[str, Any]:
         words = self.author.name.split()
@@ -87,24 +101,45 @@ class NotebookConsumer(AsyncWebsocketConsumer):
     # --- In -----------------------------------------------------------------------------------------------------
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        message = self._decode(text_data)
-        if message is None:
+        """Read ahead of the work, as far as the inbox goes."""
+        if self._ended:
             return
-        if message["type"] == "ack":
-            self._acknowledge(message)
-            return
-        if len(self._tasks) > MAX_COMMANDS:
-            await self.close(TOO_MANY_COMMANDS)
-            return
-        if message["type"] in commands.IN_ORDER:
-            await self._answer(message)
-        else:
-            self._start(self._answer(message), message["type"])
+        text = text_data or ""
+        if len(text) <= ACK_CHARACTERS and '"ack"' in text:
+            message = self._decode(text)
+            if message is not None and message["type"] == "ack":
+                self._acknowledge(message)
+                return
+        await self._inbox.put(text)
 
-    def _decode(self, text: str | None) -> dict[str, Any] | None:
+    async def _end(self, code: int) -> None:
+        self._ended = True
+        self._queue.clear()
+        await self.close(code)
+
+    async def _work(self) -> None:
+        """Take one message after the other, so that edits keep their order."""
+        while not self._ended:
+            text = await self._inbox.take()
+            if text is None:
+                return
+            message = self._decode(text)
+            if message is None:
+                continue
+            if message["type"] == "ack":
+                self._acknowledge(message)
+                continue
+            if message["type"] in commands.IN_ORDER:
+                await self._answer(message)
+            elif len(self._tasks) > MAX_COMMANDS:
+                await self._end(TOO_MANY_COMMANDS)
+            else:
+                self._start(self._answer(message), message["type"])
+
+    def _decode(self, text: str) -> dict[str, Any] | None:
         """The message, or None after saying what is wrong with it."""
         try:
-            message = parse(text) if text is not None else None
+            message = parse(text)
         except ValueError as error:
             self._reply(None, error=BadRequest(f"The message is not JSON: {error}."))
             return None
@@ -134,7 +169,8 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     async def _carry_out(self, message: dict[str, Any]) -> dict[str, Any]:
         kind = message["type"]
-        self.access = await self._read_access()
+        async with self._reading:
+            self.access = await self._read_access()
         if kind == "hello":
             return await self._hello(message)
         if kind == "presence":
@@ -180,9 +216,11 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         """Queue a frame; never blocks. A browser that does not keep up is told so and asks again from its cursor."""
         if self._lost:
             return
+        if not self._queue:
+            self._waiting_since = time.monotonic()
         self._queue.append(text)
         self._queued_bytes += size_of(text)
-        if self._queued_bytes > QUEUE_BYTES:
+        if self._queued_bytes > QUEUE_BYTES and len(self._queue) > 1:  # one alone, a snapshot, may be longer
             self._queue.clear()
             self._queued_bytes = 0
             self._lost = True
@@ -202,6 +240,7 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         received = message.get("bytes")
         if isinstance(received, int) and received > self._acked_bytes:
             self._acked_bytes = min(received, self._sent_bytes)
+            self._waiting_since = time.monotonic()
         if self._queue and (self._sender is None or self._sender.done()):
             self._sender = self._start(self._send_queued(), "sender")
 
@@ -210,7 +249,10 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             if not await self._is_still_welcome():
-                await self.close(ACCESS_ENDED)
+                await self._end(ACCESS_ENDED)
+                return
+            if self._is_unread():
+                await self._end(NOTHING_READ)
                 return
             self.send_text(encode({"type": "heartbeat", "seq": self.feed.seq}))
 
@@ -221,7 +263,12 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     async def _look_anew(self) -> None:
         if not await self._is_still_welcome():
-            await self.close(ACCESS_ENDED)
+            await self._end(ACCESS_ENDED)
+
+    def _is_unread(self) -> bool:
+        """Whether something has waited for long for a browser that does not say that it reads."""
+        waits = bool(self._queue) and self._sent_bytes - self._acked_bytes >= IN_FLIGHT_BYTES
+        return waits and time.monotonic() - self._waiting_since > UNREAD_S
 
     async def _is_still_welcome(self) -> bool:
         try:

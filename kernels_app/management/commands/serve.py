@@ -82,12 +82,12 @@ def _free_port(host: str) -> int:
 
 def _run_daphne(host: str, port: int) -> None:
     # daphne installs its reactor on import: only here, where a server is wanted.
-    import daphne.server
     from daphne.endpoints import build_endpoint_description_strings
 
+    from kernels_app.pushback import PushbackServer
     from notebook_project.asgi import application
 
-    daphne.server.Server(
+    PushbackServer(
         application=application,
         endpoints=build_endpoint_description_strings(host=host, port=port),
         signal_handlers=True,

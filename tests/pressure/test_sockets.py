@@ -1,0 +1,155 @@
+"""Sockets that hurt: they flood, they never read. The server's memory stays bounded and others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+import websockets.exceptions
+
+from benchmarks.client import NotebookClient, sign_in
+from tests.servers import Api, LiveServer
+
+pytestmark = pytest.mark.asyncio
+
+MB = 1024 * 1024
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def make(api: Api, source: str) -> tuple[str, str]:
+    """(id of a notebook of one cell, id of the cell)."""
+    status, made = api("POST", "notebooks/", {"name": "Pressure"})
+    assert status == 201
+    status, cell = api("POST", f"notebooks/{made['id']}/cells/", {"type": "python", "source": source})
+    assert status == 201
+    return made["id"], cell["id"]
+
+
+def metrics(server: LiveServer) -> str:
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
+        return str(answer.read(), "utf-8")
+
+
+def connect(server: LiveServer, notebook: str, cookie: str, **options: Any) -> Any:
+    return websockets.connect(
+        f"{server.url.replace('http', 'ws')}/ws/notebooks/{notebook}/",
+        origin=server.url,
+        additional_headers={"Cookie": cookie},
+        max_size=None,
+        **options,
+    )
+
+
+FLOODS = [
+    json.dumps({"type": "variables", "id": 1}),
+    json.dumps({"type": "presence", "id": 1, "cell": None}),
+    "no json",
+    json.dumps({"type": "edit", "id": 1, "cell": "x", "source": "y" * 20_000}),
+    json.dumps({"type": "hello", "id": 1, "cursor": None}),
+]
+
+
+def frames(message: str) -> bytes:
+    """At least 64 KiB of WebSocket frames of this text, masked with zeros (RFC 6455, 5.2)."""
+    data = message.encode()
+    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
+    return (b"\x81" + size + b"\0\0\0\0" + data) * (64 * 1024 // len(data) + 1)
+
+
+async def flood(server: LiveServer, notebook: str, cookie: str, message: str) -> None:
+    """Send as fast as the server takes it, until cancelled."""
+    chunk = frames(message)
+    async with connect(server, notebook, cookie, open_timeout=60) as socket:
+        try:
+            while True:
+                if socket.transport.get_write_buffer_size() < len(chunk):
+                    socket.transport.write(chunk)
+                await asyncio.sleep(0.02)
+        finally:
+            socket.transport.abort()
+
+
+async def test_sockets_that_flood_are_held_back_and_others_go_on(live_server: LiveServer):
+    cookie = "; ".join(f"{name}={value}" for name, value in live_server.session_cookies("flooder").items())
+    api = live_server.api("flooder")
+    notebook, _ = make(api, "x = 1")
+    quick, _ = make(live_server.api(), "1 + 1")
+    async with NotebookClient(live_server, quick) as other:
+        await other.run()
+        before = resident(live_server.pid)
+        floods = [
+            asyncio.create_task(flood(live_server, notebook, cookie, FLOODS[number % len(FLOODS)]))
+            for number in range(50)
+        ]
+        for _ in range(40):
+            async with asyncio.timeout(30):
+                await other.run()
+            await asyncio.sleep(0.1)
+        grown = resident(live_server.pid) - before
+        for one in floods:
+            one.cancel()
+        ended = await asyncio.gather(*floods, return_exceptions=True)
+    assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
+    assert grown < 50 * MB
+    assert api("GET", f"notebooks/{notebook}/")[0] == 200
+
+
+async def test_what_was_typed_just_before_the_browser_went_is_kept(live_server: LiveServer):
+    api = live_server.api()
+    notebook, cell = make(api, "")
+    async with connect(live_server, notebook, sign_in(live_server)) as socket:
+        for version in range(1, 11):
+            edit = {"type": "edit", "id": version, "cell": cell, "version": version, "source": f"x = {version}"}
+            await socket.send(json.dumps({**edit, "operation_id": f"00000000-0000-4000-8000-{version:012}"}))
+    end = time.monotonic() + 20
+    while api("GET", f"notebooks/{notebook}/")[1]["cells"][0]["source"] != "x = 10":
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
+
+
+async def test_a_socket_that_never_reads_costs_little(live_server: LiveServer):
+    api = live_server.api()
+    notebook, cell = make(api, "")
+
+    async def write(first: int, count: int) -> None:
+        for version in range(first, first + count):
+            change = {"version": version, "source": f"# {version} " + "x" * 500_000}
+            status, _ = await asyncio.to_thread(api, "PATCH", f"notebooks/{notebook}/cells/{cell}/", change)
+            assert status == 200
+
+    async with connect(live_server, notebook, sign_in(live_server), max_queue=1) as socket:
+        await write(1, 80)  # what edits of this size cost by themselves
+        socket.transport.pause_reading()
+        await socket.send(json.dumps({"type": "hello", "id": 1, "cursor": None}))
+        before = resident(live_server.pid)
+        await write(81, 120)
+        assert resident(live_server.pid) - before < 32 * MB
+        socket.transport.abort()
+
+
+@pytest.mark.soak
+async def test_a_socket_that_never_reads_is_dropped(live_server: LiveServer):
+    api = live_server.api()
+    notebook, cell = make(api, "")
+    async with connect(live_server, notebook, sign_in(live_server), max_queue=1) as socket:
+        await socket.send(json.dumps({"type": "hello", "id": 1, "cursor": None}))
+        socket.transport.pause_reading()
+        for version in range(1, 31):
+            change = {"version": version, "source": f"# {version} " + "x" * 500_000}
+            assert (await asyncio.to_thread(api, "PATCH", f"notebooks/{notebook}/cells/{cell}/", change))[0] == 200
+        end = time.monotonic() + 100
+        while "rillbook_sockets_open 0.0" not in await asyncio.to_thread(metrics, live_server):
+            assert time.monotonic() < end
+            await asyncio.sleep(1)
+        socket.transport.abort()
