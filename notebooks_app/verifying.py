@@ -59,6 +59,8 @@ def _connection(found: ImportedNotebook, known: Notebook) -> Iterator[str]:
     if found.dsn and not import_connections.is_same(found, known):
         has = "another" if known.connection else "none"
         yield f"connection: the source has a database, and the notebook here has {has}."
+    if not found.dsn and known.connection and known.connection.name != found.connection:
+        yield f"connection: {known.connection.name!r} for {found.connection[:100] or 'none'!r}."
     if found.dsn and not import_connections.refusal(found.dsn):
         wanted = {number: cell for number, cell in enumerate(found.cells, 1) if cell.type == "sql"}
         rows = Cell.objects.alive().filter(notebook=known).in_order().values_list("connection_id", flat=True)
