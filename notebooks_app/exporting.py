@@ -86,13 +86,14 @@ def import_facts(notebook: Notebook) -> Json:
 
 
 def _cell(cell: Cell, outputs: list[Json]) -> ImportedCell:
-    old_id = cell.metadata.get(ipynb.STORED_ID)
+    metadata = dict(cell.metadata)
+    old_id = metadata.pop(ipynb.STORED_ID, None)
     return ImportedCell(
         id=old_id if isinstance(old_id, str) else cell.external_id or str(cell.pk),
         type=cell.type,
         source=cell.source,
         result_name=cell.result_name,
-        metadata=cell.metadata,
+        metadata=metadata,
         outputs=outputs,
         execution_count=cell.execution_count,
         code_hidden=cell.code_hidden,

@@ -280,7 +280,6 @@ def write_document(notebook: ImportedNotebook) -> Json:
 
 def _write_cell(cell: ImportedCell, connection: str) -> Json:
     metadata = dict(cell.metadata)
-    metadata.pop("rillbook_id", None)
     kept = _object(metadata.pop(OURS, None))
     extra = _object(kept.pop(EXTRA, None))
     if kept:
