@@ -5,6 +5,7 @@ Reads only. What the items look like is formats/dynamodb.py's.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from notebooks_app.import_sources import Loaded, digest_of
 
 ATTEMPTS = 8  # of a request, with growing pauses: tables have a limit of reads
 CONNECT_S, READ_S = 10, 60
+MAX_WORDS = 500  # characters of an answer that a message has
 
 
 class TableError(Exception):
@@ -74,12 +76,13 @@ class Tables:
         for item in self._pages(self._notebooks, "scan"):
             yield ItemSource(self, item)
 
-    def rows_of(self, notebook_id: str) -> list[Any] | None:
-        """The cells of a notebook in order of position; None without a table of cells. Raises TableError."""
+    def rows_of(self, notebook_id: str, at_most: int) -> list[Any] | None:
+        """The first cells of a notebook in order of position; None without a table of cells. Raises TableError."""
         if self._cells is None:
             return None
         condition = Key("notebook_id").eq(notebook_id)
-        return list(self._pages(self._cells, "query", KeyConditionExpression=condition))
+        rows = self._pages(self._cells, "query", KeyConditionExpression=condition)
+        return list(itertools.islice(rows, at_most))
 
     def _pages(self, table: Any, operation: str, **arguments: Any) -> Iterator[Any]:
         arguments["ConsistentRead"] = True
@@ -116,8 +119,7 @@ class ItemSource:
     def load(self, max_cells: int) -> Loaded:
         """Raises FormatError, TableError."""
         warnings: list[str] = []
-        needs_rows = dynamodb.needs_rows(self.item)
-        rows = self.tables.rows_of(str(self.item.get("notebook_id"))) if needs_rows else None
+        rows = self._rows(max_cells) if dynamodb.needs_rows(self.item) else None
         try:
             document = dynamodb.document(self.name, self.item, rows, warnings, now=datetime.now(UTC))
         except (ArithmeticError, ValueError) as error:
@@ -128,10 +130,20 @@ class ItemSource:
         found.warnings[:0] = warnings
         return Loaded(found, digest_of(found), is_legacy=True)
 
+    def _rows(self, max_cells: int) -> list[Any] | None:
+        """The rows of its cells, never more than a notebook may have. Raises FormatError, TableError."""
+        rows = self.tables.rows_of(str(self.item.get("notebook_id")), max_cells + 1)
+        if rows is not None and len(rows) > max_cells:
+            raise FormatError(f"{self.name}: it has more than the {max_cells:,} cells that a notebook may have.")
+        return rows
+
 
 def _words(error: Exception) -> str:
-    """What an operator needs of an error: what the server answered, or why it was not reached."""
+    """What an operator needs of an error: what the server answered, or why it was not reached.
+
+    Of an answer its first line alone: where a signature is wrong, AWS goes on with the request's headers, in which a
+    session token may be.
+    """
     answer = getattr(error, "response", {}).get("Error", {})
-    if answer:
-        return f"{answer.get('Code')}: {answer.get('Message')}"
-    return f"{type(error).__name__}: {error}"
+    words = f"{answer.get('Code')}: {answer.get('Message')}" if answer else f"{type(error).__name__}: {error}"
+    return words.partition("\n")[0][:MAX_WORDS]

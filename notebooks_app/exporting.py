@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from notebooks_app.crypto import DecryptionError
 from notebooks_app.errors import RillbookError
 from notebooks_app.formats import ImportedCell, ImportedNotebook, bundles, ipynb, legacy, percent_writer
 from notebooks_app.formats.base import OURS
+from notebooks_app.import_rows import notebook_id
 from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile
 
 READ_BYTES = 4 * 1024 * 1024
@@ -56,7 +58,7 @@ def load(notebook: Notebook, *, with_dsn: bool = False, with_outputs: bool = Tru
     came_from = import_facts(notebook)
     return ImportedNotebook(
         name=notebook.name,
-        id=str(came_from.get("id") or notebook.external_id or notebook.pk),
+        id=_old_id(notebook),
         user_id=str(came_from.get("user_id") or notebook.owner.get_username()),
         metadata=notebook.metadata,
         dsn=_dsn(notebook) if with_dsn else "",
@@ -68,6 +70,14 @@ def load(notebook: Notebook, *, with_dsn: bool = False, with_outputs: bool = Tru
     )
 
 
+def _old_id(notebook: Notebook) -> str:
+    """The id that it had before, so that its file is named as it was; never that of another notebook, whose metadata
+    may have been copied.
+    """
+    noted = str(import_facts(notebook).get("id") or "")
+    return noted if noted and notebook_id(noted) == notebook.pk else notebook.external_id or str(notebook.pk)
+
+
 def import_facts(notebook: Notebook) -> Json:
     """What an import noted of where the notebook came from."""
     ours = notebook.metadata.get(OURS)
@@ -76,13 +86,14 @@ def import_facts(notebook: Notebook) -> Json:
 
 
 def _cell(cell: Cell, outputs: list[Json]) -> ImportedCell:
-    old_id = cell.metadata.get(ipynb.STORED_ID)
+    metadata = dict(cell.metadata)
+    old_id = metadata.pop(ipynb.STORED_ID, None)
     return ImportedCell(
         id=old_id if isinstance(old_id, str) else cell.external_id or str(cell.pk),
         type=cell.type,
         source=cell.source,
         result_name=cell.result_name,
-        metadata=cell.metadata,
+        metadata=metadata,
         outputs=outputs,
         execution_count=cell.execution_count,
         code_hidden=cell.code_hidden,
@@ -197,8 +208,17 @@ def write_file(path: Path, text: str) -> bool:
     return True
 
 
-def export_notebook(notebook: Notebook, folder: Path, ending: str, *, with_dsn: bool = False) -> tuple[Path, bool]:
-    """Write one notebook into a folder; its file and whether that changed. Raises CannotExport, OSError."""
+@dataclass(frozen=True)
+class Exported:
+    """A file, whether it was written or was there as it is, and whether a DSN is in it."""
+
+    path: Path
+    is_new: bool
+    has_dsn: bool
+
+
+def export_notebook(notebook: Notebook, folder: Path, ending: str, *, with_dsn: bool = False) -> Exported:
+    """Write one notebook into a folder. Raises CannotExport, OSError."""
     found = load(notebook, with_dsn=with_dsn, with_outputs=ending != "py")
     path = folder / file_name(notebook, ending, old_id=found.id)
-    return path, write_file(path, WRITERS[ending](found))
+    return Exported(path, write_file(path, WRITERS[ending](found)), bool(found.dsn))

@@ -26,6 +26,7 @@ from notebooks_app.storage_line import StorageFailed, line
 log = logging.getLogger("rillbook.outputs")
 
 BATCH = 200
+MAX_MIME = 100  # characters of a MIME type that a file's row holds
 TEXT_HEAD = TEXT_TAIL = 65_536  # characters of a long text that its row has, as a running cell's (outputs.py)
 
 type Json = dict[str, Any]
@@ -59,7 +60,7 @@ def prepare(output: Json) -> Prepared:
         return Prepared(output)
     found = Prepared({**output, "data": {}})
     for mime, value in output["data"].items():
-        is_large = bundles.size_of(value) > settings.OUTPUT_INLINE_LIMIT
+        is_large = len(mime) <= MAX_MIME and bundles.size_of(value) > settings.OUTPUT_INLINE_LIMIT
         data = bundles.to_bytes(mime, value) if is_large else None
         if data is None:
             found.output["data"][mime] = value
@@ -113,7 +114,7 @@ def store(notebook_id: uuid.UUID, rows: list[Output], prepared: list[Prepared]) 
             notebook_id=notebook_id,
             output=row,
             sha256=item.sha256,
-            mime_type=item.mime[:100],
+            mime_type=item.mime,
             size_bytes=len(item.data),
             is_ready=True,
         )

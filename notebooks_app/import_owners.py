@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,15 @@ from notebooks_app.errors import BadRequest
 
 PREFIXES = ("demo-", "blank-")
 HEADINGS = frozenset(["username", "user"])
+
+
+class UnknownUser(BadRequest):
+    """The old user is nobody here."""
+
+    def __init__(self, user_id: str) -> None:
+        words = f"Its user id {user_id[:100]!r} is nobody's here: name its account in --user-map, or --owner."
+        super().__init__(words)
+        self.user_id = user_id
 
 
 class BadUserMap(ValueError):
@@ -44,7 +53,7 @@ class Owners:
     _known: dict[str, Any] = field(default_factory=dict)
 
     def owner_of(self, user_id: str) -> Any:
-        """The account. Raises BadRequest that says what to do."""
+        """The account. Raises UnknownUser or another BadRequest, which say what to do."""
         if user_id not in self._known:
             self._known[user_id] = self._find(user_id)
         return self._known[user_id]
@@ -57,7 +66,7 @@ class Owners:
             return self.fallback
         if not user_id:
             raise BadRequest("It does not say whose it is: give --owner.")
-        raise BadRequest(f"Its user id {user_id[:100]!r} is nobody's here: name its account in --user-map, or --owner.")
+        raise UnknownUser(user_id)
 
     def _named(self, user_id: str) -> Any:
         return get_user_model().objects.filter(username=user_id).first() if self.by_name else None
@@ -76,7 +85,7 @@ def read_user_map(path: Path) -> dict[str, Any]:
 
     Raises BadUserMap, OSError.
     """
-    text = path.read_bytes().decode("utf-8-sig", "replace")
+    text = path.read_bytes().decode("utf-8-sig", "replace").replace("\x00", "\ufffd")
     named = _from_json(path.name, text) if text.lstrip().startswith("{") else _from_csv(path.name, text)
     users = get_user_model().objects.in_bulk(sorted(set(named.values())), field_name="username")
     if missing := sorted(set(named.values()) - set(users)):
@@ -88,7 +97,7 @@ def read_user_map(path: Path) -> dict[str, Any]:
 def _from_json(name: str, text: str) -> dict[str, str]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadUserMap(f"{name}: not JSON: {error}.") from None
     if not all(isinstance(value, str) for value in found.values()):
         raise BadUserMap(f"{name}: each user id must have one username, as text.")
@@ -97,7 +106,7 @@ def _from_json(name: str, text: str) -> dict[str, str]:
 
 def _from_csv(name: str, text: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for number, row in enumerate(csv.reader(io.StringIO(text)), start=1):
+    for number, row in enumerate(_rows(name, text), start=1):
         fields = [field.strip() for field in row]
         if not any(fields) or (number == 1 and fields[-1].lower() in HEADINGS):
             continue
@@ -106,3 +115,10 @@ def _from_csv(name: str, text: str) -> dict[str, str]:
         if found.setdefault(fields[0], fields[1]) != fields[1]:
             raise BadUserMap(f"{name}: line {number} gives {fields[0]!r} a second username.")
     return found
+
+
+def _rows(name: str, text: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""))
+    except csv.Error as error:
+        raise BadUserMap(f"{name}: not CSV: {error}.") from None

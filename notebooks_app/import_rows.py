@@ -19,6 +19,8 @@ from notebooks_app.models import Cell, Connection, Notebook, Output
 from notebooks_app.text import clean_source
 
 BATCH = 200
+# Ids that are no uuids map to uuids in this namespace: never change it.
+NAMESPACE = uuid.UUID("5f0c7c2e-3f0e-5d2b-9c46-0d8f3c5b7a11")
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
 
@@ -38,12 +40,12 @@ def build(
     notebook: Notebook, imported: ImportedNotebook, *, keep_ids: bool, connections: Connections | None
 ) -> Rows:
     """The rows of cells and outputs. Raises BadRequest, TooLarge."""
-    _check_cell_count(imported)
+    check(imported)
     ids = cell_ids(notebook.pk, imported.cells) if keep_ids else [uuid.uuid4() for _ in imported.cells]
     places = positions.spread(len(ids))
     rows = Rows([])
-    for number, (item, pk, position) in enumerate(zip(imported.cells, ids, places, strict=True)):
-        cell = _cell(notebook, item, number, pk, position, (connections or {}).get(number))
+    for number, (item, pk, position) in enumerate(zip(imported.cells, ids, places, strict=True), start=1):
+        cell = _cell(notebook, item, number, pk, position, (connections or {}).get(number - 1))
         if keep_ids and item.id != str(pk):
             cell.external_id = (item.id or "")[:200]
         rows.cells.append(cell)
@@ -58,9 +60,10 @@ def store(notebook: Notebook, imported: ImportedNotebook, rows: Rows) -> None:
     """Write the rows, inside a transaction; times after them, since saving sets its own. Raises Unavailable."""
     Cell.objects.bulk_create(rows.cells, batch_size=BATCH)
     import_outputs.store(notebook.pk, rows.outputs, rows.prepared)
-    for cell, item in zip(rows.cells, imported.cells, strict=True):
-        if item.updated_at is not None:
-            Cell.objects.filter(pk=cell.pk).update(updated_at=item.updated_at)
+    timed = [(cell, item.updated_at) for cell, item in zip(rows.cells, imported.cells, strict=True) if item.updated_at]
+    for cell, when in timed:
+        cell.updated_at = when
+    Cell.objects.bulk_update([cell for cell, _ in timed], ["updated_at"], batch_size=BATCH)
     times = {"created_at": imported.created_at, "updated_at": imported.updated_at}
     if known := {key: when for key, when in times.items() if when is not None}:
         Notebook.objects.filter(pk=notebook.pk).update(**known)
@@ -87,6 +90,11 @@ def cell_ids(notebook_id: uuid.UUID, imported: list[ImportedCell]) -> list[uuid.
     return ids
 
 
+def notebook_id(old_id: str) -> uuid.UUID:
+    """The id that a notebook of this old id has for ever."""
+    return as_uuid(old_id) or uuid.uuid5(NAMESPACE, old_id)
+
+
 def as_uuid(text: str | None) -> uuid.UUID | None:
     """The uuid that a text spells in the usual 36 characters, else None."""
     if text is None or not _UUID.match(text):
@@ -94,26 +102,32 @@ def as_uuid(text: str | None) -> uuid.UUID | None:
     return uuid.UUID(text)
 
 
-def _check_cell_count(imported: ImportedNotebook) -> None:
+def check(imported: ImportedNotebook) -> None:
+    """Whether the notebook may be stored. Raises BadRequest, TooLarge with the place."""
     if len(imported.cells) > settings.NOTEBOOK_MAX_CELLS:
         raise TooLarge(
             f"{len(imported.cells):,} cells are more than the {settings.NOTEBOOK_MAX_CELLS:,} a notebook may have."
         )
+    for number, cell in enumerate(imported.cells, start=1):
+        _source(cell, number)
+
+
+def _source(item: ImportedCell, number: int) -> str:
+    try:
+        return clean_source(item.source, max_bytes=settings.SOURCE_MAX_BYTES)
+    except (BadRequest, TooLarge) as error:
+        raise type(error)(f"cell {number}: {error.message}") from None
 
 
 def _cell(
     notebook: Notebook, item: ImportedCell, number: int, pk: uuid.UUID, position: int, connection: Connection | None
 ) -> Cell:
-    try:
-        source = clean_source(item.source, max_bytes=settings.SOURCE_MAX_BYTES)
-    except (BadRequest, TooLarge) as error:
-        raise type(error)(f"cell {number + 1}: {error.message}") from None
     cell = Cell(
         id=pk,
         notebook=notebook,
         position=position,
         type=item.type,
-        source=source,
+        source=_source(item, number),
         result_name=item.result_name,
         connection=connection if item.type == facts.CellType.SQL else None,
         code_hidden=item.code_hidden,

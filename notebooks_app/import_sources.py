@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from notebooks_app.formats import FormatError, ImportedNotebook, ipynb, legacy, percent, read_file
 from notebooks_app.formats.base import MAX_BYTES
+from notebooks_app.text import replace_surrogates
 
 ENDINGS = (".json", ".ipynb", ".py")
 NEVER = frozenset(["__pycache__", "node_modules", "site-packages"])  # folders that hold no notebooks of people
@@ -52,6 +54,8 @@ class FileSource:
 
     def load(self, max_cells: int) -> Loaded:
         status = self.path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+            raise FormatError(f"{self.path.name}: it is not an ordinary file.")
         limit = legacy.MAX_BYTES if self.path.suffix.lower() == ".json" else MAX_BYTES
         if status.st_size > limit:
             raise FormatError(
@@ -74,7 +78,7 @@ class FileSource:
             raise NotANotebook
         found = legacy.read_document(self.path.name, parsed, max_cells=max_cells)
         found.warnings[:0] = warnings
-        found.id = found.id or self.path.stem
+        found.id = found.id or replace_surrogates(self.path.stem)
         return Loaded(found, digest_of(found), is_legacy=True, modified=modified)
 
 
@@ -89,24 +93,35 @@ def _is_script(data: bytes) -> bool:
     return percent.has_marks(text)
 
 
-def files_of(paths: list[str]) -> tuple[list[FileSource], int, list[OSError]]:
-    """The files that are named or in named folders, in order; how many others were passed over; what cannot be read."""
-    found: list[FileSource] = []
-    others = 0
-    errors: list[OSError] = []
+@dataclass
+class Found:
+    """What is at some paths: notebooks, as it seems; how many other files; links to folders, which are not followed
+    since they may lead anywhere, also back; what cannot be read.
+    """
+
+    sources: list[FileSource] = field(default_factory=list)
+    others: int = 0
+    links: list[Path] = field(default_factory=list)
+    errors: list[OSError] = field(default_factory=list)
+
+
+def files_of(paths: list[str]) -> Found:
+    """The files that are named or in named folders, in order."""
+    found = Found()
     for path in map(Path, paths):
         if not path.is_dir():
-            found.append(FileSource(path))
+            found.sources.append(FileSource(path))
             continue
-        for file in _walk(path, errors):
+        for file in _walk(path, found):
             if file.suffix.lower() in ENDINGS and not file.name.startswith("."):
-                found.append(FileSource(file, in_tree=True))
+                found.sources.append(FileSource(file, in_tree=True))
             else:
-                others += 1
-    return found, others, errors
+                found.others += 1
+    return found
 
 
-def _walk(folder: Path, errors: list[OSError]) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder, onerror=errors.append):
+def _walk(folder: Path, found: Found) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder, onerror=found.errors.append):
         folders[:] = sorted(name for name in folders if name not in NEVER and not name.startswith("."))
+        found.links += [link for name in folders if (link := Path(where) / name).is_symlink()]
         yield from (Path(where) / name for name in sorted(names))

@@ -16,19 +16,16 @@ from typing import Any
 
 from django.conf import settings
 
-from notebooks_app import import_connections, verifying
+from notebooks_app import import_connections, import_rows, verifying
 from notebooks_app.errors import BadRequest
 from notebooks_app.exporting import import_facts
 from notebooks_app.formats.base import OURS, ImportedNotebook
 from notebooks_app.import_owners import PREFIXES, Owners, user_id_of
-from notebooks_app.import_rows import as_uuid
+from notebooks_app.import_rows import notebook_id
 from notebooks_app.import_sources import Loaded, Source
 from notebooks_app.models import Notebook
 from notebooks_app.notebooks import import_notebook, replace_imported
-from notebooks_app.services import analyse_pending
-
-# Ids that are no uuids map to uuids in this namespace: never change it.
-NAMESPACE = uuid.UUID("5f0c7c2e-3f0e-5d2b-9c46-0d8f3c5b7a11")
+from notebooks_app.text import replace_surrogates
 
 
 class Imported(StrEnum):
@@ -36,6 +33,7 @@ class Imported(StrEnum):
     UPDATED = "updated"
     UNCHANGED = "unchanged"
     DIFFERS = "differs from what is here, which is kept"
+    EDITED = "differs from what was edited or run here since its import, which is kept"
     IN_BIN = "in the bin, and kept there"
     WOULD_IMPORT = "would be imported"
     WOULD_UPDATE = "would be updated"
@@ -43,12 +41,33 @@ class Imported(StrEnum):
 
 @dataclass
 class Options:
-    """`update` takes a changed source for a notebook that nobody has changed or run here since its import."""
+    """What an import does. `update` takes a changed source for a notebook that nobody has changed or run here since
+    its import; `overwrite` also for one that somebody has, whose changes are then lost.
+
+    Lives as long as one run, and remembers what that has seen.
+    """
 
     owners: Owners
     dry_run: bool = False
     update: bool = False
+    overwrite: bool = False
     verify: bool = False
+    _sources: dict[uuid.UUID, tuple[str, str]] = field(default_factory=dict)  # by notebook: its source, its digest
+    _files: dict[Any, dict[str, uuid.UUID]] = field(default_factory=dict)  # by owner: notebooks of files by digest
+
+    def claim(self, pk: uuid.UUID, source: Source, loaded: Loaded) -> None:
+        """Note that the run has a source for this notebook. Raises BadRequest if it has another one already."""
+        first, digest = self._sources.setdefault(pk, (source.name, loaded.sha256))
+        if first != source.name and digest != loaded.sha256:
+            raise BadRequest(f"It has the same id as {first}, but says something else: which of them is right?")
+
+    def files_of(self, owner: Any) -> dict[str, uuid.UUID]:
+        """The notebooks that came from files without ids, by the digest of their content. Read once an owner."""
+        if owner.pk not in self._files:
+            facts = Notebook.objects.alive().filter(owner=owner, metadata__rillbook__import__sha256__isnull=False)
+            found = facts.order_by("created_at").values_list("metadata__rillbook__import__sha256", "pk")
+            self._files[owner.pk] = {digest: pk for digest, pk in found if isinstance(digest, str)}
+        return self._files[owner.pk]
 
 
 @dataclass
@@ -65,12 +84,16 @@ class Result:
 def import_source(source: Source, options: Options) -> Result:
     """Import one source, and compare it with what is here if so asked.
 
-    Raises NotANotebook, FormatError, BadRequest, TooLarge, Unavailable, OSError, DatabaseError: nothing was stored.
+    Raises NotANotebook, FormatError, BadRequest (UnknownUser), TooLarge, Conflict, Unavailable, TableError, OSError,
+    DatabaseError: nothing was stored.
     """
     loaded = source.load(settings.NOTEBOOK_MAX_CELLS)
     found = loaded.notebook
     owner = options.owners.owner_of(user_id_of(found.id, found.user_id))
-    known = _known(loaded, owner)
+    import_rows.check(found)
+    if loaded.is_legacy:
+        options.claim(notebook_id(found.id), source, loaded)
+    known = _known(loaded, owner, options)
     result = _take(source, loaded, owner, known, options)
     result.warnings = found.warnings
     if options.verify:
@@ -78,16 +101,11 @@ def import_source(source: Source, options: Options) -> Result:
     return result
 
 
-def notebook_id(old_id: str) -> uuid.UUID:
-    """The id that a notebook of this old id has for ever."""
-    return as_uuid(old_id) or uuid.uuid5(NAMESPACE, old_id)
-
-
-def _known(loaded: Loaded, owner: Any) -> Notebook | None:
+def _known(loaded: Loaded, owner: Any, options: Options) -> Notebook | None:
     """The notebook that is here for this source. Raises BadRequest where it is somebody else's."""
     notebooks = Notebook.objects.select_related("owner", "connection")
     if not loaded.is_legacy:
-        return notebooks.alive().filter(owner=owner, metadata__rillbook__import__sha256=loaded.sha256).first()
+        return notebooks.alive().filter(owner=owner, pk=options.files_of(owner).get(loaded.sha256)).first()
     known = notebooks.filter(pk=notebook_id(loaded.notebook.id)).first()
     if known is not None and known.owner_id != owner.pk:
         raise BadRequest(f"It is here already as {known.pk}, and belongs to another account.")
@@ -101,11 +119,10 @@ def _take(source: Source, loaded: Loaded, owner: Any, known: Notebook | None, op
         return Result(Imported.IN_BIN, known)
     if _is_same(loaded, known):
         import_connections.settle(loaded.notebook, known.connection)
-        if not options.dry_run:
-            analyse_pending(known.pk)  # an import that was killed may have left this to do
         return Result(Imported.UNCHANGED, known)
-    if not options.update or known.seq != import_facts(known).get("seq"):
-        return Result(Imported.DIFFERS, known)
+    is_edited = known.seq != import_facts(known).get("seq")
+    if not (options.overwrite or (options.update and not is_edited)):
+        return Result(Imported.EDITED if options.update else Imported.DIFFERS, known)
     if options.dry_run:
         return Result(Imported.WOULD_UPDATE, known)
     return _update(source, loaded, known)
@@ -128,6 +145,8 @@ def _import(source: Source, loaded: Loaded, owner: Any, options: Options) -> Res
         fields["external_id"] = found.id[:200] if found.id != str(pk) else ""
     noted = _with_origin(source, loaded, seq=found.revision)
     made = import_notebook(owner, noted, keep_ids=True, connections=chosen.cells, **fields)
+    if not loaded.is_legacy:
+        options.files_of(owner)[loaded.sha256] = made.pk
     return Result(Imported.IMPORTED, _again(made.pk))
 
 
@@ -151,8 +170,8 @@ def _with_origin(source: Source, loaded: Loaded, *, seq: int) -> ImportedNoteboo
     written where it says none: never one in the future.
     """
     found = loaded.notebook
-    noted: dict[str, Any] = {"path": source.name.replace("\\", "/").rsplit("/", 1)[-1], "sha256": loaded.sha256}
-    noted["seq"] = seq
+    path = replace_surrogates(source.name.replace("\\", "/").rsplit("/", 1)[-1])
+    noted: dict[str, Any] = {"path": path, "sha256": loaded.sha256, "seq": seq}
     if loaded.is_legacy:
         noted |= {"id": found.id, "user_id": found.user_id}
     ours = found.metadata.get(OURS)

@@ -12,12 +12,13 @@ from django.utils import timezone
 
 from notebooks_app import import_outputs, import_rows, live, positions
 from notebooks_app.demo import DEMO_VERSION, blank_notebook, demo_notebook
+from notebooks_app.errors import Conflict
 from notebooks_app.formats import ImportedCell, ImportedNotebook, ipynb
 from notebooks_app.import_rows import Connections
 from notebooks_app.import_rows import output_row as output_row  # part of this module's interface
 from notebooks_app.models import Cell, KernelSession, Notebook
 from notebooks_app.reading import outputs_of
-from notebooks_app.services import analyse_pending
+from notebooks_app.services import analysed_fields, analysis_of
 from notebooks_app.text import clean_name
 
 
@@ -52,30 +53,41 @@ def import_notebook(
     name = clean_name(imported.name or "Untitled", max_length=settings.NAME_MAX_LENGTH)
     notebook = Notebook(owner=owner, name=name, metadata=imported.metadata, **fields)
     rows = import_rows.build(notebook, imported, keep_ids=keep_ids, connections=connections)
+    _analyse(rows.cells)
     import_outputs.upload(notebook.id, rows.prepared)
     with transaction.atomic():
         notebook.save(force_insert=True)
         import_rows.store(notebook, imported, rows)
-    analyse_pending(notebook.id)
     return notebook
 
 
 def replace_imported(
     notebook: Notebook, imported: ImportedNotebook, *, connections: Connections | None = None, **fields: Any
 ) -> Notebook:
-    """Put another import in the place of an imported notebook's cells, whole or not at all. Raises as import_notebook.
+    """Put another import in the place of an imported notebook's cells, whole or not at all. Raises as import_notebook,
+    and Conflict where it was changed or run since `notebook` was read.
 
     For one that nobody edits: pages that show it must be loaded again.
     """
     name = clean_name(imported.name or "Untitled", max_length=settings.NAME_MAX_LENGTH)
     rows = import_rows.build(notebook, imported, keep_ids=True, connections=connections)
+    _analyse(rows.cells)
     import_outputs.keep(notebook.pk, rows.prepared)
     with transaction.atomic():
+        as_read = Notebook.objects.filter(pk=notebook.pk, seq=notebook.seq)
+        if not as_read.update(name=name, metadata=imported.metadata, **fields):
+            raise Conflict("It was changed or run here just now, and is kept.")
         Cell.objects.filter(notebook=notebook).delete()
-        Notebook.objects.filter(pk=notebook.pk).update(name=name, metadata=imported.metadata, **fields)
         import_rows.store(notebook, imported, rows)
-    analyse_pending(notebook.id)
     return Notebook.objects.get(pk=notebook.pk)
+
+
+def _analyse(cells: list[Cell]) -> None:
+    """Fill in what the sources define and use, before the rows are stored: so that they are never there without."""
+    for cell in cells:
+        if not cell.is_analysed:
+            for name, value in analysed_fields(cell, analysis_of(cell)).items():
+                setattr(cell, name, value)
 
 
 def delete_notebook(notebook: Notebook) -> None:

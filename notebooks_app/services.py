@@ -385,27 +385,32 @@ def save_analyses(found: list[tuple[Cell, Analysis]]) -> list[Event]:
 
 
 def _save_analysis(cell: Cell, found: Analysis) -> Event | None:
-    """A source that cannot be read has no names of its own: the cell keeps those it had, so that what needs them is
-    blocked by this cell and does not run without them.
-    """
-    names: dict[str, Any] = {}
-    definitions, references = cell.definitions, cell.references
-    if not (cell.type == Cell.Type.PYTHON and any(error.kind in UNREADABLE for error in found.errors)):
-        definitions, references = sorted(found.definitions - found.futures), sorted(found.references)
-        names = {"definitions": definitions, "references": references, "builtins_used": sorted(found.builtins)}
-    saved = Cell.objects.filter(pk=cell.pk, source_hash=cell.source_hash).update(
-        **names,
-        analysis_errors=[error.as_json() for error in found.errors],
-        analysis_hash=cell.source_hash,
-    )
+    fields = analysed_fields(cell, found)
+    saved = Cell.objects.filter(pk=cell.pk, source_hash=cell.source_hash).update(**fields)
     if not saved:  # edited again meanwhile: the next analysis is on its way
         return None
     return {
         "type": "cell.analysed",
         "cell": str(cell.pk),
         "version": cell.version,
-        "definitions": definitions,
-        "references": references,
+        "definitions": fields.get("definitions", cell.definitions),
+        "references": fields.get("references", cell.references),
+    }
+
+
+def analysed_fields(cell: Cell, found: Analysis) -> dict[str, Any]:
+    """What an analysis says of the cell's row.
+
+    A source that cannot be read has no names of its own: the cell keeps those it had, so that what needs them is
+    blocked by this cell and does not run without them.
+    """
+    fields = {"analysis_errors": [error.as_json() for error in found.errors], "analysis_hash": cell.source_hash}
+    if cell.type == Cell.Type.PYTHON and any(error.kind in UNREADABLE for error in found.errors):
+        return fields
+    return fields | {
+        "definitions": sorted(found.definitions - found.futures),
+        "references": sorted(found.references),
+        "builtins_used": sorted(found.builtins),
     }
 
 

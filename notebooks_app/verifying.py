@@ -59,6 +59,8 @@ def _connection(found: ImportedNotebook, known: Notebook) -> Iterator[str]:
     if found.dsn and not import_connections.is_same(found, known):
         has = "another" if known.connection else "none"
         yield f"connection: the source has a database, and the notebook here has {has}."
+    if not found.dsn and known.connection and known.connection.name != found.connection:
+        yield f"connection: {known.connection.name!r} for {found.connection[:100] or 'none'!r}."
     if found.dsn and not import_connections.refusal(found.dsn):
         wanted = {number: cell for number, cell in enumerate(found.cells, 1) if cell.type == "sql"}
         rows = Cell.objects.alive().filter(notebook=known).in_order().values_list("connection_id", flat=True)
@@ -71,7 +73,7 @@ def _connection(found: ImportedNotebook, known: Notebook) -> Iterator[str]:
 def _order(found: ImportedNotebook, ours: ImportedNotebook, rows: list[Cell], notebook_id: uuid.UUID) -> Iterator[str]:
     """Whether the same cells are there in the same order, under the ids that they must have."""
     wanted = _unique([cell.id or f"#{number}" for number, cell in enumerate(found.cells, start=1)])
-    here = _keys(ours, notebook_id, len(wanted))
+    here = _keys(found, ours, notebook_id)
     if len(wanted) != len(here):
         yield f"cells: the source has {len(wanted):,}, here are {len(here):,}."
     known = set(here)
@@ -99,9 +101,10 @@ def _row_id(number: int, cell: ImportedCell, key: str, row: Cell, notebook_id: u
         yield f"cell {number}: external_id: {row.external_id[:MAX_SHOWN]!r} for {expected[:MAX_SHOWN]!r}."
 
 
-def _keys(ours: ImportedNotebook, notebook_id: uuid.UUID, count: int) -> list[str]:
-    """The old ids of the cells here; of one that had none, the place it was imported from."""
-    by_place = {str(uuid.uuid5(notebook_id, f"#{number}")): f"#{number}" for number in range(1, count + 1)}
+def _keys(found: ImportedNotebook, ours: ImportedNotebook, notebook_id: uuid.UUID) -> list[str]:
+    """The old ids of the cells here; of one that had none in the source, the place it was imported from."""
+    places = [f"#{number}" for number, cell in enumerate(found.cells, start=1) if not cell.id]
+    by_place = {str(uuid.uuid5(notebook_id, place)): place for place in places}
     return _unique([by_place.get(cell.id or "", cell.id or "") for cell in ours.cells])
 
 
@@ -116,7 +119,7 @@ def _unique(keys: list[str]) -> list[str]:
 
 
 def _cells(found: ImportedNotebook, ours: ImportedNotebook, notebook_id: uuid.UUID) -> Iterator[str]:
-    here = dict(zip(_keys(ours, notebook_id, len(found.cells)), ours.cells, strict=True))
+    here = dict(zip(_keys(found, ours, notebook_id), ours.cells, strict=True))
     keys = _unique([cell.id or f"#{number}" for number, cell in enumerate(found.cells, start=1)])
     for number, (key, cell) in enumerate(zip(keys, found.cells, strict=True), start=1):
         if key in here:
@@ -128,7 +131,7 @@ def _cell(found: ImportedCell, ours: ImportedCell) -> Iterator[str]:
     yield from _text("source", found.source, ours.source)
     for name in ("result_name", "disabled", "code_hidden", "execution_count"):
         yield from _value(name, getattr(found, name), getattr(ours, name))
-    yield from _value("metadata", found.metadata, _without_id(ours.metadata))
+    yield from _value("metadata", found.metadata, ours.metadata)
     yield from _time("updated_at", found.updated_at, ours.updated_at)
     if len(found.outputs) != len(ours.outputs):
         yield f"outputs: the source has {len(found.outputs)}, here are {len(ours.outputs)}."
@@ -209,10 +212,6 @@ def _without_ours(metadata: Json) -> Json:
         return metadata
     rest = {key: value for key, value in ours.items() if key != "import"}
     return {key: value for key, value in metadata.items() if key != OURS} | ({OURS: rest} if rest else {})
-
-
-def _without_id(metadata: Json) -> Json:
-    return {key: value for key, value in metadata.items() if key != "rillbook_id"}
 
 
 def _notes(found: ImportedNotebook, ours: ImportedNotebook) -> Iterator[str]:

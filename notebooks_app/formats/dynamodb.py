@@ -41,7 +41,7 @@ def document(where: str, item: Item, rows: Sequence[Item] | None, warnings: list
 
 
 def _cells(where: str, item: Item, rows: Sequence[Item] | None, warnings: list[str]) -> list[Any]:
-    inside, count = item.get("cells"), item.get("cell_count")
+    inside, count = item.get("cells"), _count(where, item)
     has_cells = isinstance(inside, list)
     if rows is None:
         if count is not None or not has_cells:
@@ -55,17 +55,26 @@ def _cells(where: str, item: Item, rows: Sequence[Item] | None, warnings: list[s
         return plain(inside)
     if count is not None and count != len(rows):
         warnings.append(f"It says {count} cells; the table of cells has {len(rows)}, which are taken.")
-    return [_row(where, row) for row in sorted(rows, key=_position)]
+    return [_row(row) for row in sorted(rows, key=lambda row: _position(where, row))]
 
 
-def _position(row: Item) -> Any:
-    return row.get("position", 0)
+def _count(where: str, item: Item) -> int | None:
+    """What the item says of how many cells it has. Raises FormatError."""
+    count = item.get("cell_count")
+    if count is not None and (not isinstance(count, int | Decimal) or isinstance(count, bool) or count != int(count)):
+        raise FormatError(f"{where}: cell_count is not a whole number.")
+    return None if count is None else int(count)
 
 
-def _row(where: str, row: Item) -> Json:
-    """A row of the table of cells as a cell of the document. Its place is its order; the number itself is not kept."""
-    if not isinstance(row.get("position"), int | Decimal):
+def _position(where: str, row: Item) -> int | Decimal:
+    position = row.get("position")
+    if not isinstance(position, int | Decimal) or not Decimal(position).is_finite():
         raise FormatError(f"{where}: a row of the table of cells has no position.")
+    return position
+
+
+def _row(row: Item) -> Json:
+    """A row of the table of cells as a cell of the document. Its place is its order; the number itself is not kept."""
     found = {key: plain(value) for key, value in row.items() if key not in _ROW_KEYS}
     return found | {"id": plain(row.get("cell_id"))}
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import nbformat
@@ -28,7 +31,7 @@ from notebooks_app.formats.base import (
     title_of,
 )
 from notebooks_app.formats.checking import cleaned
-from notebooks_app.outputs import OutputLog, canonical_mime, clean_json, clean_text, is_json_mime
+from notebooks_app.outputs import OutputLog, canonical_mime, clean_text, is_json_mime
 
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 STORED_ID = "rillbook_id"  # the importer keeps a cell's id of the file under this key of its metadata
@@ -42,8 +45,8 @@ MAX_CONNECTION = 200  # characters of a connection's name
 
 def read(name: str, data: bytes) -> ImportedNotebook:
     """The notebook in an .ipynb file; `name` is the file's, for messages and the title. Raises FormatError."""
-    found = _parse(name, data)
     warnings: list[str] = []
+    found = _parse(name, data, warnings)
     if found["nbformat"] != 4:
         warnings.append(f"Upgraded from nbformat {found['nbformat']}.")
         found = _upgrade(name, found)
@@ -63,10 +66,13 @@ def read(name: str, data: bytes) -> ImportedNotebook:
     )
 
 
-def _parse(name: str, data: bytes) -> Json:
+def _parse(name: str, data: bytes, warnings: list[str]) -> Json:
     check_size(name, data)
+    lost: list[str] = []  # numbers that JSON does not have: NaN, Infinity, 1e999
     try:
-        found = json.loads(data.decode("utf-8-sig"), parse_constant=lambda _: None)
+        found = json.loads(
+            data.decode("utf-8-sig"), parse_constant=lost.append, parse_float=lambda text: _float(text, lost)
+        )
     except UnicodeDecodeError as error:
         raise FormatError(f"{name}: this is not a notebook: byte {error.start} is not UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -78,16 +84,40 @@ def _parse(name: str, data: bytes) -> Json:
         raise FormatError(f"{name}: this is JSON but not a notebook: it does not say its nbformat.")
     if version > 4:
         raise FormatError(f"{name}: nbformat {version} is newer than this server knows (4).")
+    if lost:
+        warnings.append(f"{len(lost):,} numbers that JSON does not have ({lost[0][:20]}) are read as null.")
+    if b"\\u0000" in data:
+        warnings.append("It holds the character NUL, which cannot be kept: it is replaced by U+FFFD.")
     return found
+
+
+def _float(text: str, lost: list[str]) -> float | None:
+    number = float(text)
+    if math.isfinite(number):
+        return number
+    lost.append(text)
+    return None
 
 
 def _upgrade(name: str, found: Json) -> Json:
     old = found["nbformat"]
     try:
-        return json.loads(json.dumps(nbformat.convert(nbformat.from_dict(found), 4)))
+        with _quiet():
+            return json.loads(json.dumps(nbformat.convert(nbformat.from_dict(found), 4)))
     except Exception as error:  # a converter that trusts its input, fed with a file from anywhere
         words = f"{type(error).__name__}: {error}"[:200]
         raise FormatError(f"{name}: a notebook of nbformat {old} that cannot be upgraded ({words}).") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without nbformat's own log, which quotes cells: what matters of an old notebook is found and said here."""
+    log = logging.getLogger("traitlets")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _foreign_language(metadata: Json) -> str:
@@ -244,10 +274,7 @@ def _text(where: str, value: Any) -> str:
 
 
 def _object(value: Any) -> Json:
-    if not isinstance(value, dict):
-        return {}
-    cleaned, _ = clean_json(value)
-    return cleaned
+    return cleaned(value) if isinstance(value, dict) else {}
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------

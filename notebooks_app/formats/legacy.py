@@ -150,6 +150,7 @@ def _read_metadata(where: str, found: Json, made: ImportedNotebook) -> None:
     made.metadata = metadata if isinstance(metadata, dict) else {}
     made.connection = ours["connection"] if isinstance(ours.get("connection"), str) else ""
     kept = _object(made.metadata.pop(OURS, None))
+    kept.pop("import", None)
     name = found.get("name")
     if name is not None and not isinstance(name, str):
         raise FormatError(f"{where}: name is not text.")
@@ -211,7 +212,7 @@ def _cell(where: str, found: Any, warnings: list[str]) -> ImportedCell:
 def _names(value: Any) -> list[str] | None:
     if not isinstance(value, list):
         return None
-    return sorted({name for name in value if isinstance(name, str)})
+    return sorted({without_nul(name) for name in value if isinstance(name, str)})
 
 
 def _object(value: Any) -> Json:
@@ -279,7 +280,6 @@ def write_document(notebook: ImportedNotebook) -> Json:
 
 def _write_cell(cell: ImportedCell, connection: str) -> Json:
     metadata = dict(cell.metadata)
-    metadata.pop("rillbook_id", None)
     kept = _object(metadata.pop(OURS, None))
     extra = _object(kept.pop(EXTRA, None))
     if kept:

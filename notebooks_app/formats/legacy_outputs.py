@@ -90,13 +90,14 @@ def _display(where: str, item: Json, ours: Json, warnings: list[str]) -> Json:
     metadata = item.get("metadata")
     data: Json = {}
     if ours.get("empty") is not True:
-        mime = _mime_type(where, item, warnings)
+        mime = _mime_of(where, item, warnings)
         value = _value(where, mime, item.get("data"), warnings)
         if mime == "application/json" and ours.get("drawn") is not False and (table := table_of(value)):
             data[TABLE_MIME] = table
         data[mime] = value
     more = ours.get("data")
-    data |= more if isinstance(more, dict) else {}
+    for mime, value in (more if isinstance(more, dict) else {}).items():
+        data[_mime_type(where, mime)] = _value(where, mime, value, warnings)
     display_id = ours.get("display_id")
     return {
         "kind": "execute_result" if ours.get("kind") == "execute_result" else "display_data",
@@ -107,11 +108,15 @@ def _display(where: str, item: Json, ours: Json, warnings: list[str]) -> Json:
     }
 
 
-def _mime_type(where: str, item: Json, warnings: list[str]) -> str:
+def _mime_of(where: str, item: Json, warnings: list[str]) -> str:
     mime = item.get("mime_type")
     if mime is None:
         mime = "text/plain" if isinstance(item.get("data"), str) else "application/json"
         warnings.append(f"{where} has no mime_type: it is read as {mime}.")
+    return _mime_type(where, mime)
+
+
+def _mime_type(where: str, mime: Any) -> str:
     if not isinstance(mime, str) or "/" not in mime or len(mime) > MAX_MIME or without_nul(mime) != mime:
         raise FormatError(f"{where} has the mime_type {str(mime)[:60]!r}, which is none.")
     return canonical_mime(mime)

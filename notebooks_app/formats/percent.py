@@ -7,9 +7,11 @@ A DSN may hold a password: it is never part of a source or a message.
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
+import tokenize
 from dataclasses import dataclass, field
 
 from notebooks_app.formats import magics
@@ -66,11 +68,7 @@ class _Chunk:
 def read(name: str, data: bytes) -> ImportedNotebook:
     """The notebook in a Python file; `name` is the file's. Raises FormatError in words for who chose the file."""
     check_size(name, data)
-    try:
-        text = source_text(name, data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise FormatError(f"{name}: line {line} is not UTF-8.") from None
+    text = source_text(name, _decoded(name, data))
     warnings: list[str] = []
     lines, dsn, has_database = _without_dsn(text.split("\n"))
     first, *marked = _join_strings(_chunks(lines))
@@ -82,6 +80,20 @@ def read(name: str, data: bytes) -> ImportedNotebook:
     chunks = [first, *marked] if "".join(first.lines).strip() else marked
     cells = [_cell(chunk) for chunk in chunks]
     return ImportedNotebook(name=title_of(name, title), cells=cells, warnings=warnings, dsn=dsn or in_words)
+
+
+def _decoded(name: str, data: bytes) -> str:
+    """The text in the encoding that one of its first two lines declares (PEP 263), else UTF-8. Raises FormatError."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    except SyntaxError:
+        encoding = "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        words = "is not UTF-8" if encoding.startswith("utf-8") else f"is not {encoding}, which the file declares"
+        raise FormatError(f"{name}: line {line} {words}.") from None
 
 
 def has_marks(text: str) -> bool:

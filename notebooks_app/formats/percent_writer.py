@@ -63,7 +63,7 @@ def _mark(cell: ImportedCell, is_quoted: bool) -> str:
 
 
 def _metadata(cell: ImportedCell) -> Json:
-    metadata = {key: value for key, value in cell.metadata.items() if key != "rillbook_id"}
+    metadata = dict(cell.metadata)
     found = metadata.get("jupyter")
     jupyter = {key: value for key, value in found.items() if key != "source_hidden"} if isinstance(found, dict) else {}
     if cell.code_hidden:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,16 +13,19 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError, connection
 from django.urls import reverse
 from tqdm import tqdm
 
 from notebooks_app.dynamodb import TableError
 from notebooks_app.errors import RillbookError
 from notebooks_app.formats import FormatError
-from notebooks_app.import_owners import BadUserMap, Owners, read_user_map
+from notebooks_app.import_owners import BadUserMap, Owners, UnknownUser, read_user_map
 from notebooks_app.import_sources import NotANotebook, Source
-from notebooks_app.importing import Imported, Options, Result, import_source
+from notebooks_app.importing import Options, Result, import_source
+from notebooks_app.management.tally import Failure, Tally
+
+log = logging.getLogger("rillbook.import")
 
 MAX_LINES = 20  # of warnings or differences shown for one notebook
 ENDED = 130  # exit code of a command that was told to end
@@ -54,9 +58,9 @@ class MovingCommand(BaseCommand):
         return tqdm(total=total, desc=verb, unit=" notebooks", file=sys.stderr, disable=None, leave=False)
 
     def say(self, words: str, *, is_error: bool = False) -> None:
-        """A line above the bar."""
+        """A line above the bar. Names of files and users are anybody's: control characters are shown, not sent."""
         with tqdm.external_write_mode(sys.stderr):
-            (self.stderr if is_error else self.stdout).write(words)
+            (self.stderr if is_error else self.stdout).write(printable(words))
 
     def say_all(self, head: str, lines: list[str], *, is_error: bool = False) -> None:
         for line in lines[:MAX_LINES]:
@@ -90,6 +94,11 @@ class ImportCommand(MovingCommand):
             help="Take a source that changed since its import, where nobody changed or ran the notebook here.",
         )
         parser.add_argument(
+            "--overwrite",
+            action="store_true",
+            help="As --update, and also where somebody did: their changes and what their runs made are lost.",
+        )
+        parser.add_argument(
             "--verify",
             action="store_true",
             help="Then compare every cell, output and their order with the source; with --dry-run, only compare.",
@@ -99,13 +108,22 @@ class ImportCommand(MovingCommand):
         owners = Owners(
             mapping=_user_map(given["user_map"]), fallback=owner_named(given["owner"]), by_name=given["users_by_name"]
         )
-        return Options(owners, dry_run=given["dry_run"], update=given["update"], verify=given["verify"])
+        flags = {name: given[name] for name in ("dry_run", "update", "overwrite", "verify")}
+        return Options(owners, **flags)
 
     def import_all(
-        self, sources: Iterable[Source], total: int, options: Options, *, ignored: int = 0, failed: int = 0
-    ) -> None:
+        self,
+        sources: Iterable[Source],
+        total: int,
+        options: Options,
+        *,
+        ignored: int = 0,
+        failures: Iterable[Failure] = (),
+    ) -> Tally:
         """Import each, say what became of it, then sum up. Raises CommandError as `--help` says."""
-        tally = Tally(ignored=ignored, failed=failed)
+        tally = Tally(ignored=ignored)
+        for failure in failures:
+            tally.fail(failure)
         with self.ending_softly(), self.bar(total, "verifying" if options.verify else "importing") as bar:
             try:
                 for source in sources:
@@ -117,6 +135,7 @@ class ImportCommand(MovingCommand):
             except TableError as error:
                 tally.broke = str(error)
         self._sum_up(tally, options)
+        return tally
 
     def _import_one(self, source: Source, total: int, options: Options, tally: Tally) -> None:
         place = f"[{tally.number}/{max(total, tally.number)}] {source.name}"
@@ -125,9 +144,14 @@ class ImportCommand(MovingCommand):
         except NotANotebook:
             tally.ignored += 1
             return
-        except (FormatError, RillbookError, OSError, DatabaseError) as error:
-            tally.failed += 1
-            self.say(f"{place}: not imported: {reason(error)}", is_error=True)
+        except TableError:
+            raise
+        except Exception as error:  # a notebook that finds a fault of ours stops no other
+            user_id = error.user_id if isinstance(error, UnknownUser) else ""
+            tally.fail(failure := Failure(source.name, reason(error), user_id))
+            self.say(f"{place}: not imported: {failure.reason}", is_error=True)
+            if isinstance(error, OperationalError) and not connection.is_usable():
+                connection.close()  # the next one connects again
             return
         tally.add(result)
         self._tell(place, result)
@@ -141,7 +165,9 @@ class ImportCommand(MovingCommand):
         self.say_all("difference", result.differences, is_error=True)
 
     def _sum_up(self, tally: Tally, options: Options) -> None:
-        self.stdout.write(tally.words(verified=options.verify))
+        for line in tally.failure_lines():
+            self.say(line, is_error=True)
+        self.say(tally.words(verified=options.verify))
         if tally.broke:
             raise CommandError(f"{tally.broke} What was imported before that stays; run the command again to go on.")
         if self.ends:
@@ -152,35 +178,6 @@ class ImportCommand(MovingCommand):
             raise CommandError(f"{tally.failed:,} of {tally.done:,} notebooks could not be compared.")
         if tally.failed and tally.failed == tally.done:
             raise CommandError(f"None of {tally.failed:,} could be imported.")
-
-
-class Tally:
-    """What became of the notebooks so far."""
-
-    def __init__(self, *, ignored: int = 0, failed: int = 0) -> None:
-        self.number = 0
-        self.counts = dict.fromkeys(Imported, 0)
-        self.ignored, self.failed, self.different, self.same = ignored, failed, 0, 0
-        self.broke = ""
-
-    @property
-    def done(self) -> int:
-        return sum(self.counts.values()) + self.failed
-
-    def add(self, result: Result) -> None:
-        self.counts[result.outcome] += 1
-        self.different += bool(result.differences)
-        self.same += not result.differences
-
-    def words(self, *, verified: bool) -> str:
-        parts = [f"{count:,} {outcome.value}" for outcome, count in self.counts.items() if count] or ["none imported"]
-        if self.failed:
-            parts.append(f"{self.failed:,} failed")
-        if self.ignored:
-            parts.append(f"{self.ignored:,} other files ignored")
-        if verified:
-            parts.append(f"{self.same:,} verified the same, {self.different:,} different")
-        return f"{', '.join(parts)}."
 
 
 def owner_named(username: str | None) -> Any:
@@ -207,9 +204,21 @@ def _user_map(path: str | None) -> dict[str, Any]:
 
 def reason(error: Exception) -> str:
     """The error in words that name no secret."""
+    if isinstance(error, RillbookError):
+        return error.message
+    if isinstance(error, FormatError):
+        return str(error)
     if isinstance(error, OSError):
         return error.strerror or str(error)
+    if isinstance(error, OperationalError):  # about the database itself: full, locked, away
+        return f"the database: {str(error).partition('\n')[0]}"
     if isinstance(error, DatabaseError):
         # Its own text may quote the row.
         return f"the database refused it ({type(error).__name__}); was it imported by another process just now?"
-    return error.message if isinstance(error, RillbookError) else str(error)
+    log.exception("an import failed in a way that nobody thought of", exc_info=error)
+    return f"a fault of Rillbook itself ({type(error).__name__}); the log says where"
+
+
+def printable(words: str) -> str:
+    """The words with what would move a terminal's cursor, or cannot be written at all, as escapes."""
+    return "".join(one if one.isprintable() or one == " " else repr(one)[1:-1] for one in words)

@@ -226,9 +226,15 @@ def test_update_takes_a_source_that_changed(owner: Any, old: Old):
 def test_update_keeps_what_was_changed_or_run_here(owner: Any, old: Old):
     import_to_owner(old())
     Notebook.objects.update(seq=43)
-    ran = import_to_owner(old(name="Renamed"), "--update")
-    assert ran.out.splitlines()[-1] == "1 differs from what is here, which is kept."
+    path = old(name="Renamed")
+    ran = import_to_owner(path, "--update")
+    words = "1 differs from what was edited or run here since its import, which is kept."
+    assert ran.out.splitlines()[-1] == words
     assert Notebook.objects.get().name == "Sales"
+    assert import_to_owner(path, "--overwrite", "--dry-run").out.splitlines()[-1] == "1 would be updated."
+    assert Notebook.objects.get().name == "Sales"
+    assert import_to_owner(path, "--overwrite", "--verify").out.startswith("[1/1]")
+    assert Notebook.objects.get().name == "Renamed"
 
 
 def test_a_notebook_in_the_bin_stays_there(owner: Any, old: Old):

@@ -34,6 +34,8 @@ class Command(MovingCommand):
         )
 
     def handle(self, *args: Any, notebooks: list[str], output: str, **given: Any) -> None:
+        if given["with_dsn"] and given["format"] == "ipynb":
+            raise CommandError("An .ipynb file has no place for a DSN: --with-dsn needs another --format.")
         owner = owner_named(given["owner"]) if given["owner"] else None
         found = _wanted(notebooks, owner)
         folder = Path(output)
@@ -45,7 +47,7 @@ class Command(MovingCommand):
 
     def _export_all(self, found: QuerySet[Notebook], folder: Path, ending: str, *, with_dsn: bool) -> None:
         ids = list(found.order_by("created_at", "pk").values_list("pk", flat=True))
-        counts = {"written": 0, "unchanged": 0, "without its DSN": 0}
+        counts = {"written": 0, "unchanged": 0, "with its DSN and password": 0, "without its DSN": 0}
         failed = 0
         with self.ending_softly(), self.bar(len(ids), "exporting") as bar:
             for number, pk in enumerate(ids, start=1):
@@ -62,13 +64,15 @@ class Command(MovingCommand):
         if notebook is None:  # deleted meanwhile
             return True
         try:
-            path, is_new = export_notebook(notebook, folder, ending, with_dsn=with_dsn)
+            made = export_notebook(notebook, folder, ending, with_dsn=with_dsn)
         except (CannotExport, OSError) as error:
             self.say(f"{place} {notebook.pk} ({notebook.name}): not exported: {reason(error)}", is_error=True)
             return False
-        counts["written" if is_new else "unchanged"] += 1
-        counts["without its DSN"] += notebook.connection is not None and not with_dsn
-        self.say(f"{place} {path}: {'written' if is_new else 'unchanged'}")
+        outcome = "written" if made.is_new else "unchanged"
+        counts[outcome] += 1
+        counts["with its DSN and password"] += made.has_dsn
+        counts["without its DSN"] += notebook.connection is not None and not made.has_dsn
+        self.say(f"{place} {made.path}: {outcome}")
         return True
 
     def _sum_up(self, counts: dict[str, int], failed: int, total: int) -> None:

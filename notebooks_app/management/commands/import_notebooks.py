@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from notebooks_app.import_sources import files_of
 from notebooks_app.management.moving import ImportCommand, reason
+from notebooks_app.management.tally import Failure
 
 
 class Command(ImportCommand):
@@ -24,9 +25,10 @@ class Command(ImportCommand):
 
     def handle(self, *args: Any, paths: list[str], **given: Any) -> None:
         options = self.options_of(given)
-        sources, others, errors = files_of(paths)
-        for error in errors:
-            self.say(f"{error.filename}: not read: {reason(error)}", is_error=True)
-        if not sources and not errors:
+        found = files_of(paths)
+        for link in found.links:
+            self.say(f"{link}: a link to a folder, which is not followed: name it to import what is in it")
+        unread = [Failure(str(error.filename), f"it cannot be read: {reason(error)}") for error in found.errors]
+        tally = self.import_all(found.sources, len(found.sources), options, ignored=found.others, failures=unread)
+        if not tally.done:
             raise CommandError("There are no notebooks there.")
-        self.import_all(sources, len(sources), options, ignored=others, failed=len(errors))
