@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from kernels_app.kernel import Kernel
-from notebooks_app.outputs import clean_json, clean_text, utf16_length, utf16_prefix
+from notebooks_app.output_ops import utf16_length, utf16_prefix
+from notebooks_app.outputs import clean_json, clean_text
 
 type Json = dict[str, Any]
 

@@ -26,9 +26,12 @@ from kernels_app.whole_texts import WholeTexts
 from notebooks_app import db, facts, metrics
 from notebooks_app.files import NotKept
 from notebooks_app.models import Cell, CellRun
-from notebooks_app.outputs import OutputLog, canonical_mime, clean_text, merge_ops
+from notebooks_app.output_ops import merge_ops
+from notebooks_app.outputs import OutputLog, canonical_mime, clean_text
 
 log = logging.getLogger("rillbook.outputs")
+
+TAILS_EVERY_S = 0.25  # the tail of a text that is cut is told this often, however fast it moves on
 
 _NOT_STORED = "This output is large, and the storage for large outputs did not take it."
 
@@ -52,6 +55,9 @@ class AttemptBook:
         self._dirty: set[str] = set()
         self._dirty_outputs: set[str] = set()
         self._ops: dict[str, list[Json]] = {}
+        self._behind: set[str] = set()  # attempts whose tails have moved on since they were told
+        self._tails_at = 0.0
+        self._tails_later: asyncio.TimerHandle | None = None
         self._waiting: deque[tuple[list[Json], Path | None, Take]] = deque()
         self._copier: asyncio.Task[None] | None = None
 
@@ -98,6 +104,7 @@ class AttemptBook:
         record = self._records.get(action.attempt)
         if record is None:
             return
+        self._tell_tails()
         record.outcome = action.outcome.value
         record.inputs, record.values = dict(action.inputs), dict(action.values)
         record.warnings = _warnings(action.undeclared)
@@ -162,6 +169,7 @@ class AttemptBook:
         self._logs.pop(record.id, None)
         self._cells.pop(record.id, None)
         self._ops.pop(record.id, None)
+        self._behind.discard(record.id)
         self._dirty_outputs.discard(record.id)
         texts = self._texts.pop(record.id, None)
         if texts is not None:
@@ -184,7 +192,7 @@ class AttemptBook:
         told: list[Json] = []
         for attempt, entries in groups:
             told += self._fed(attempt, entries)
-        return told
+        return told + self._tails_if_due()
 
     def feed(self, attempt: str, entries: list[Json]) -> None:
         """Entries that the server itself makes (queries)."""
@@ -194,10 +202,46 @@ class AttemptBook:
 
     def _fed(self, attempt: str, entries: list[Json]) -> list[Json]:
         output = self._logs[attempt]
-        told = self._event(attempt, output.feed(entries))
+        told = self._event(attempt, output.feed(entries, with_tails=False))
+        if output.is_behind:
+            self._behind.add(attempt)
         while output.unclaimed:
             told += self._update_elsewhere(output.unclaimed.popleft())
         return told
+
+    def _tails_if_due(self) -> list[Json]:
+        """Events of the tails that moved on, or none yet: then they follow by themselves."""
+        if not self._behind or self._tails_later is not None:
+            return []
+        loop = asyncio.get_running_loop()
+        due = self._tails_at + TAILS_EVERY_S
+        if loop.time() >= due:
+            return self._tails()
+        self._tails_later = loop.call_at(due, self._tell_tails)
+        return []
+
+    def _tails(self) -> list[Json]:
+        self._tails_at = asyncio.get_running_loop().time()
+        behind, self._behind = self._behind, set()
+        return [
+            event
+            for attempt in behind & set(self._logs)
+            for event in self._event(attempt, self._logs[attempt].tail_ops())
+        ]
+
+    def _tell_tails(self) -> None:
+        if self._tails_later is not None:
+            self._tails_later.cancel()
+            self._tails_later = None
+        if self._behind:
+            self._tell(self._tails())
+            self._mark_dirty()
+
+    def close(self) -> None:
+        """The runtime is at its end: nothing is told any more."""
+        if self._tails_later is not None:
+            self._tails_later.cancel()
+            self._tails_later = None
 
     def _update_elsewhere(self, entry: Json) -> list[Json]:
         """update_display reaches every display of that id, also in other cells."""

@@ -162,6 +162,7 @@ class Runtime:
             if timer is not None:
                 timer.cancel()
         self._states_later = self._chunks_later = None
+        self._book.close()
         for waiter in self._waiters.values():
             waiter.set()
 

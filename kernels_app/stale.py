@@ -15,7 +15,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from notebooks_app import outputs
+from notebooks_app import output_ops
 from notebooks_app.models import Cell, CellRun, KernelSession, Notebook, Output, Run, StreamChunk
 from notebooks_app.notebooks import output_row
 
@@ -117,7 +117,7 @@ def _fold(attempt: uuid.UUID, cell: uuid.UUID) -> None:
     if not ops:
         return
     Output.objects.filter(cell_id=cell).delete()
-    items = outputs.apply([], ops)
+    items = output_ops.apply([], ops)
     Output.objects.bulk_create(
         [output_row(cell, attempt, index, item) for index, item in enumerate(items)], batch_size=200
     )

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from notebooks_app.output_ops import common_prefix, utf16_from, utf16_length
 from notebooks_app.terminal import Screen
 
 Json = dict[str, Any]
@@ -56,10 +57,12 @@ class _Stream:
         self.tail_length = 0
         self.omitted_bytes = 0
         self.omitted_lines = 0
+        self.omitted_units = 0  # UTF-16 units after the head that are left out: where the tail starts
         self.waiting: (
             list[str] | None
         ) = []  # committed text the sink has not got: it gets it if the text is cut
-        self.shown_from = 0  # UTF-16 units before `shown`
+        self.shown_from = 0  # UTF-16 units before `shown`: of the text, and once it is cut, after its head
+        self.has_shown_cut = False
         self.shown = ""  # end of the text as the last operation left it
         self.files: Json = {}
 
@@ -71,8 +74,8 @@ class _Stream:
     def length(self) -> int:
         return self.head_length + self.tail_length
 
-    def commit(self, text: str, hand_on: Callable[[str], None] | None) -> str:
-        """Add committed text; return the part of it that is shown in full (until the text is cut)."""
+    def commit(self, text: str, hand_on: Callable[[str], None] | None) -> None:
+        """Add committed text."""
         if hand_on and self.waiting is None:
             hand_on(text)
         elif hand_on and self.waiting is not None:
@@ -89,7 +92,6 @@ class _Stream:
         if self.is_cut and hand_on and self.waiting is not None:
             waiting, self.waiting = self.waiting, None
             hand_on("".join(waiting))
-        return text
 
     def _trim(self) -> None:
         while self.tail_length > self.tail_limit:
@@ -100,13 +102,30 @@ class _Stream:
                 self.tail.appendleft(kept)
             self.tail_length -= len(gone)
             self.omitted_bytes += len(gone.encode())
+            self.omitted_units += utf16_length(gone)
             self.omitted_lines += gone.count("\n")
 
     def cut(self) -> Json | None:
         if not self.is_cut:
             return None
         tail = "".join(self.tail) + self.screen.window()
-        return {"omitted_bytes": self.omitted_bytes, "omitted_lines": self.omitted_lines, "tail": tail}
+        return {**self._counts(), "start": self.omitted_units, "tail": tail}
+
+    def cut_op(self, index: int) -> Json:
+        """The operation for what was added since the last one."""
+        committed, window = "".join(self.tail), self.screen.window()
+        start = self.omitted_units
+        if self.shown_from < start:  # nothing of it is shown yet, or all that is has left the tail
+            at, new = start, committed + window
+        else:
+            new = utf16_from(committed, self.shown_from - start) + window
+            same = common_prefix(self.shown, new)
+            at, new = self.shown_from + utf16_length(new[:same]), new[same:]
+        self.shown_from, self.shown = start + utf16_length(committed), window
+        return {"op": "cut", "item": index, **self._counts(), "start": start, "from": at, "tail": new}
+
+    def _counts(self) -> Json:
+        return {"omitted_bytes": self.omitted_bytes, "omitted_lines": self.omitted_lines}
 
     def as_json(self, index: int) -> Json:
         text = "".join(self.head)
@@ -170,16 +189,31 @@ class OutputLog:
         self._ops: list[Json] = []
         self._dirty: _Stream | None = None
         self._unsent: list[str] = []  # committed text of the dirty stream since its last operation
+        self._behind: dict[_Stream, None] = {}  # cut streams whose tail has grown since their last operation
 
-    def feed(self, entries: Iterable[Mapping[str, Any]]) -> list[Json]:
-        """Take entries of this attempt; return the operations for browsers. Other kinds change nothing."""
+    @property
+    def is_behind(self) -> bool:
+        """Whether the tail of a text that was cut has grown since `tail_ops`."""
+        return bool(self._behind)
+
+    def feed(self, entries: Iterable[Mapping[str, Any]], *, with_tails: bool = True) -> list[Json]:
+        """Take entries of this attempt; return the operations for browsers. Other kinds change nothing.
+
+        The tail of a text that was cut is overtaken as fast as the kernel prints: who sends it on asks for it
+        with `tail_ops` as often as somebody can read it.
+        """
         for entry in entries:
             handler = self._handlers.get(_text(entry.get("t")))
             if handler:
                 handler(self, entry)
         self._flush_text()
         ops, self._ops = self._ops, []
-        return ops
+        return ops + self.tail_ops() if with_tails else ops
+
+    def tail_ops(self) -> list[Json]:
+        """Operations that bring the tails of cut texts up to now."""
+        behind, self._behind = self._behind, {}
+        return [stream.cut_op(self._items.index(stream)) for stream in behind]
 
     def finish(self) -> None:
         """The attempt has ended: hand the rest of texts that were cut to `on_text`."""
@@ -311,7 +345,9 @@ class OutputLog:
         hand_on = partial(self._on_text, index) if self._on_text else None
         committed = last.screen.write(text)
         if committed:
-            self._unsent.append(last.commit(committed, hand_on))
+            last.commit(committed, hand_on)
+            if not last.is_cut:
+                self._unsent.append(committed)
         self._inline += last.length - before
         self._touch(index)
 
@@ -325,16 +361,18 @@ class OutputLog:
         if not stream.is_cut:
             self._ops += self._text_ops(index, stream, unsent)
             return
-        if stream.shown_from >= 0:  # the first cut: the text becomes its head
+        if not stream.has_shown_cut:  # the text becomes its head, and the tail is told with it
             head = "".join(stream.head)
             self._ops.append({"op": "text", "item": index, "name": stream.name, "from": 0, "text": head})
-            stream.shown_from, stream.shown = -1, ""
-        self._ops.append({"op": "cut", "item": index, **(stream.cut() or {})})
+            stream.has_shown_cut, stream.shown_from, stream.shown = True, -1, ""
+            self._ops.append(stream.cut_op(index))
+        else:
+            self._behind[stream] = None
 
     def _text_ops(self, index: int, stream: _Stream, unsent: str) -> list[Json]:
         window = stream.screen.window()
         now = unsent + window
-        same = _common_prefix(stream.shown, now)
+        same = common_prefix(stream.shown, now)
         start = stream.shown_from + utf16_length(now[:same])
         is_new = not stream.shown and not stream.shown_from
         changed = len(now) != same or len(stream.shown) != same
@@ -359,7 +397,7 @@ class OutputLog:
         self._changed[index] = self.mark
 
     def _clear_now(self) -> None:
-        self._dirty, self._unsent = None, []
+        self._dirty, self._unsent, self._behind = None, [], {}
         self._items, self._changed = [], []
         self._inline, self._is_full, self._clear_next = 0, False, False
         self.mark += 1
@@ -421,60 +459,9 @@ class OutputLog:
         return self._on_large(mime, value.encode())
 
 
-def apply(outputs: list[Json], ops: Iterable[Mapping[str, Any]]) -> list[Json]:
-    """The outputs after operations, as every browser does it: docs/architecture.md, section 3."""
-    outputs = list(outputs)
-    for op in ops:
-        if op["op"] == "clear":
-            outputs = []
-            continue
-        index = op["item"]
-        if op["op"] == "item":
-            outputs[index : index + 1] = [dict(op["output"])]
-        elif op["op"] == "text":
-            old = (
-                outputs[index] if index < len(outputs) and outputs[index]["kind"] == "stream" else _empty(op)
-            )
-            text = utf16_prefix(old["text"], op["from"]) + op["text"]
-            outputs[index : index + 1] = [{**old, "index": index, "text": text}]
-        elif op["op"] == "cut" and index < len(outputs):
-            cut = {key: op[key] for key in ("omitted_bytes", "omitted_lines", "tail")}
-            outputs[index] = {**outputs[index], "cut": cut}
-    return outputs
-
-
 def canonical_mime(mime: str) -> str:
     """The one spelling we keep: Altair 6 says `application/vnd.vegalite.v6.json` for what others end in `+json`."""
     return _ALTAIR_MIME.sub(r"application/vnd.\1.v\2+json", mime)
-
-
-def merge_ops(ops: Iterable[Json]) -> list[Json]:
-    """Fewer operations with the same result, for a reader who gets several batches at once."""
-    merged: list[Json] = []
-    last: dict[int, int] = {}  # item -> where its last operation is
-    for op in ops:
-        if op["op"] == "clear":
-            merged, last = [op], {}
-            continue
-        at = last.get(op["item"])
-        one = _merge(merged[at], op) if at is not None else None
-        if at is not None and one is not None:
-            merged[at] = one
-        else:
-            last[op["item"]] = len(merged)
-            merged.append(op)
-    return merged
-
-
-def _merge(first: Json, then: Json) -> Json | None:
-    """One operation that does what two of the same item do, or None."""
-    if then["op"] == "item" or first["op"] == then["op"] == "cut":
-        return then
-    if not first["op"] == then["op"] == "text":
-        return None
-    if then["from"] < first["from"]:
-        return then
-    return {**first, "text": utf16_prefix(first["text"], then["from"] - first["from"]) + then["text"]}
 
 
 def clean_text(text: str) -> str:
@@ -524,18 +511,6 @@ def is_json_mime(mime: str) -> bool:
     return base == "application/json" or base.endswith("+json")
 
 
-def utf16_length(text: str) -> int:
-    """How many UTF-16 units the text has: the length JavaScript sees."""
-    return len(text) if text.isascii() else len(text) + sum(character > "\uffff" for character in text)
-
-
-def utf16_prefix(text: str, units: int) -> str:
-    """The first `units` UTF-16 units of a text."""
-    if text.isascii():
-        return text[:units]
-    return text.encode("utf-16-le")[: 2 * units].decode("utf-16-le", "ignore")
-
-
 def _mime_value(mime: str, value: Any) -> tuple[Any, int]:
     """A cleaned value of this MIME type and its length: JSON types are JSON, all others text."""
     if is_json_mime(mime):
@@ -544,24 +519,6 @@ def _mime_value(mime: str, value: Any) -> tuple[Any, int]:
         value = "".join(value)
     text = clean_text(value if isinstance(value, str) else json.dumps(clean_json(value)[0]))
     return text, len(text)
-
-
-def _common_prefix(first: str, second: str) -> int:
-    """How many characters two texts have in common at their start."""
-    if second.startswith(first):
-        return len(first)
-    low, high = 0, min(len(first), len(second))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if first[low:middle] == second[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _empty(op: Mapping[str, Any]) -> Json:
-    return {"index": op["item"], "kind": "stream", "name": op["name"], "text": "", "cut": None, "files": {}}
 
 
 def _note(text: str) -> Json:

@@ -15,7 +15,7 @@ from django.db.models import Case, When
 from django.db.models.functions import Left
 from django.utils import timezone
 
-from notebooks_app import facts, freshness, graph, headings, outputs
+from notebooks_app import facts, freshness, graph, headings, output_ops
 from notebooks_app.models import Cell, Change, KernelSession, Notebook, Output, OutputFile, StreamChunk
 
 type Document = dict[str, Any]
@@ -149,7 +149,7 @@ def outputs_of(
     for row in rows:
         found[row.cell_id].append(row.as_json(files.get(row.pk, {})))
     for cell_id, ops in _chunks(running or {}).items():
-        found[cell_id] = outputs.apply([], ops)
+        found[cell_id] = output_ops.apply([], ops)
     return found
 
 

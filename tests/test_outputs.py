@@ -10,16 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notebooks_app.outputs import (
-    MAX_ITEMS,
-    OutputLog,
-    apply,
-    clean_json,
-    clean_text,
-    merge_ops,
-    utf16_length,
-    utf16_prefix,
-)
+from notebooks_app.output_ops import apply, merge_ops, utf16_length, utf16_prefix
+from notebooks_app.outputs import MAX_ITEMS, OutputLog, clean_json, clean_text
 from notebooks_app.terminal import HEIGHT, WIDTH, Screen
 
 ATTEMPT = "a"
@@ -215,6 +207,36 @@ def test_long_text_keeps_its_head_and_tail_and_counts_what_is_left_out():
     assert everything.endswith(cut["tail"])
     assert cut["omitted_bytes"] == len(omitted.encode())
     assert cut["omitted_lines"] == omitted.count("\n")
+
+
+@given(st.lists(st.tuples(pieces | st.just("line 😀\n" * 9), st.booleans(), st.booleans()), max_size=60))
+def test_a_tail_told_late_in_pieces_or_twice_is_the_tail(steps: list[tuple[str, bool, bool]]):
+    log = OutputLog(ATTEMPT, text_head=20, text_tail=30)
+    told: list[Any] = []
+    slow: list[Any] = []  # gets several batches at once, merged
+    late: list[Any] | None = None  # came in the middle with all there was then
+    held: list[Any] = []
+    for piece, is_told, starts in steps:
+        ops = log.feed([text(piece)], with_tails=is_told)
+        told = apply(apply(told, ops), ops)
+        held += ops
+        if late is not None:
+            late = apply(late, ops)
+        elif starts:
+            late = log.outputs()
+        if is_told:
+            slow, held = apply(slow, merge_ops(held)), []
+            assert told == slow == log.outputs()
+    last = log.tail_ops()
+    assert apply(told, last) == apply(slow, merge_ops(held + last)) == log.outputs()
+    assert late is None or apply(late, last) == log.outputs()
+
+
+def test_what_is_added_to_a_tail_is_told_and_not_the_tail_again():
+    log = OutputLog(ATTEMPT, text_head=100, text_tail=5000)
+    log.feed([text("x" * 99 + "\n") for _ in range(200)])
+    (op,) = log.feed([text("one more\n")])
+    assert (op["op"], op["tail"]) == ("cut", "one more\n")
 
 
 def test_the_whole_of_a_long_text_is_handed_on_in_order():

@@ -107,6 +107,11 @@ def test_growing_text_ends_as_if_drawn_at_once(bench: Page) -> None:
     assert bench.locator("#output .ansi-red").all_inner_texts() == ["one\ntwo"]
 
 
+def cut_op(start: int, at: int, tail: str) -> dict[str, object]:
+    counts = {"omitted_bytes": 5000, "omitted_lines": 12}
+    return {"op": "cut", "item": 0, **counts, "start": start, "from": at, "tail": tail}
+
+
 def test_a_progress_line_is_replaced_from_its_offset(bench: Page) -> None:
     apply(bench, [text_op(0, "start\n10 %"), text_op(6, "20 %")])
     apply(bench, [text_op(2, "op\n"), text_op(5, "end")])
@@ -115,13 +120,21 @@ def test_a_progress_line_is_replaced_from_its_offset(bench: Page) -> None:
 
 def test_applying_operations_twice_changes_nothing(bench: Page) -> None:
     item = result({"text/plain": "42"}) | {"index": 1}
-    cut = {"op": "cut", "item": 0, "omitted_bytes": 5000, "omitted_lines": 12, "tail": "end\n"}
+    cut = cut_op(40, 40, "😀 end\n")
     ops = [text_op(0, "a\nb"), cut, {"op": "item", "item": 1, "output": item}]
     apply(bench, ops)
     once = html_of(bench)
     apply(bench, ops)
     assert html_of(bench) == once
     assert "12 lines, 5.0 KB left out" in once
+
+
+def test_the_tail_of_a_long_text_moves_on_by_what_was_added(bench: Page) -> None:
+    more = cut_op(43, 47, "more\n")
+    apply(bench, [text_op(0, "head\n"), cut_op(40, 40, "😀 end\n"), more, more])
+    assert bench.locator("#output").text_content() == "head\n12 lines, 5.0 KB left outend\nmore\n"
+    apply(bench, [cut_op(1000, 1000, "all new\n")])
+    assert bench.locator("#output").text_content() == "head\n12 lines, 5.0 KB left outall new\n"
 
 
 def test_old_output_stays_until_the_first_operation_of_the_next_attempt(bench: Page) -> None:

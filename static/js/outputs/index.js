@@ -123,11 +123,13 @@ function addText(container, state, op, cell, context) {
   output.text = view.text;
 }
 
-/** @param {Shown} state @param {import("./types.js").CutOp} op */
+/** The tail moves on: what left it goes, what was added follows. @param {Shown} state @param {import("./types.js").CutOp} op */
 function setCut(state, op) {
   const output = state.outputs[op.item];
   if (output?.kind !== "stream") return;
-  output.cut = { omitted_bytes: op.omitted_bytes, omitted_lines: op.omitted_lines, tail: op.tail };
+  const { start: before, tail } = output.cut ?? { tail: "" };
+  const kept = before === undefined ? "" : tail.slice(Math.max(0, op.start - before), Math.max(0, op.from - before));
+  output.cut = { omitted_bytes: op.omitted_bytes, omitted_lines: op.omitted_lines, start: op.start, tail: kept + op.tail };
   state.views[op.item].text?.setCut(output.cut);
 }
 

@@ -2,7 +2,7 @@
  * Types of the output renderer; the data is that of docs/architecture.md, sections 2 and 3. No code.
  *
  * @typedef {{url: string, size_bytes: number}} OutputFile
- * @typedef {{omitted_bytes: number, omitted_lines: number, tail: string}} Cut
+ * @typedef {{omitted_bytes: number, omitted_lines: number, start?: number, tail: string}} Cut
  *
  * @typedef {object} Output
  * @property {number} index
@@ -19,7 +19,7 @@
  * @property {Record<string, OutputFile>} [files]  MIME types too large for `data`
  *
  * @typedef {{op: "text", item: number, name: string, from: number, text: string}} TextOp
- * @typedef {{op: "cut", item: number, omitted_bytes: number, omitted_lines: number, tail: string}} CutOp
+ * @typedef {{op: "cut", item: number, omitted_bytes: number, omitted_lines: number, start: number, from: number, tail: string}} CutOp
  * @typedef {{op: "item", item: number, output: Output}} ItemOp
  * @typedef {{op: "clear"}} ClearOp
  * @typedef {TextOp | CutOp | ItemOp | ClearOp} Op
