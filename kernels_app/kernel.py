@@ -458,6 +458,9 @@ class Kernel:
                     await self.kill(deaths.out_of_memory(profile.memory_bytes))
 
     def _was_out_of_memory(self) -> bool:
+        group = self._provisioner.group
+        if group is not None and group.counts_memory:
+            return group.is_out_of_memory
         return limits.oom_kills() > self._oom_kills
 
     def _decide(self, death: Death) -> None:

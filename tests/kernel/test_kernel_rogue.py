@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -274,7 +275,7 @@ async def test_shutdown_terminates_a_kernel_that_does_not_listen(
 async def test_too_many_processes_end_the_kernel(start_kernel: StartRogue, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(kernel_module, "WATCH_S", 0.1)
     profile = rogue_profile()
-    object.__setattr__(profile, "processes", 20)
+    profile = replace(profile, processes=20, use_cgroups=False)
     watched = await start_kernel(profile)
     source = "import subprocess\nfor _ in range(40): subprocess.Popen(['sleep', '60'])\ntime.sleep(60)"
     with pytest.raises(KernelDied) as caught:
@@ -285,11 +286,11 @@ async def test_too_many_processes_end_the_kernel(start_kernel: StartRogue, monke
 async def test_too_much_memory_ends_the_kernel(start_kernel: StartRogue, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(kernel_module, "WATCH_S", 0.1)
     profile = rogue_profile()
-    object.__setattr__(profile, "memory_bytes", 200 * 1024 * 1024)
+    profile = replace(profile, memory_bytes=512 * 1024 * 1024, use_cgroups=False)
     watched = await start_kernel(profile)
     with pytest.raises(KernelDied) as caught:
-        await watched.run("block = b'x' * (300 * 1024 * 1024); time.sleep(60)")
-    assert caught.value.death.kind == "memory" and "may use 0.195 GiB" in caught.value.death.reason
+        await watched.run("os.fork(); os.fork(); block = b'x' * (200 * 1024 * 1024); time.sleep(60)")
+    assert caught.value.death.kind == "memory" and "may use 0.5 GiB" in caught.value.death.reason
 
 
 async def test_children_of_a_kernel_without_a_sandbox_die_with_it(start_kernel: StartRogue):
