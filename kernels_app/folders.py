@@ -15,10 +15,9 @@ import fcntl
 import os
 import re
 import secrets
-import shutil
 from pathlib import Path
 
-from kernels_app import uids
+from kernels_app import trees, uids
 from kernels_app.spool import SPOOL, empty_spool
 
 _FLAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
@@ -68,7 +67,7 @@ class Folders:
                 target = self.notebook(notebook_id)
                 target.mkdir(mode=0o700, exist_ok=True)
                 _move_entries(slot, target)
-        shutil.rmtree(slots, ignore_errors=True)
+        trees.remove(slots)
 
     def new_slot(self) -> Path:
         """An empty folder for a kernel that has no notebook yet."""
@@ -103,7 +102,7 @@ class Folders:
         slot.rename(marked)
         _exchange(marked, target)
         _move_entries(marked, target)
-        shutil.rmtree(marked, ignore_errors=True)
+        trees.remove(marked)
         if uids.can_give() and owner != os.geteuid():  # the files were those of the last kernel's uid
             uids.give_tree(target, owner)
         return target
@@ -113,11 +112,11 @@ class Folders:
         if slot.is_symlink():
             slot.unlink()
         elif slot.parent == self._slots:
-            shutil.rmtree(slot, ignore_errors=True)
+            trees.remove(slot)
 
     def remove_notebook(self, notebook_id: str) -> None:
         """Delete a notebook's files."""
-        shutil.rmtree(self.notebook(notebook_id), ignore_errors=True)
+        trees.remove(self.notebook(notebook_id))
 
 
 def _lock(folder: Path) -> int | None:

@@ -74,7 +74,7 @@ class KernelPool:
                 await kernel.kill()
                 raise
             if kernel.is_alive:
-                kernel.notebook_id = notebook_id
+                kernel.belong_to(notebook_id)
                 return kernel
 
     async def wait_until_full(self, timeout_s: float = 60.0) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
-from kernels_app import bubblewrap, cgroups, limits, recipes, sandbox, uids
+from kernels_app import bubblewrap, cgroups, limits, recipes, sandbox, trees, uids
 from kernels_app.cgroups import Group
 from kernels_app.interpreters import Interpreter, interpreter
 from kernels_app.recipes import Room
@@ -124,7 +123,7 @@ class Launch:
             tmp_bytes=profile.tmp_bytes,
             limits=recipes.limits(
                 memory_bytes=profile.memory_bytes,
-                file_bytes=profile.file_bytes,
+                file_bytes=min(profile.file_bytes, profile.disk_bytes),
                 files=profile.files,
                 cpu_s=profile.cpu_s,
                 processes=profile.processes if is_counted_alone else None,
@@ -354,7 +353,7 @@ def run_folder() -> Path:
 
 def remove_run_folder(run: Path) -> None:
     """Delete what `run_folder` made, whatever the kernel left in it."""
-    shutil.rmtree(run.parent, ignore_errors=True)
+    trees.remove(run.parent)
 
 
 def remove_stale_run_folders() -> None:
@@ -363,7 +362,7 @@ def remove_stale_run_folders() -> None:
         pid = folder.name.split("-")[1]
         with contextlib.suppress(OSError):
             if pid.isdigit() and folder.lstat().st_uid == os.getuid() and not _exists(int(pid)):
-                shutil.rmtree(folder, ignore_errors=True)
+                trees.remove(folder)
 
 
 def _run_base() -> Path:

@@ -7,11 +7,14 @@ root has none to give.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from kernels_app import trees
 
 # Between systemd's ranges for home folders and for dynamic users (systemd.io/UIDS-GIDS), and inside the 65,536 of most
 # containers.
@@ -64,9 +67,9 @@ def give(path: Path, owner: int) -> None:
 
 def give_tree(folder: Path, owner: int) -> None:
     """Make all that is in a notebook's folder this uid's; not files of ours that have other names too."""
-    for _, folders, files, descriptor in os.fwalk(folder, follow_symlinks=False):
-        for name in (*folders, *files):
-            _give_entry(name, descriptor, owner)
+    with contextlib.suppress(trees.TooDeep):
+        for descriptor, entry in trees.walk(folder):
+            _give_entry(entry.name, descriptor, owner)
 
 
 def _give_entry(name: str, folder: int, owner: int) -> None:

@@ -30,13 +30,16 @@ class Inside:
     rung: Rung
     room: Room
 
-    def start(self, code: str, **more: Any) -> subprocess.Popen[str]:
+    def start(self, code: str, *, careless: bool = False) -> subprocess.Popen[str]:
+        """`careless`: a server that lets all its inheritable descriptors through."""
         argv = [sandbox.python_inside(self.room.python, self.rung), "-c", f"import json, os\n{code}"]
         descriptor = sandbox.recipe_descriptor(sandbox.recipe(self.rung, replace(self.room, argv=argv)))
         try:
+            os.set_inheritable(descriptor, True)
             return subprocess.Popen(
-                recipes.command(descriptor), env={}, pass_fds=[descriptor], stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **more,
+                recipes.command(descriptor), env={}, pass_fds=[] if careless else [descriptor], close_fds=not careless,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                start_new_session=True,
             )  # fmt: skip
         finally:
             os.close(descriptor)

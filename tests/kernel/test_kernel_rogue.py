@@ -26,9 +26,9 @@ async def test_a_plan_is_run_and_its_entries_arrive_before_its_reply(rogue: Watc
 async def test_a_kernel_that_stays_mute_at_its_start_is_given_up_with_what_it_wrote(start_kernel: StartRogue):
     began = time.monotonic()
     with pytest.raises(KernelStartTimeout) as caught:
-        await start_kernel(rogue_profile(start_timeout_s=1.0, ROGUE_START="mute"))
-    assert "not ready after 1 s" in str(caught.value) and "then silence" in caught.value.stderr
-    assert time.monotonic() - began < 5
+        await start_kernel(rogue_profile(start_timeout_s=3.0, ROGUE_START="mute"))
+    assert "not ready after 3 s" in str(caught.value) and "then silence" in caught.value.stderr
+    assert time.monotonic() - began < 20
 
 
 async def test_a_kernel_that_dies_at_its_start_is_reported_with_what_it_wrote(start_kernel: StartRogue):

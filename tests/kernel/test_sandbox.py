@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
-import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -241,18 +243,23 @@ def test_a_user_has_a_name_and_a_home(inside: Inside):
 
 def test_the_kernel_dies_with_the_server(either: Inside):
     """A server that is killed says nothing to its kernels: the system does."""
-    server = os.fork()
-    if server == 0:
-        kernel = either.start("print('up', flush=True)\nsum(range(10**12))")
-        kernel.stdout.readline()
-        (either.room.run.parent / "pid").write_text(str(kernel.pid))
-        time.sleep(60)
-        os._exit(0)
+    argv = [sandbox.python_inside(either.room.python, either.rung), "-c", "sum(range(10**12))"]
     told = either.room.run.parent / "pid"
+    code = (
+        "import json, os, subprocess, sys\n"
+        "from kernels_app import recipes, sandbox\n"
+        "recipe = json.load(sys.stdin) | {'parent': os.getpid()}\n"
+        "file = sandbox.recipe_descriptor(recipe)\n"
+        "kernel = subprocess.Popen(recipes.command(file), env={}, pass_fds=[file])\n"
+        "open(sys.argv[1], 'w').write(str(kernel.pid)); kernel.wait()"
+    )
+    server = subprocess.Popen([sys.executable, "-c", code, told], stdin=subprocess.PIPE, text=True, cwd=PROJECT)
+    json.dump(sandbox.recipe(either.rung, replace(either.room, argv=argv)), server.stdin)
+    server.stdin.close()
     wait_until(lambda: told.exists() and told.read_text())
     kernel = os.pidfd_open(int(told.read_text()))
-    os.kill(server, signal.SIGKILL)
-    os.waitpid(server, 0)
+    server.kill()
+    server.wait()
     ended, _, _ = select.select([kernel], [], [], 10)
     os.close(kernel)
     assert ended
