@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+from kernels_app.trees import Held
+
 GIB = 1024**3
 
 _SIGNALS: dict[int, str] = {
@@ -19,7 +21,7 @@ _SIGNALS: dict[int, str] = {
 class Death:
     """Why a kernel is gone: a sentence for the notebook's readers, and the facts behind it."""
 
-    kind: str  # exit | signal | memory | processes | interrupt | protocol | shutdown
+    kind: str  # exit | signal | memory | processes | disk | interrupt | protocol | shutdown
     reason: str
     code: int | None = None
     signal: int | None = None
@@ -71,6 +73,18 @@ def explain(code: int | None, memory_bytes: int, *, oom: bool) -> Death:
         name = str(number)
     reason = _SIGNALS.get(number, f"The kernel was ended by a signal ({name}).")
     return Death("signal", reason, signal=number)
+
+
+def over_disk(held: Held, before: Held, *, bound: int, most: int) -> str:
+    """Why a kernel is ended for what its folder holds; "" within its bounds, or no more than was there `before`."""
+    mend = "so its kernel was ended. Delete some and run again."
+    if held.bytes > max(bound, before.bytes):
+        return f"The notebook's files take more than {bound / GIB:.3g} GiB, {mend}"
+    if held.entries > max(most, before.entries):
+        return f"The notebook's folder holds more than {most:,} files, {mend}"
+    if held.is_too_deep and not before.is_too_deep:
+        return f"The notebook's folder holds folders in folders, too deep to look after, {mend}"
+    return ""
 
 
 def out_of_memory(memory_bytes: int) -> Death:

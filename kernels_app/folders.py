@@ -15,9 +15,9 @@ import fcntl
 import os
 import re
 import secrets
-import shutil
 from pathlib import Path
 
+from kernels_app import trees, uids
 from kernels_app.spool import SPOOL, empty_spool
 
 _FLAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
@@ -40,8 +40,10 @@ class Folders:
 
     def prepare(self) -> None:
         """Make the folders, and clear up after processes that are gone. Harmless when repeated."""
+        mode = 0o711 if uids.can_give() else 0o700  # kernels with uids of their own walk through, and see no names
         for folder in (self.root, self._all_slots, self._notebooks, self._slots):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
+            folder.chmod(mode)
         if self._lock is None:
             self._lock = _lock(self._slots)
         for slots in self._all_slots.iterdir():
@@ -65,7 +67,7 @@ class Folders:
                 target = self.notebook(notebook_id)
                 target.mkdir(mode=0o700, exist_ok=True)
                 _move_entries(slot, target)
-        shutil.rmtree(slots, ignore_errors=True)
+        trees.remove(slots)
 
     def new_slot(self) -> Path:
         """An empty folder for a kernel that has no notebook yet."""
@@ -91,6 +93,7 @@ class Folders:
 
     def _claim(self, slot: Path, notebook_id: str) -> Path:
         target = self.notebook(notebook_id)
+        owner = slot.stat().st_uid
         marked = slot.with_name(f"{slot.name}.for.{notebook_id}")
         if not target.exists():
             slot.rename(target)
@@ -99,7 +102,9 @@ class Folders:
         slot.rename(marked)
         _exchange(marked, target)
         _move_entries(marked, target)
-        shutil.rmtree(marked, ignore_errors=True)
+        trees.remove(marked)
+        if uids.can_give() and owner != os.geteuid():  # the files were those of the last kernel's uid
+            uids.give_tree(target, owner)
         return target
 
     def remove_slot(self, slot: Path) -> None:
@@ -107,11 +112,11 @@ class Folders:
         if slot.is_symlink():
             slot.unlink()
         elif slot.parent == self._slots:
-            shutil.rmtree(slot, ignore_errors=True)
+            trees.remove(slot)
 
     def remove_notebook(self, notebook_id: str) -> None:
         """Delete a notebook's files."""
-        shutil.rmtree(self.notebook(notebook_id), ignore_errors=True)
+        trees.remove(self.notebook(notebook_id))
 
 
 def _lock(folder: Path) -> int | None:

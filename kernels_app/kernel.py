@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kernels_app import deaths, limits, messages
+from kernels_app import deaths, hints, limits, messages, trees
 from kernels_app.channels import Channels, Message, context
 from kernels_app.deaths import CallFailed, Death, KernelDied, KernelSilent, KernelStartTimeout
 from kernels_app.journal import Journal
 from kernels_app.messages import Entry
 from kernels_app.provisioner import Launch, Manager, Profile, Provisioner, remove_run_folder, run_folder
+from kernels_app.trees import Held
 
 log = logging.getLogger("rillbook.kernel")
 
@@ -34,6 +36,8 @@ LAST_FRAMES_S = 5.0  # its reply has come and idle has not
 CALL_S = 30.0
 LAST_WORDS_S = 1.0
 WATCH_S = 0.5
+DISK_WATCH_S = 2.0
+DISK_SHARE = 20  # a walk through many files is repeated after this many times as long
 BROKEN_GRACE_S = 0.5
 ATTEMPTS_KEPT = 50_000
 
@@ -71,6 +75,7 @@ class Kernel:
         self._input: Message | None = None
         self._subshell: str | None = None
         self._published = asyncio.Event()
+        self._claimed = asyncio.Event()
         self._why: Death | None = None  # decided by us before the process ended
         self._oom_kills = 0
         self._channels: Channels | None = None
@@ -103,6 +108,11 @@ class Kernel:
             await kernel.kill()
             raise
         return kernel
+
+    def belong_to(self, notebook_id: str) -> None:
+        """The kernel was claimed: its work folder is the notebook's now."""
+        self.notebook_id = notebook_id
+        self._claimed.set()
 
     @property
     def is_alive(self) -> bool:
@@ -159,6 +169,7 @@ class Kernel:
         answer = await self._ask("control", "create_subshell_request", {}, timeout_s=CALL_S)
         self._subshell = answer.get("subshell_id") if isinstance(answer.get("subshell_id"), str) else None
         self._keep(self._watch_limits(), "kernel-limits")
+        self._keep(self._watch_disk(), "kernel-disk")
 
     async def _see_death(self) -> None:
         code = await self._provisioner.wait()
@@ -395,7 +406,17 @@ class Kernel:
             text = f"Some output was lost on its way from the kernel ({gap} messages)."
             known.insert(0, {"t": "notice", "attempt": self._running, "text": text})
         if known:
-            self.on_entries(known)
+            self.on_entries(self._with_hints(known))
+
+    def _with_hints(self, entries: list[Entry]) -> list[Entry]:
+        """Errors that are our limits say so."""
+        told: list[Entry] = []
+        for entry in entries:
+            told.append(entry)
+            text = hints.hint(entry, self.launch.profile) if entry["t"] == "error" else None
+            if text:
+                told.append({"t": "notice", "attempt": entry["attempt"], "text": text})
+        return told
 
     def _count_frame(self, number: int) -> int | None:
         """How many frames are missing before this one; None if it is not a later one, and so not believed."""
@@ -457,7 +478,28 @@ class Kernel:
                 if exact > profile.memory_bytes:
                     await self.kill(deaths.out_of_memory(profile.memory_bytes))
 
+    async def _watch_disk(self) -> None:
+        """End a kernel whose files grow past its limit. What its notebook held before may stay, and not grow."""
+        profile = self.launch.profile
+        most = profile.disk_entries
+        before, owner = Held(0, 0), None
+        while self.is_alive:
+            began, known = time.monotonic(), self.notebook_id
+            folders = (self.work, self.launch.run.parent)
+            held = await asyncio.to_thread(trees.measure, folders, most=max(most, before.entries))
+            if known is not None and owner is None:
+                before, owner = held, known
+            reason = deaths.over_disk(held, before, bound=profile.disk_bytes, most=most)
+            if reason:
+                await self.kill(Death("disk", reason))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(DISK_WATCH_S, DISK_SHARE * (time.monotonic() - began))):
+                    await (self._claimed.wait() if owner is None else asyncio.shield(self.died))
+
     def _was_out_of_memory(self) -> bool:
+        group = self._provisioner.group
+        if group is not None and group.counts_memory:
+            return group.is_out_of_memory
         return limits.oom_kills() > self._oom_kills
 
     def _decide(self, death: Death) -> None:

@@ -12,8 +12,9 @@ import contextlib
 import logging
 from pathlib import Path
 
-from kernels_app import provisioner, sandbox
+from kernels_app import cgroups, provisioner, sandbox
 from kernels_app.folders import Folders
+from kernels_app.interpreters import interpreter
 from kernels_app.kernel import Kernel, KernelDied, KernelStartTimeout
 from kernels_app.provisioner import Profile
 from kernels_app.sandbox import Rung
@@ -67,13 +68,13 @@ class KernelPool:
             kernel = await self._take()
             try:
                 kernel.work = await asyncio.to_thread(
-                    self.folders.claim, kernel.work, notebook_id, keep_name=self.profile.rung is Rung.NONE
+                    self.folders.claim, kernel.work, notebook_id, keep_name=self.profile.rung is not Rung.BUBBLEWRAP
                 )
             except OSError:
                 await kernel.kill()
                 raise
             if kernel.is_alive:
-                kernel.notebook_id = notebook_id
+                kernel.belong_to(notebook_id)
                 return kernel
 
     async def wait_until_full(self, timeout_s: float = 60.0) -> None:
@@ -105,8 +106,9 @@ class KernelPool:
         provisioner.register()
         await asyncio.to_thread(provisioner.remove_stale_run_folders)
         await asyncio.to_thread(self.folders.prepare)
-        await asyncio.to_thread(sandbox.available, self.profile.sandbox)
-        await asyncio.to_thread(sandbox.interpreter, self.profile.python)
+        await asyncio.to_thread(cgroups.remove_stale)
+        await asyncio.to_thread(sandbox.available, self.profile.sandbox, self.profile.python)
+        await asyncio.to_thread(interpreter, self.profile.python)
 
     async def _take(self) -> Kernel:
         """A pooled kernel, the one that is being started for the pool, or one started now."""

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -28,25 +28,38 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
-from kernels_app import limits, sandbox
-from kernels_app.sandbox import Interpreter, Rung
+from kernels_app import bubblewrap, cgroups, limits, recipes, sandbox, trees, uids
+from kernels_app.cgroups import Group
+from kernels_app.interpreters import Interpreter, interpreter
+from kernels_app.recipes import Room
+from kernels_app.sandbox import Rung
+from kernels_app.uids import Uid
 
 NAME = "rillbook-local"
 NICE = 10
 TAIL_BYTES = 16 * 1024
-INSIDE = Path(__file__).resolve().parent / "inside"
+SUPERVISOR_ENDS_S = 3.0
+GROUP_OVERHEAD_BYTES = 64 * 1024**2  # of bubblewrap, the page tables, the journal
+INSIDE = sandbox.INSIDE_CODE
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Everything that is the same for all kernels of one pool."""
 
-    sandbox: str = "auto"  # auto | bubblewrap | none
+    sandbox: str = "auto"  # auto | bubblewrap | landlock | none
     python: str = ""  # the server's own
     network: bool = False
     memory_bytes: int = 2 * 1024**3
+    cpus: float = 0.0  # 0: as many as there are. Bound by a control group, where one can be made
+    cpu_s: int = 0  # processor time of one process; 0: without end
     processes: int = 256
-    file_bytes: int = 8 * 1024**3  # one file; there is no quota on the work folder
+    files: int = 4096  # open at once in one process
+    file_bytes: int = 8 * 1024**3  # of one file
+    disk_bytes: int = 8 * 1024**3  # of all files in the work folder
+    disk_entries: int = 200_000
+    tmp_bytes: int = bubblewrap.TMP_BYTES
+    use_cgroups: bool = True
     readonly: Mapping[str, Path] = field(default_factory=dict)  # path inside -> folder or file of ours
     env: Mapping[str, str] = field(default_factory=dict)
     argv: Sequence[str] = ()  # after the interpreter; empty: our boot module
@@ -54,7 +67,7 @@ class Profile:
 
     @property
     def rung(self) -> Rung:
-        return sandbox.available(self.sandbox)
+        return sandbox.available(self.sandbox, self.python)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +80,12 @@ class Launch:
 
     @property
     def interpreter(self) -> Interpreter:
-        return sandbox.interpreter(self.profile.python)
+        return interpreter(self.profile.python)
 
     def argv(self) -> list[str]:
         """The command line as the kernel sees it."""
         rung = self.profile.rung
-        folder = sandbox.INSIDE if rung is Rung.BUBBLEWRAP else str(INSIDE)
+        folder = bubblewrap.INSIDE if rung is Rung.BUBBLEWRAP else str(INSIDE)
         rest = self.profile.argv or (f"{folder}/boot.py", "-f", "{connection_file}")
         return [sandbox.python_inside(self.interpreter, rung), *rest]
 
@@ -80,15 +93,44 @@ class Launch:
         """The kernel's whole environment."""
         rung = self.profile.rung
         own = {
-            "KERNEL_WORK": sandbox.WORK if rung is Rung.BUBBLEWRAP else str(self.work),
+            "KERNEL_WORK": bubblewrap.WORK if rung is Rung.BUBBLEWRAP else str(self.work),
             "KERNEL_MEMORY_BYTES": str(self.profile.memory_bytes),
             "KERNEL_PROCESSES": str(self.profile.processes),
             "KERNEL_FILE_BYTES": str(self.profile.file_bytes),
+            "KERNEL_FILES": str(self.profile.files),
+            "KERNEL_CPU_S": str(self.profile.cpu_s or ""),
             "KERNEL_SANDBOX": rung.value,
         }
         if rung is Rung.NONE:
             own["KERNEL_PARENT_PID"] = str(os.getpid())
-        return sandbox.environment(rung, self.interpreter, {**self.profile.env, **own})
+        return sandbox.environment(
+            rung, self.interpreter, {**self.profile.env, **own}, private=self.run.parent
+        )
+
+    def room(self, argv: Sequence[str], *, uid: int | None, group: Group | None) -> Room:
+        """This kernel's place behind its walls."""
+        profile = self.profile
+        is_counted_alone = uid is not None and profile.rung is Rung.LANDLOCK
+        return Room(
+            argv=argv,
+            env=self.environment(),
+            python=self.interpreter,
+            inside=INSIDE,
+            work=self.work,
+            run=self.run,
+            readonly=profile.readonly,
+            network=profile.network,
+            tmp_bytes=profile.tmp_bytes,
+            limits=recipes.limits(
+                memory_bytes=profile.memory_bytes,
+                file_bytes=min(profile.file_bytes, profile.disk_bytes),
+                files=profile.files,
+                cpu_s=profile.cpu_s,
+                processes=profile.processes if is_counted_alone else None,
+            ),
+            uid=uid,
+            cgroups=group.files if group else (),
+        )
 
 
 class Manager(AsyncKernelManager):
@@ -121,6 +163,8 @@ class Provisioner(LocalProvisioner):
     """Starts a kernel in its sandbox and ends it with everything that it started."""
 
     errors: ErrorTail | None = None
+    uid: Uid | None = None
+    group: Group | None = None
     _info: int | None = None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
@@ -129,26 +173,35 @@ class Provisioner(LocalProvisioner):
         kwargs = await super().pre_launch(**kwargs)
         kwargs["env"] = launch.environment()  # without what jupyter_client added
         kwargs["cwd"] = str(launch.work)
-        if launch.profile.rung is Rung.BUBBLEWRAP:
-            kwargs["cmd"] = await asyncio.to_thread(
-                sandbox.command,
-                kwargs["cmd"],
-                work=launch.work,
-                run=launch.run,
-                python=launch.interpreter,
-                inside=INSIDE,
-                readonly=launch.profile.readonly,
-                network=launch.profile.network,
-            )
+        if launch.profile.rung is not Rung.NONE:
+            kwargs["recipe"] = await asyncio.to_thread(self._prepare, kwargs["cmd"])
         return kwargs
+
+    def _prepare(self, argv: Sequence[str]) -> Mapping[str, object]:
+        """A uid and a control group for this kernel where there are any, its folders, and what it is told. Blocks."""
+        launch, profile = self._launch, self._launch.profile
+        self.uid = uids.take() if uids.can_give() else None
+        self.group = Group.make(
+            cgroups.tree() if profile.use_cgroups else None,
+            memory_bytes=profile.memory_bytes + GROUP_OVERHEAD_BYTES,
+            processes=profile.processes + 8,
+            cpus=profile.cpus,
+        )
+        number = self.uid.number if self.uid else None
+        room = launch.room(argv, uid=number, group=self.group)
+        sandbox.make_folders(room, number)
+        if number:
+            for file in launch.run.iterdir():  # the connection file and the journal
+                uids.give(file, number)
+        return sandbox.recipe(profile.rung, room)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         """Start the process from a thread that lives as long as the server: kernels die with it."""
+        recipe = kwargs.get("recipe")
         reading, writing = os.pipe()
         try:
-            process = await asyncio.get_running_loop().run_in_executor(
-                launcher(), _popen, cmd, kwargs["env"], kwargs["cwd"], writing
-            )
+            start = partial(_enter, recipe) if recipe else partial(_popen, cmd, kwargs["env"], kwargs["cwd"])
+            process = await asyncio.get_running_loop().run_in_executor(launcher(), start, writing)
         except BaseException:
             os.close(reading)
             raise
@@ -187,27 +240,46 @@ class Provisioner(LocalProvisioner):
                 os.kill(pid, signal.SIGTERM)
 
     async def kill(self, restart: bool = False) -> None:
-        """SIGKILL to the sandbox and all in it. Without a sandbox: to every descendant that can be found."""
+        """SIGKILL to the sandbox and all in it. Without one: to every descendant that can be found."""
         if self.process is None or self.process.poll() is not None:
             return
-        if self._launch.profile.rung is Rung.NONE:
+        if self._launch.profile.rung is Rung.LANDLOCK and await self._supervisor_ends():
+            return
+        if self._launch.profile.rung is not Rung.BUBBLEWRAP:
             for pid in await asyncio.to_thread(limits.tree, self.process.pid):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
         await self.send_signal(signal.SIGKILL)
 
+    async def _supervisor_ends(self) -> bool:
+        """Have the kernel's parent end everything below it (launch/supervise.py); whether it did in time."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SUPERVISOR_ENDS_S):
+                await self.wait()
+                return True
+        return False
+
     async def cleanup(self, restart: bool = False) -> None:
+        """Give back what the kernel had: its pipe, its control group, its uid. Harmless when repeated."""
         if self.errors:
             self.errors.close()
+        group, self.group = self.group, None
+        if group:
+            await asyncio.to_thread(group.kill)
+            await asyncio.to_thread(group.remove)
+        if self.uid:
+            self.uid.release()
 
     def kernel_pid(self) -> int | None:
-        """The kernel's own process as the host numbers it: below bwrap and its init. None if not there."""
+        """The kernel's own process as the host numbers it: below what keeps it. None if it is not there."""
         if self.process is None or self.process.poll() is not None:
             return None
-        if self._launch.profile.rung is Rung.NONE:
-            return self.process.pid
-        pids = limits.tree(self.process.pid, most=4)
-        return pids[2] if len(pids) > 2 else None
+        depth = _DEPTHS[self._launch.profile.rung]
+        pids = limits.tree(self.process.pid, most=depth + 2)
+        return pids[depth] if len(pids) > depth else None
 
     def root_pid(self) -> int | None:
         """The process whose tree is the kernel and all that it started."""
@@ -281,7 +353,7 @@ def run_folder() -> Path:
 
 def remove_run_folder(run: Path) -> None:
     """Delete what `run_folder` made, whatever the kernel left in it."""
-    shutil.rmtree(run.parent, ignore_errors=True)
+    trees.remove(run.parent)
 
 
 def remove_stale_run_folders() -> None:
@@ -290,7 +362,7 @@ def remove_stale_run_folders() -> None:
         pid = folder.name.split("-")[1]
         with contextlib.suppress(OSError):
             if pid.isdigit() and folder.lstat().st_uid == os.getuid() and not _exists(int(pid)):
-                shutil.rmtree(folder, ignore_errors=True)
+                trees.remove(folder)
 
 
 def _run_base() -> Path:
@@ -328,7 +400,22 @@ def _be_modest() -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def _popen(cmd: list[str], env: dict[str, str], cwd: str, writing: int) -> subprocess.Popen[bytes]:
+_DEPTHS = {Rung.BUBBLEWRAP: 2, Rung.LANDLOCK: 1, Rung.NONE: 0}  # of the kernel below the process that we start
+
+
+def _enter(recipe: Mapping[str, object], writing: int) -> subprocess.Popen[bytes]:
+    """Start the program that turns itself into the kernel. Nothing of our environment goes in."""
+    descriptor = sandbox.recipe_descriptor(recipe)
+    libraries = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    try:
+        return _popen(recipes.command(descriptor), libraries, "/", writing, pass_fds=[descriptor])
+    finally:
+        os.close(descriptor)
+
+
+def _popen(
+    cmd: list[str], env: dict[str, str], cwd: str, writing: int, *, pass_fds: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         cmd,
         env=env,
@@ -338,6 +425,7 @@ def _popen(cmd: list[str], env: dict[str, str], cwd: str, writing: int) -> subpr
         stderr=writing,
         start_new_session=True,
         close_fds=True,
+        pass_fds=pass_fds,
     )
 
 

@@ -212,7 +212,7 @@ OUTPUT_HELD_MAX_BYTES = env_int("OUTPUT_HELD_MAX_BYTES", 128 * 1024 * 1024)
 # --- Kernels --------------------------------------------------------------------------------------------------
 KERNEL_HOST = env_str("KERNEL_HOST", "kernels_app.hosts.local.LocalKernelHost")
 KERNEL_PYTHON = env_str("KERNEL_PYTHON")  # empty: the server's own interpreter
-KERNEL_SANDBOX = env_choice("KERNEL_SANDBOX", ("auto", "bubblewrap", "none"), "auto")
+KERNEL_SANDBOX = env_choice("KERNEL_SANDBOX", ("auto", "bubblewrap", "landlock", "none"), "auto")
 KERNEL_POOL_SIZE = env_int("KERNEL_POOL_SIZE", 1)
 KERNEL_MEMORY_BYTES = env_int("KERNEL_MEMORY_BYTES", 2 * 1024**3)
 KERNEL_NETWORK = env_bool("KERNEL_NETWORK", False)

@@ -22,6 +22,8 @@ _LIMITS = {
     "KERNEL_MEMORY_BYTES": resource.RLIMIT_AS,
     "KERNEL_PROCESSES": resource.RLIMIT_NPROC,
     "KERNEL_FILE_BYTES": resource.RLIMIT_FSIZE,
+    "KERNEL_FILES": resource.RLIMIT_NOFILE,
+    "KERNEL_CPU_S": resource.RLIMIT_CPU,
     "RILLBOOK_LIMIT_MEMORY_BYTES": resource.RLIMIT_AS,
     "RILLBOOK_LIMIT_PROCESSES": resource.RLIMIT_NPROC,
     "RILLBOOK_LIMIT_FILE_BYTES": resource.RLIMIT_FSIZE,
@@ -39,7 +41,7 @@ def apply(environ: MutableMapping[str, str]) -> None:
     _set(resource.RLIMIT_CORE, 0)
     for name, limit in _LIMITS.items():
         value = environ.get(name)
-        if value and not (limit == resource.RLIMIT_NPROC and environ.get("KERNEL_SANDBOX") == "none"):
+        if value and not (limit == resource.RLIMIT_NPROC and environ.get("KERNEL_SANDBOX") in ("none", "landlock")):
             _set(limit, int(value))  # without a namespace, processes are counted with all others of this user
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))

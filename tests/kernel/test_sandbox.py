@@ -4,63 +4,50 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kernels_app import sandbox
-from kernels_app.provisioner import INSIDE, remove_run_folder, run_folder
+from kernels_app import interpreters, sandbox
 from kernels_app.sandbox import Rung
+from tests.readable import readable_folder
+from tests.walls import Inside, behind, python_for
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-class Inside:
-    """Runs Python behind the sandbox and returns what it prints as JSON."""
+def wait_until(condition: Callable[[], object], timeout_s: float = 30) -> None:
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
-    def __init__(self, work: Path, run: Path, **options: Any) -> None:
-        self.work, self.run_folder, self.options = work, run, options
 
-    def command(self, code: str) -> list[str]:
-        python = sandbox.interpreter()
-        argv = [sandbox.python_inside(python, Rung.BUBBLEWRAP), "-c", f"import json, os\n{code}"]
-        return sandbox.command(
-            argv, work=self.work, run=self.run_folder, python=python, inside=INSIDE, **self.options
-        )
-
-    def run(self, code: str) -> Any:
-        environ = sandbox.environment(Rung.BUBBLEWRAP, sandbox.interpreter(), {"EXTRA": "given"})
-        done = subprocess.run(
-            self.command(code),
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def can_read(self, path: Path | str) -> bool:
-        return self.run(
-            f"path = {str(path)!r}\n"
-            "try: os.listdir(path) if os.path.isdir(path) else open(path, 'rb').read(1)\n"
-            "except OSError: print('false')\n"
-            "else: print('true')"
-        )
+@pytest.fixture(scope="module")
+def landlock_python() -> Iterator[str]:
+    """An interpreter that kernels under uids of their own can run; it is another environment than the server's."""
+    with python_for(Rung.LANDLOCK) as python:
+        yield python
 
 
 @pytest.fixture
 def inside(tmp_path: Path) -> Iterator[Inside]:
-    work = tmp_path / "notebooks" / "mine"
-    work.mkdir(parents=True)
-    run = run_folder()
-    yield Inside(work, run)
-    remove_run_folder(run)
+    with behind(Rung.BUBBLEWRAP, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=[Rung.BUBBLEWRAP, Rung.LANDLOCK])
+def either(request: pytest.FixtureRequest) -> Iterator[Inside]:
+    """Both rungs, one after the other."""
+    python = request.getfixturevalue("landlock_python") if request.param is Rung.LANDLOCK else ""
+    with readable_folder() as folder, behind(request.param, folder, python) as made:
+        yield made
 
 
 def test_bubblewrap_works_on_this_machine_and_is_chosen():
@@ -73,6 +60,13 @@ def test_no_sandbox_is_said_plainly():
     assert "all that the server can" in sandbox.describe("none")
 
 
+@pytest.fixture
+def fresh_verdicts() -> Iterator[None]:
+    sandbox.verdict.cache_clear()
+    yield
+    sandbox.verdict.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("platform", "which", "words"),
     [
@@ -81,19 +75,41 @@ def test_no_sandbox_is_said_plainly():
         ("linux", "/bin/false", "does not work"),
     ],
 )
-def test_a_machine_without_bubblewrap_has_no_sandbox_and_says_why(
-    monkeypatch: pytest.MonkeyPatch, platform: str, which: str | None, words: str
+def test_a_machine_without_bubblewrap_says_why(
+    monkeypatch: pytest.MonkeyPatch, fresh_verdicts: None, platform: str, which: str | None, words: str
 ):
-    sandbox.verdict.cache_clear()
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: which)
-    if which == "/bin/false":
-        monkeypatch.setattr(sandbox, "command", lambda argv, **options: [which])
-    try:
-        assert sandbox.available() is Rung.NONE
-        assert words in sandbox.describe()
-    finally:
-        sandbox.verdict.cache_clear()
+    monkeypatch.setattr(sandbox.landlock, "abi", lambda: 0)
+    assert sandbox.available() is Rung.NONE
+    assert words in sandbox.describe()
+
+
+def test_where_namespaces_are_forbidden_landlock_is_next_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, fresh_verdicts: None, landlock_python: str
+):
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    found = sandbox.verdict("auto", landlock_python)
+    assert found.rung is Rung.LANDLOCK, found.why
+    assert "bubblewrap is not installed" in found.why
+    assert "Landlock" in sandbox.describe("auto", landlock_python)
+
+
+def test_landlock_is_refused_where_it_would_stop_too_little(monkeypatch: pytest.MonkeyPatch, fresh_verdicts: None):
+    monkeypatch.setattr(sandbox.uids, "can_give", lambda: False)
+    monkeypatch.setattr(sandbox.landlock, "abi", lambda: 5)
+    found = sandbox.verdict("landlock")
+    assert found.rung is Rung.NONE and "too old" in found.why
+    monkeypatch.setattr(sandbox.seccomp, "is_known", lambda: False)
+    assert "no seccomp filter" in sandbox._landlock_problem("")
+
+
+@pytest.mark.parametrize("rung", [Rung.BUBBLEWRAP, Rung.LANDLOCK])
+def test_what_a_rung_does_and_does_not_do_is_said_in_sentences(rung: Rung, landlock_python: str):
+    words = sandbox.protections(rung.value, python=landlock_python if rung is Rung.LANDLOCK else "")
+    assert all(line.endswith((".", ")")) for line in words) and len(words) > 5
+    assert any(line.startswith("Not hidden") for line in words) is (rung is Rung.LANDLOCK)
+    assert sandbox.protections("none")[0].startswith("Not isolated")
 
 
 def test_the_servers_files_cannot_be_read(inside: Inside, tmp_path: Path):
@@ -141,12 +157,12 @@ def test_the_environment_is_an_allow_list(inside: Inside, monkeypatch: pytest.Mo
 
 
 def test_the_work_folder_is_the_hosts_and_the_only_one(inside: Inside):
-    (inside.work / "data.csv").write_text("a,b")
+    (inside.room.work / "data.csv").write_text("a,b")
     seen = inside.run(
         "open('made.txt', 'w').write('by the kernel'); print(json.dumps([os.getcwd(), sorted(os.listdir())]))"
     )
     assert seen == ["/work", ["data.csv", "made.txt"]]
-    assert (inside.work / "made.txt").read_text() == "by the kernel"
+    assert (inside.room.work / "made.txt").read_text() == "by the kernel"
 
 
 def test_the_system_and_our_code_are_read_only(inside: Inside):
@@ -164,7 +180,7 @@ def test_the_system_and_our_code_are_read_only(inside: Inside):
 def test_there_is_no_network_unless_it_is_opened(inside: Inside):
     code = "import socket\nprint(json.dumps([name for _, name in socket.if_nameindex()]))"
     assert inside.run(code) == ["lo"]
-    inside.options["network"] = True
+    inside.change(network=True)
     host = sorted(name for name in os.listdir("/sys/class/net") if not name.startswith("bonding"))
     assert set(host) <= set(inside.run(code))
 
@@ -194,7 +210,7 @@ def test_new_user_namespaces_and_capabilities_are_refused(inside: Inside):
 
 @pytest.mark.parametrize("folder", ["/tmp", "/dev/shm", "/home/kernel"])
 def test_folders_in_memory_are_bounded(inside: Inside, folder: str):
-    inside.options["tmp_bytes"] = 32 * 1024 * 1024
+    inside.change(tmp_bytes=32 * 1024 * 1024)
     most = {"/tmp": 32, "/dev/shm": 256, "/home/kernel": 64}[folder]
     code = f"found = os.statvfs({folder!r}); print(found.f_blocks * found.f_frsize // 1024 // 1024)"
     assert inside.run(code) <= most
@@ -204,7 +220,7 @@ def test_what_is_bound_read_only_can_be_read_and_not_written(inside: Inside, tmp
     sample = tmp_path / "sample"
     sample.mkdir()
     (sample / "sample.db").write_text("rows")
-    inside.options["readonly"] = {"/data/sample": sample}
+    inside.change(readonly={"/data/sample": sample})
     code = (
         "text = open('/data/sample/sample.db').read()\n"
         "try: open('/data/sample/sample.db', 'a'); text = 'writable'\n"
@@ -225,37 +241,37 @@ def test_a_user_has_a_name_and_a_home(inside: Inside):
     assert inside.run(code) == ["kernel", "/home/kernel"]
 
 
-def test_the_kernel_dies_with_the_server(inside: Inside):
-    words = inside.command("import time; print('up', flush=True); sum(range(10**12))")
+def test_the_kernel_dies_with_the_server(either: Inside):
+    """A server that is killed says nothing to its kernels: the system does."""
+    argv = [sandbox.python_inside(either.room.python, either.rung), "-c", "sum(range(10**12))"]
+    told = either.room.run.parent / "pid"
     code = (
-        "import subprocess, sys, json, os\n"
-        "kernel = subprocess.Popen(json.loads(sys.argv[1]), stdout=subprocess.PIPE)\n"
-        "kernel.stdout.readline(); print(kernel.pid, flush=True); sys.stdin.read()"
+        "import json, os, subprocess, sys\n"
+        "from kernels_app import recipes, sandbox\n"
+        "recipe = json.load(sys.stdin) | {'parent': os.getpid()}\n"
+        "file = sandbox.recipe_descriptor(recipe)\n"
+        "kernel = subprocess.Popen(recipes.command(file), env={}, pass_fds=[file])\n"
+        "open(sys.argv[1], 'w').write(str(kernel.pid)); kernel.wait()"
     )
-    server = subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(words)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=sandbox.environment(Rung.BUBBLEWRAP, sandbox.interpreter()),
-    )
-    kernel = int(server.stdout.readline())
-    descriptor = os.pidfd_open(kernel)
+    server = subprocess.Popen([sys.executable, "-c", code, told], stdin=subprocess.PIPE, text=True, cwd=PROJECT)
+    json.dump(sandbox.recipe(either.rung, replace(either.room, argv=argv)), server.stdin)
+    server.stdin.close()
+    wait_until(lambda: told.exists() and told.read_text())
+    kernel = os.pidfd_open(int(told.read_text()))
     server.kill()
-    server.communicate()
-    import select
-
-    ended, _, _ = select.select([descriptor], [], [], 5)
-    os.close(descriptor)
+    server.wait()
+    ended, _, _ = select.select([kernel], [], [], 10)
+    os.close(kernel)
     assert ended
 
 
 @pytest.mark.parametrize("path", [str(Path.home()), "/home", "/home/someone", "/", "/opt"])
 def test_a_home_is_never_bound_whole(path: str):
     with pytest.raises(ValueError, match="more than an interpreter"):
-        sandbox._refuse_homes(path)
+        interpreters.refuse_homes(path)
 
 
 def test_another_interpreter_is_asked_for_its_folders():
-    found = sandbox.interpreter(os.path.realpath(sys.executable))
+    found = interpreters.interpreter(os.path.realpath(sys.executable))
     assert not found.is_venv
     assert any(os.path.realpath(sys.executable).startswith(path) for path in (*found.paths, "/usr"))

@@ -54,7 +54,7 @@ def test_each_finding_that_is_not_well_says_how_to_mend_it(settings, monkeypatch
     settings.CSRF_TRUSTED_ORIGINS = ["http://notebooks.example.com"]
     settings.SECRET_KEY = "changeme"
     settings.CONNECTION_KEYS = ["short"]
-    monkeypatch.setattr(sandbox, "verdict", lambda wanted: sandbox.Verdict(sandbox.Rung.NONE, "no bwrap here."))
+    monkeypatch.setattr(sandbox, "verdict", lambda *asked: sandbox.Verdict(sandbox.Rung.NONE, "no bwrap here."))
     findings = found("isolation", "proxy", "secrets", "channel layer")
     bad = [finding for finding in findings if finding.level is not Level.OK]
     assert all(finding.mend for finding in bad)

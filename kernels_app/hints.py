@@ -1,0 +1,33 @@
+"""What is said below a cell's error when it was a limit of the kernel that bit. Pure.
+
+The kernel's own message (MemoryError, Errno 24) does not say whose limit it was, nor how high it is.
+"""
+
+from __future__ import annotations
+
+from kernels_app.messages import Entry
+from kernels_app.provisioner import Profile
+
+GIB, MIB = 1024**3, 1024**2
+_FORK_ERRORS = ("Errno 11", "can't start new thread", "Resource temporarily unavailable")
+
+
+def size(count: int) -> str:
+    """Bytes as people read them: 2 GiB, 512 MiB."""
+    return f"{count / GIB:.3g} GiB" if count >= GIB else f"{count / MIB:.3g} MiB"
+
+
+def hint(entry: Entry, profile: Profile) -> str | None:
+    """A sentence on the limit behind an error entry; None if none is."""
+    name, words = str(entry.get("ename", "")), str(entry.get("evalue", ""))
+    if name == "MemoryError" or name.endswith("ArrayMemoryError") or "Errno 12" in words:
+        return f"This kernel may use {size(profile.memory_bytes)} of memory."
+    if "Errno 24" in words:
+        return f"This kernel may have {profile.files:,} files open at once in a process."
+    if "Errno 27" in words:
+        return f"A file may hold at most {size(min(profile.file_bytes, profile.disk_bytes))}."
+    if "Errno 28" in words:
+        return f"The private folder /tmp holds at most {size(profile.tmp_bytes)}; the disk may also be full."
+    if any(part in words for part in _FORK_ERRORS) and name in ("BlockingIOError", "RuntimeError", "OSError"):
+        return f"This kernel may run {profile.processes} processes and threads at once."
+    return None

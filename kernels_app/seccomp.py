@@ -1,0 +1,173 @@
+"""The system calls a kernel may not make, and the BPF program that says so to the system.
+
+Pure: `program` gives bytes for `bwrap --seccomp` or for seccomp(2); launch/enter.py hands them over. It is a list of
+what is denied, not of what is allowed: libraries of data people use most of the rest. What is denied opens the
+system's own inside (BPF, io_uring, keyrings, perf, modules, mounts, namespaces), other processes (ptrace and its kin),
+or what the sandbox does not contain (a virtual machine's sockets, a terminal's input).
+
+Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux 6.18. Encoding:
+linux/filter.h (classic BPF), linux/seccomp.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_LOAD, _EQUAL, _GREATER_OR_EQUAL, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
+_NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
+_X32 = 0x40000000
+_ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+# Flags of clone(2) that make a namespace. CLONE_NEWTIME shares its bit with the exit signal: unshare and clone3 only.
+NAMESPACES = 0x7E020000
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
+_STREAM_KIND, _DATAGRAM = 0xF, 2
+
+# name: (x86_64, aarch64); 0: not on that machine.
+DENIED: dict[str, tuple[int, int]] = {
+    # other processes
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440), "pidfd_getfd": (438, 438), "kcmp": (312, 272), "migrate_pages": (256, 238),
+    # the system's inside
+    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "fanotify_init": (300, 262),
+    "lookup_dcookie": (212, 18), "syslog": (103, 116), "vhangup": (153, 58), "acct": (163, 89),
+    "kexec_load": (246, 104), "kexec_file_load": (320, 294), "reboot": (169, 142), "init_module": (175, 105),
+    "finit_module": (313, 273), "delete_module": (176, 106), "create_module": (174, 0), "query_module": (178, 0),
+    "get_kernel_syms": (177, 0), "uselib": (134, 0), "modify_ldt": (154, 0), "iopl": (172, 0), "ioperm": (173, 0),
+    "_sysctl": (156, 0), "nfsservctl": (180, 42),
+    # keyrings, which no namespace separates
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
+    # mounts and namespaces
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "open_tree": (428, 428),
+    "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432),
+    "fspick": (433, 433), "mount_setattr": (442, 442), "open_tree_attr": (467, 467), "unshare": (272, 97),
+    "setns": (308, 268), "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264), "quotactl": (179, 60),
+    "quotactl_fd": (443, 443), "swapon": (167, 224), "swapoff": (168, 225),
+    # the machine's clock and name
+    "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266), "adjtimex": (159, 171),
+    "sethostname": (170, 161), "setdomainname": (171, 162),
+}  # fmt: skip
+
+# Where kernels share the machine's tables with everybody (no namespaces of their own).
+_SHARED: dict[str, tuple[int, int]] = {
+    "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
+}  # fmt: skip
+# Of these, a first argument that is not 0 names another process.
+_ABOUT_OTHERS: dict[str, tuple[int, int]] = {
+    "prlimit64": (302, 261), "sched_setparam": (142, 118), "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122), "sched_setattr": (314, 274),
+}  # fmt: skip
+_CLONE, _CLONE3, _IOCTL, _PERSONALITY = (56, 220), (435, 435), (16, 29), (135, 92)
+_SOCKET, _SOCKETPAIR, _CONNECT, _SETPRIORITY, _IOPRIO_SET = (41, 198), (53, 199), (42, 203), (141, 140), (251, 30)
+
+
+class UnknownMachine(ValueError):
+    """No table of system calls for this kind of processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One instruction; jumps say how many steps they skip."""
+
+    code: int
+    k: int
+    then: int = 0
+    otherwise: int = 0
+
+    def packed(self) -> bytes:
+        return struct.pack("=HBBI", self.code, self.then, self.otherwise, self.k)
+
+
+def is_known(machine: str = "") -> bool:
+    return (machine or platform.machine()) in _ARCHES
+
+
+def program(machine: str = "", *, has_namespaces: bool = True, has_network: bool = False) -> bytes:
+    """The filter for a kernel, as an array of struct sock_filter.
+
+    Without namespaces of its own (the Landlock rung) a kernel may not touch tables it shares with the machine, and
+    without a network it can make no connection: no socket but a Unix stream, and no connect(2). Raises UnknownMachine.
+    """
+    machine = machine or platform.machine()
+    if machine not in _ARCHES:
+        raise UnknownMachine(f"No seccomp filter for {machine}.")
+    column = list(_ARCHES).index(machine)
+    steps = [_load(_ARCH), _Step(_EQUAL, _ARCHES[machine], 1, 0), _answer(_KILL), _load(_NUMBER)]
+    if machine == "x86_64":  # the numbers of x32 would pass by another name
+        steps += [_Step(_GREATER_OR_EQUAL, _X32, 0, 1), _refuse()]
+    steps += _refuse_numbers(DENIED, column)
+    steps += _when(_CLONE[column], _any_of(0, NAMESPACES))
+    steps += _when(_CLONE3[column], [_refuse(errno.ENOSYS)])  # its flags cannot be seen; libraries then use clone
+    steps += _when(_IOCTL[column], _is_one_of(1, (_TIOCSTI, _TIOCLINUX)))
+    steps += _when(_PERSONALITY[column], _is_none_of(0, (0, 0xFFFFFFFF), errno.EPERM))
+    families = (_UNIX, _INET, _INET6, _NETLINK) if has_namespaces or has_network else (_UNIX,)
+    for call in (_SOCKET, _SOCKETPAIR):
+        steps += _when(call[column], _is_none_of(0, families, errno.EACCES))
+    if not has_namespaces:
+        steps += _without_namespaces(column, has_network)
+    return b"".join(step.packed() for step in [*steps, _answer(_ALLOW)])
+
+
+def _without_namespaces(column: int, has_network: bool) -> list[_Step]:
+    steps = _refuse_numbers(_SHARED, column)
+    for numbers in _ABOUT_OTHERS.values():
+        steps += _when(numbers[column], _is_none_of(0, (0,), errno.EPERM))
+    steps += _when(_SETPRIORITY[column], [*_is_none_of(0, (0,), errno.EPERM), *_is_none_of(1, (0,), errno.EPERM)])
+    steps += _when(_IOPRIO_SET[column], [*_is_none_of(0, (1,), errno.EPERM), *_is_none_of(1, (0,), errno.EPERM)])
+    if not has_network:
+        steps += _when(_CONNECT[column], [_refuse(errno.EACCES)])
+        kind = [_load(_ARGUMENTS + 8), _Step(_AND, _STREAM_KIND), _Step(_EQUAL, _DATAGRAM, 0, 1)]
+        steps += _when(_SOCKET[column], [*kind, _refuse(errno.EACCES)])
+    return steps
+
+
+def _load(offset: int) -> _Step:
+    return _Step(_LOAD, offset)
+
+
+def _answer(action: int) -> _Step:
+    return _Step(_RETURN, action)
+
+
+def _refuse(code: int = errno.EPERM) -> _Step:
+    return _answer(_ERRNO | code)
+
+
+def _refuse_numbers(calls: dict[str, tuple[int, int]], column: int) -> list[_Step]:
+    steps: list[_Step] = []
+    for numbers in calls.values():
+        if numbers[column]:
+            steps += [_Step(_EQUAL, numbers[column], 0, 1), _refuse()]
+    return steps
+
+
+def _when(number: int, body: list[_Step]) -> list[_Step]:
+    """Do this for one system call; then its number is loaded again for what follows."""
+    return [_Step(_EQUAL, number, 0, len(body) + 1), *body, _load(_NUMBER)]
+
+
+def _any_of(argument: int, bits: int) -> list[_Step]:
+    """Refuse if any of these bits is set in an argument (its lower half, where all flags are)."""
+    return [_load(_ARGUMENTS + 8 * argument), _Step(_ANY_BIT, bits, 0, 1), _refuse()]
+
+
+def _is_one_of(argument: int, values: Iterable[int]) -> list[_Step]:
+    steps = [_load(_ARGUMENTS + 8 * argument)]
+    for value in values:
+        steps += [_Step(_EQUAL, value, 0, 1), _refuse()]
+    return steps
+
+
+def _is_none_of(argument: int, values: tuple[int, ...], code: int) -> list[_Step]:
+    """Refuse an argument (its lower half) that is none of these values."""
+    steps = [_load(_ARGUMENTS + 8 * argument)]
+    for place, value in enumerate(values):
+        steps.append(_Step(_EQUAL, value, len(values) - place, 0))
+    return [*steps, _refuse(code)]

@@ -1,0 +1,120 @@
+"""Walking, measuring and removing folders that untrusted code has filled: links, races and depth harm nobody.
+
+Everything goes by descriptors of folders, never through a link, and holds few of them whatever the depth. All of it
+blocks: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST_DEPTH = 100
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_NOATIME", 0)
+_REMOVE_S = 600
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own
+
+
+class TooDeep(OSError):
+    """Folders in folders, more than MOST_DEPTH of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What folders hold on the disk."""
+
+    bytes: int
+    entries: int
+    is_too_deep: bool = False
+
+
+def walk(folder: Path) -> Iterator[tuple[int, os.DirEntry[str]]]:
+    """Every entry below a folder, with the descriptor of the folder it is in. Raises TooDeep at the end of what it saw.
+
+    What cannot be opened, or is gone meanwhile, is left out.
+    """
+    deeper = False
+    stack = [(descriptor, _entries(descriptor)) for descriptor in _opened(folder, None)]
+    try:
+        while stack:
+            descriptor, entries = stack[-1]
+            entry = next(entries, None)
+            if entry is None:
+                os.close(stack.pop()[0])
+                continue
+            yield descriptor, entry
+            if entry.is_dir(follow_symlinks=False):
+                if len(stack) >= MOST_DEPTH:
+                    deeper = True
+                    continue
+                stack += [(below, _entries(below)) for below in _opened(entry.name, descriptor)]
+    finally:
+        for descriptor, _ in stack:
+            os.close(descriptor)
+    if deeper:
+        raise TooDeep(f"{folder} holds folders more than {MOST_DEPTH} deep.")
+
+
+def measure(folders: Iterable[Path], *, most: int) -> Held:
+    """What the folders hold together; it stops counting after `most` entries. A file of several names counts once."""
+    size = entries = 0
+    seen: set[tuple[int, int]] = set()
+    is_too_deep = False
+    for folder in folders:
+        try:
+            for _, entry in walk(folder):
+                entries += 1
+                with contextlib.suppress(OSError):
+                    found = entry.stat(follow_symlinks=False)
+                    if found.st_nlink == 1 or stat.S_ISDIR(found.st_mode) or _is_new(found, seen):
+                        size += found.st_blocks * _BLOCK_BYTES
+                if entries > most:
+                    return Held(size, entries)
+        except TooDeep:
+            is_too_deep = True
+    return Held(size, entries, is_too_deep)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder and all in it, however deep; what cannot be deleted stays. Raises nothing."""
+    if not os.path.lexists(folder):
+        return
+    rm = shutil.which("rm", path="/bin:/usr/bin")
+    if rm is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run([rm, "-rf", "--", str(folder)], stderr=subprocess.DEVNULL, timeout=_REMOVE_S)
+
+
+def _opened(name: str | Path, parent: int | None) -> Iterator[int]:
+    """The folder's descriptor, if it can be opened."""
+    try:
+        yield os.open(name, _FOLDER, dir_fd=parent)
+    except PermissionError:
+        with contextlib.suppress(OSError):  # O_NOATIME is for the owner alone
+            yield os.open(name, _FOLDER & ~getattr(os, "O_NOATIME", 0), dir_fd=parent)
+    except OSError:
+        return
+
+
+def _entries(descriptor: int) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(descriptor) as found:
+            yield from found
+    except OSError:
+        return
+
+
+def _is_new(found: os.stat_result, seen: set[tuple[int, int]]) -> bool:
+    key = (found.st_dev, found.st_ino)
+    if key in seen:
+        return False
+    seen.add(key)
+    return True
