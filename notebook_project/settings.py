@@ -206,9 +206,10 @@ CONNECTION_KEYS = [key for key in env_secret("CONNECTION_KEYS").split(",") if ke
 
 # --- Files ----------------------------------------------------------------------------------------------------
 STATIC_URL = f"{BASE_PATH}/static/"
-STATIC_ROOT = DATA_DIR / "static"
+# An image names a folder that `collectstatic` has filled; without one, files are served from where they lie.
+STATIC_ROOT = Path(env_str("STATIC_ROOT", str(DATA_DIR / "static")))
 STATICFILES_DIRS = [BASE_DIR / "static"]
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = not env_str("STATIC_ROOT")
 WHITENOISE_AUTOREFRESH = DEBUG
 # Large outputs: on S3 if there is a bucket, else files in the data folder (notebook_project/outputs.py).
 OUTPUTS_BUCKET = outputs.BUCKET
