@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -44,6 +45,14 @@ def env_list(name: str, default: list[str]) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def env_path(name: str) -> str:
+    """A path below which URLs lie, as /a/path; empty for the root."""
+    value = env_str(name).rstrip("/")
+    if value and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
+        raise ImproperlyConfigured(f"{name} must be a path such as /rillbook, not {value!r}.")
+    return value
+
+
 def env_choice(name: str, choices: tuple[str, ...], default: str) -> str:
     value = os.environ.get(name, default)
     if value not in choices:
@@ -63,13 +72,17 @@ def env_secret(name: str, default: str = "") -> str:
 
 
 def env_database(name: str, default_sqlite: Path) -> dict[str, object]:
-    """Django's database settings from a URL: postgresql://user:password@host:port/name or sqlite:///path."""
+    """Django's database settings from a URL: postgresql://user:password@host:port/name or sqlite:///path.
+
+    A URL without a password takes that of DATABASE_PASSWORD, so that the URL itself need not be a secret.
+    """
     url = env_secret(name)
     if not url:
         return _sqlite(default_sqlite)
     parts = urlsplit(url)
     if parts.scheme in ("postgres", "postgresql"):
-        return _postgresql(parts.hostname, parts.port, parts.path, parts.username, parts.password, parts.query)
+        password = unquote(parts.password or "") or env_secret("DATABASE_PASSWORD")
+        return _postgresql(parts.hostname, parts.port, parts.path, parts.username, password, parts.query)
     if parts.scheme == "sqlite":
         return _sqlite(Path(unquote(parts.path)))
     raise ImproperlyConfigured(f"{name} must start with postgresql:// or sqlite:///.")
@@ -116,7 +129,7 @@ def _sqlite(path: Path) -> dict[str, object]:
 
 
 def _postgresql(
-    host: str | None, port: int | None, path: str, user: str | None, password: str | None, query: str
+    host: str | None, port: int | None, path: str, user: str | None, password: str, query: str
 ) -> dict[str, object]:
     """The URL's parameters (sslmode, sslrootcert, options…) go to libpq as they are, and before our own."""
     pool = {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 16), "timeout": 10, "max_idle": 300}
@@ -134,7 +147,7 @@ def _postgresql(
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(path.lstrip("/")),
         "USER": unquote(user or ""),
-        "PASSWORD": unquote(password or ""),
+        "PASSWORD": password,
         "HOST": unquote(host or ""),
         "PORT": str(port or ""),
         "CONN_MAX_AGE": 0,  # the pool keeps connections; Django refuses both

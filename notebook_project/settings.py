@@ -12,7 +12,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
-from notebook_project import outputs
+from notebook_project import outputs, redis_iam
 from notebook_project.env import (
     env_bool,
     env_choice,
@@ -20,6 +20,7 @@ from notebook_project.env import (
     env_int,
     env_list,
     env_mailer,
+    env_path,
     env_secret,
     env_str,
 )
@@ -116,9 +117,26 @@ DATABASES = {"default": env_database("DATABASE_URL", DATA_DIR / "rillbook.sqlite
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env_secret("REDIS_URL")
+REDIS_IAM_USER = env_str("REDIS_IAM_USER")
+
+
+def _redis_login() -> dict[str, object]:
+    """As the AWS identity of this machine where REDIS_IAM_USER is set; else REDIS_URL says user and password."""
+    if not REDIS_IAM_USER:
+        return {}
+    named = {name: env_str(name) for name in ("REDIS_IAM_CACHE", "AWS_REGION")}
+    for name, value in named.items():
+        if not value:
+            raise ImproperlyConfigured(f"REDIS_IAM_USER needs {name}.")
+    return {"credential_provider": redis_iam.IamCredentials(REDIS_IAM_USER, *named.values())}
+
+
 CHANNEL_LAYERS = {
     "default": (
-        {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+        {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [{"address": REDIS_URL} | _redis_login()]},
+        }
         if REDIS_URL
         else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
     )
@@ -156,8 +174,14 @@ SECURE_SSL_REDIRECT = HTTPS and env_bool("SSL_REDIRECT", True)
 SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^metrics$"]  # asked from behind the proxy
 SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31_536_000 if HTTPS else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
-if env_bool("BEHIND_PROXY", False):
+BEHIND_PROXY = env_bool("BEHIND_PROXY", False)
+if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# How many proxies append to X-Forwarded-For between browsers and this server.
+PROXY_COUNT = env_int("PROXY_COUNT", 1) if BEHIND_PROXY else 0
+# Where Rillbook lives on its host: "" or "/a/path".
+BASE_PATH = env_path("BASE_PATH")
+FORCE_SCRIPT_NAME = BASE_PATH or None
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CSP = {
@@ -181,10 +205,11 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 CONNECTION_KEYS = [key for key in env_secret("CONNECTION_KEYS").split(",") if key]
 
 # --- Files ----------------------------------------------------------------------------------------------------
-STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
+STATIC_URL = f"{BASE_PATH}/static/"
+# An image names a folder that `collectstatic` has filled; without one, files are served from where they lie.
+STATIC_ROOT = Path(env_str("STATIC_ROOT", str(DATA_DIR / "static")))
 STATICFILES_DIRS = [BASE_DIR / "static"]
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = not env_str("STATIC_ROOT")
 WHITENOISE_AUTOREFRESH = DEBUG
 # Large outputs: on S3 if there is a bucket, else files in the data folder (notebook_project/outputs.py).
 OUTPUTS_BUCKET = outputs.BUCKET

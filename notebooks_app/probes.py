@@ -75,7 +75,7 @@ def in_front(application: Any) -> Any:
     """The ASGI application behind the probes. Django's own chain would take a thread for them."""
 
     async def run(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        answer = ANSWERS.get(scope["path"]) if scope["type"] == "http" else None
+        answer = ANSWERS.get(_path(scope)) if scope["type"] == "http" else None
         if answer is None:
             await application(scope, receive, send)
             return
@@ -96,6 +96,11 @@ def probes(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[
         return async_to_sync(_answer)(request, answer) if answer else get_response(request)
 
     return middleware
+
+
+def _path(scope: dict[str, Any]) -> str:
+    """The path below the one that Rillbook lives under."""
+    return scope["path"].removeprefix(scope.get("root_path", ""))
 
 
 async def _answer(request: HttpRequest, answer: Answer) -> HttpResponse:

@@ -13,7 +13,7 @@ from django.core import signing
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
@@ -224,7 +224,7 @@ def _page_data(
             "can_run": access.role >= Role.RUNNER,
         },
         "urls": {
-            "socket": f"/ws/notebooks/{notebook_id}/",
+            "socket": f"{get_script_prefix()}ws/notebooks/{notebook_id}/",
             "home": reverse("home"),
             "frame": reverse("output_frame"),
             "api": reverse("api_notebook", args=[notebook_id]),

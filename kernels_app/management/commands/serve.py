@@ -19,6 +19,7 @@ from notebooks_app.views import WELCOME_SALT
 
 FIRST_USER = "me"
 PORTS_TRIED = 20
+LOCAL_HOST = "kernels_app.hosts.local.LocalKernelHost"
 
 
 class Command(BaseCommand):
@@ -28,13 +29,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="Address to listen on (127.0.0.1).")
         parser.add_argument("--port", type=int, help="Port; without it, 8000 or the next free one.")
+        parser.add_argument("--no-migrate", action="store_true", help="A step before this one migrates the database.")
 
-    def handle(self, *args: Any, host: str, port: int | None, **options: Any) -> None:
-        if settings.RILLBOOK_MODE == "multi" and sandbox.available(settings.KERNEL_SANDBOX) is sandbox.Rung.NONE:
+    def handle(self, *args: Any, host: str, port: int | None, no_migrate: bool, **options: Any) -> None:
+        if self._lacks_sandbox():
             raise CommandError(f"Multi mode needs a sandbox for kernels. {sandbox.describe(settings.KERNEL_SANDBOX)}")
         Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
-        self._step("Preparing the database")
-        call_command("migrate", verbosity=0, interactive=False)
+        if not no_migrate:
+            self._step("Preparing the database")
+            call_command("migrate", verbosity=0, interactive=False)
         port = port or _free_port(host)
         self.stdout.write(sandbox.describe(settings.KERNEL_SANDBOX))
         for line in self._invitation(host, port):
@@ -50,6 +53,12 @@ class Command(BaseCommand):
         user = _first_user()
         key = signing.dumps(user.pk, salt=WELCOME_SALT)
         return ["Open this to begin; it signs you in:", f"URL: {base}{reverse('welcome', args=[key])}"]
+
+    def _lacks_sandbox(self) -> bool:
+        """Whether people's kernels would start here without one. Kernels of a cluster start on its nodes."""
+        is_here = settings.KERNEL_HOST == LOCAL_HOST
+        is_shared = settings.RILLBOOK_MODE == "multi"
+        return is_here and is_shared and sandbox.available(settings.KERNEL_SANDBOX) is sandbox.Rung.NONE
 
     def _step(self, text: str) -> None:
         self.stdout.write(f"{text} …")
@@ -94,5 +103,4 @@ def _run_daphne(host: str, port: int) -> None:
         server_name="rillbook",
         websocket_timeout=-1,
         websocket_handshake_timeout=10,
-        proxy_forwarded_address_header="X-Forwarded-For" if settings.SECURE_PROXY_SSL_HEADER else None,
     ).run()
