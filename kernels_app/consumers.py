@@ -32,6 +32,7 @@ log = logging.getLogger("rillbook.socket")
 HEARTBEAT_S = 5.0
 IN_FLIGHT_BYTES = 4 * 1024 * 1024  # sent and not acknowledged by the browser: beyond, we wait
 QUEUE_BYTES = 16 * 1024 * 1024  # waiting beyond this: dropped, the browser asks again from its cursor
+SELECTION_LIMIT = 2**31
 MAX_COMMANDS = 64  # of one socket at work at once
 
 ACCESS_ENDED = 4403
@@ -44,7 +45,9 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         self.cursor: int | None = None
+        self.window_id = uuid.uuid4().hex[:12]
         self.at_cell: str | None = None
+        self.selection: dict[str, int] | None = None
         self._joined = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._queue: deque[str] = deque()
@@ -81,7 +84,14 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             "name": self.author.name,
             "initials": initials,
             "color": self.user.pk % 5 + 1,
+        }
+
+    def window(self) -> dict[str, Any]:
+        return {
+            "window": self.window_id,
+            "person": self.user.pk,
             "cell": self.at_cell,
+            "selection": self.selection,
         }
 
     # --- In -----------------------------------------------------------------------------------------------------
@@ -134,11 +144,11 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     async def _carry_out(self, message: dict[str, Any]) -> dict[str, Any]:
         kind = message["type"]
+        if kind == "presence":  # several a second, and nothing is read or written: the heartbeat looks at access
+            return self._move(message)
         self.access = await self._read_access()
         if kind == "hello":
             return await self._hello(message)
-        if kind == "presence":
-            return self._move(message)
         command = commands.COMMANDS.get(kind)
         if command is None:
             raise BadRequest(f"There is no command {kind[:40]!r}.")
@@ -154,13 +164,14 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self.cursor = None
         self._lost = False
         await self.feed.greet(self, cursor)
-        return {}
+        return {"window": self.window_id}
 
     def _move(self, message: dict[str, Any]) -> dict[str, Any]:
-        """The person is in another cell now (or in none)."""
+        """The person is in another cell now (or in none), or their caret moved in its text."""
         cell = message.get("cell")
         self.at_cell = cell if isinstance(cell, str) and len(cell) == 36 else None
-        self.feed.announce_people()
+        self.selection = selection_of(message.get("selection")) if self.at_cell else None
+        self.feed.announce_move(self)
         return {}
 
     async def _read_access(self) -> Access:
@@ -244,6 +255,16 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def selection_of(given: Any) -> dict[str, int] | None:
+    """A selection as a browser gave it; None unless all of it is whole numbers of a possible size."""
+    if not isinstance(given, dict):
+        return None
+    values = {name: given.get(name) for name in ("anchor", "head", "version")}
+    if not all(type(value) is int and 0 <= value < SELECTION_LIMIT for value in values.values()):
+        return None
+    return values  # type: ignore[return-value]
 
 
 def size_of(text: str) -> int:

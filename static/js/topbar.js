@@ -110,7 +110,8 @@ function drawPeople(store, user) {
   const people = [...store.people].sort((one, other) => Number(String(other.id) === String(user?.id)) - Number(String(one.id) === String(user?.id)));
   const shown = people.slice(0, PEOPLE_SHOWN).map((person) => {
     const isMe = String(person.id) === String(user?.id);
-    const place = person.cell && store.number(person.cell) ? `, in cell ${store.number(person.cell)}` : "";
+    const cells = (person.windows ?? []).flatMap(({ cell }) => store.number(cell) || []).sort((one, other) => one - other);
+    const place = cells.length ? `, in cell ${[...new Set(cells)].join(", ")}` : "";
     const label = isMe ? "You" : `${person.name}${place}`;
     return avatar(`person is-${person.color}`, person.initials, label);
   });
