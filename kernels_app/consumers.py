@@ -38,6 +38,7 @@ MAX_COMMANDS = 64  # of one socket waiting for the kernel at once
 LAST_COMMANDS_S = 5.0  # for what was sent just before the browser went
 UNREAD_S = 60.0  # a browser that acknowledges nothing for so long, while something waits for it, is gone
 ACK_CHARACTERS = 200  # no acknowledgement is longer
+SELECTION_LIMIT = 2**31
 
 ACCESS_ENDED = 4403
 TOO_MANY_COMMANDS = 4429
@@ -50,7 +51,9 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         self.cursor: int | None = None
+        self.window_id = uuid.uuid4().hex[:12]
         self.at_cell: str | None = None
+        self.selection: dict[str, int] | None = None
         self._joined = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._queue: deque[str] = deque()
@@ -95,7 +98,14 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             "name": self.author.name,
             "initials": initials,
             "color": self.user.pk % 5 + 1,
+        }
+
+    def window(self) -> dict[str, Any]:
+        return {
+            "window": self.window_id,
+            "person": self.user.pk,
             "cell": self.at_cell,
+            "selection": self.selection,
         }
 
     # --- In -----------------------------------------------------------------------------------------------------
@@ -169,12 +179,12 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     async def _carry_out(self, message: dict[str, Any]) -> dict[str, Any]:
         kind = message["type"]
+        if kind == "presence":  # several a second, and nothing is read or written: the heartbeat looks at access
+            return self._move(message)
         async with self._reading:
             self.access = await self._read_access()
         if kind == "hello":
             return await self._hello(message)
-        if kind == "presence":
-            return self._move(message)
         command = commands.COMMANDS.get(kind)
         if command is None:
             raise BadRequest(f"There is no command {kind[:40]!r}.")
@@ -190,13 +200,14 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self.cursor = None
         self._lost = False
         await self.feed.greet(self, cursor)
-        return {}
+        return {"window": self.window_id}
 
     def _move(self, message: dict[str, Any]) -> dict[str, Any]:
-        """The person is in another cell now (or in none)."""
+        """The person is in another cell now (or in none), or their caret moved in its text."""
         cell = message.get("cell")
         self.at_cell = cell if isinstance(cell, str) and len(cell) == 36 else None
-        self.feed.announce_people()
+        self.selection = selection_of(message.get("selection")) if self.at_cell else None
+        self.feed.announce_move(self)
         return {}
 
     async def _read_access(self) -> Access:
@@ -291,6 +302,16 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def selection_of(given: Any) -> dict[str, int] | None:
+    """A selection as a browser gave it; None unless all of it is whole numbers of a possible size."""
+    if not isinstance(given, dict):
+        return None
+    values = {name: given.get(name) for name in ("anchor", "head", "version")}
+    if not all(type(value) is int and 0 <= value < SELECTION_LIMIT for value in values.values()):
+        return None
+    return values  # type: ignore[return-value]
 
 
 def size_of(text: str) -> int:

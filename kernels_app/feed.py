@@ -29,6 +29,7 @@ TYPING_PAUSE_S = 0.3  # derived names and states follow typing by this
 SETTLE_S = 0.02  # structural changes of one burst are derived together
 POLL_S = 1.0
 CATCH_UP_LIMIT = 500  # more changes than this: a snapshot is smaller
+PRESENCE_S = 0.05  # carets that moved within this are told together
 SNAPSHOT_OUTPUTS = 60  # first cells of a snapshot that carry their outputs
 
 
@@ -42,7 +43,11 @@ class Subscriber(Protocol):
     def access_changed(self, user_id: int) -> None:
         """A person's role in the notebook changed."""
 
-    def person(self) -> Document: ...
+    def person(self) -> Document:
+        """Who it is: id, name, initials, color."""
+
+    def window(self) -> Document:
+        """Where they are in this window: window, person, cell, selection."""
 
 
 class LiveRuntime(Protocol):
@@ -69,6 +74,8 @@ class NotebookFeed:
         self._listener: asyncio.Task[None] | None = None
         self._refresher: asyncio.Task[None] | None = None
         self._refresh_at = 0.0
+        self._moved: set[Subscriber] = set()
+        self._presence: asyncio.TimerHandle | None = None
         self._ordering = asyncio.Lock()
         self._refreshing = asyncio.Lock()
         self._started = asyncio.Lock()
@@ -91,6 +98,8 @@ class NotebookFeed:
         for task in (self._listener, self._refresher):
             if task is not None:
                 task.cancel()
+        if self._presence is not None:
+            self._presence.cancel()
         if self._channel:
             await get_channel_layer().group_discard(events.group_name(self.notebook_id), self._channel)
 
@@ -109,14 +118,32 @@ class NotebookFeed:
 
     def remove(self, subscriber: Subscriber) -> None:
         self._subscribers.discard(subscriber)
+        self._moved.discard(subscriber)
         self.announce_people()
 
     def people(self) -> list[Document]:
-        unique = {person["id"]: person for person in (socket.person() for socket in self._subscribers)}
-        return sorted(unique.values(), key=lambda person: (person["name"], person["id"]))
+        """Who is here, each once, with the windows they have open."""
+        people: dict[int, Document] = {}
+        for socket in self._subscribers:
+            person = socket.person()
+            people.setdefault(person["id"], {**person, "windows": []})["windows"].append(socket.window())
+        return sorted(people.values(), key=lambda person: (person["name"], person["id"]))
 
     def announce_people(self) -> None:
         self.send_live([{"type": "presence.changed", "people": self.people()}])
+
+    def announce_move(self, subscriber: Subscriber) -> None:
+        """A caret moved: told with the others that move now, however often it is said."""
+        self._moved.add(subscriber)
+        if self._presence is None:
+            self._presence = asyncio.get_running_loop().call_later(PRESENCE_S, self._announce_moves)
+
+    def _announce_moves(self) -> None:
+        self._presence = None
+        moved = [subscriber.window() for subscriber in self._moved]
+        self._moved.clear()
+        if moved:
+            self.send_live([{"type": "presence.moved", "windows": moved}])
 
     async def greet(self, subscriber: Subscriber, cursor: int | None) -> None:
         """Bring a socket from its cursor to now, and keep it there. Raises Notebook.DoesNotExist."""

@@ -26,10 +26,11 @@ WORDS = {
     "current": "Current",
     "stale": "Stale",
     "failed": "Failed",
+    "stopped": "Stopped",
     "blocked": "Blocked",
     "disabled": "Disabled",
 }
-ICONS = {state: "check" if state == "current" else state for state in WORDS}
+ICONS = {state: state for state in WORDS} | {"current": "check", "stopped": "stop"}
 TYPES = {"python": "Python", "sql": "SQL", "markdown": "Text"}
 
 
@@ -66,7 +67,8 @@ def definers_of(cells: Iterable[Cell]) -> dict[str, str]:
 
 
 def shown_state(cell: Cell) -> str:
-    """The one state a reader sees: where the cell is, else disabled, else whether its output is current."""
+    """The one state a reader sees: where the cell is, else disabled, else whether its output is current; a cell that
+    somebody stopped did not fail."""
     if cell["type"] == "markdown":
         return ""
     state = cell["state"]
@@ -74,6 +76,8 @@ def shown_state(cell: Cell) -> str:
         return str(state["status"])
     if cell.get("disabled") or state.get("disabled_by"):
         return "disabled"
+    if state["freshness"] == "failed" and state.get("outcome") == "interrupted" and not state.get("errors"):
+        return "stopped"
     return str(state["freshness"])
 
 
@@ -114,8 +118,8 @@ def notes_html(cell: Cell, numbers: Numbers) -> SafeString:
     lines: list[str] = [_error_note(error, numbers) for error in state.get("errors") or ()]
     lines.append(_state_note(cell, shown_state(cell), numbers))
     if state.get("note"):
-        lines.append(_note("", "", conditional_escape(state["note"])))
-    lines += [_note("is-stale", "warning", conditional_escape(text)) for text in state.get("warnings") or ()]
+        lines.append(_note("is-result", "", conditional_escape(state["note"])))
+    lines += [_note("is-warning", "warning", conditional_escape(text)) for text in state.get("warnings") or ()]
     return mark_safe("".join(line for line in lines if line))  # noqa: S308 - every part is escaped
 
 
@@ -243,6 +247,8 @@ def _state_note(cell: Cell, shown: str, numbers: Numbers) -> SafeString | str:
         return _note(
             "is-stale", "stale", _stale_because(state.get("stale_because"), numbers), ("run", "Run now")
         )
+    if shown == "stopped":
+        return _note("", "stop", "Stopped before its end.", ("run", "Run again"))
     if state.get("outcome") == "died":
         return _note("is-failed", "memory", "The kernel ended while this cell ran.")
     reason = _reason(state.get("reason"), numbers, "Ran")
@@ -272,13 +278,15 @@ def _blocked_note(blocked_by: Iterable[Mapping[str, str]], numbers: Numbers) -> 
 def _stale_because(because: Mapping[str, Any] | None, numbers: Numbers) -> SafeString | str:
     kind = because["kind"] if because else "unknown"
     if kind == "edited":
-        return "This output is older than the code."
+        return "Older than the code."
     if kind == "interrupted":
-        return "The last run was interrupted."
+        return "The last run was stopped."
+    name = (because or {}).get("name") or ""
     if kind == "upstream" and because and because.get("cell") in numbers:
-        name, cell = because.get("name") or "", _cell_link(because["cell"], numbers)
-        return format_html("This output is older than <code>{}</code> from {}.", name, cell)
-    return "This output may be older than what it was made from."
+        return format_html("Older than <code>{}</code> from {}.", name, _cell_link(because["cell"], numbers))
+    if kind == "upstream" and name:
+        return format_html("<code>{}</code> is not defined any more.", name)
+    return "May be older than what it was made from."
 
 
 def _reason(reason: Mapping[str, Any] | None, numbers: Numbers, verb: str) -> SafeString | str:

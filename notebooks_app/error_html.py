@@ -16,6 +16,8 @@ from notebooks_app.ansi import ansi_html, ansi_text
 
 Output = Mapping[str, Any]
 
+INTERRUPT = "KeyboardInterrupt"  # without a value: somebody pressed Stop
+
 _CELL_FRAME = re.compile(r"^Cell (?:In\[)?(\d+)\]?, line (\d+)")
 _FILE_FRAME = re.compile(r"^(?:File )?(\S.*?):(\d+), in |^File (\S.*?), line (\d+)")
 _HEADING = re.compile(
@@ -29,9 +31,20 @@ def error_html(output: Output) -> SafeString:
     frames = [entry for entry in output.get("traceback") or () if not _is_heading(entry, title)]
     where = _where(frames)
     body = _traceback(frames) if frames else ""
+    if title == INTERRUPT:
+        return _stopped(where, body)
     return format_html(
         '<div class="output-error"><p class="error-title"><b>{}</b>{}</p>{}</div>', title, where, body
     )
+
+
+def _stopped(where: SafeString | str, traceback: SafeString | str) -> SafeString:
+    """What stopping a cell leaves: no failure, so the traceback waits until it is wanted."""
+    kept = (
+        format_html('<details class="frames"><summary>Traceback</summary>{}</details>', traceback) if traceback else ""
+    )
+    title = '<div class="output-error is-stopped"><p class="error-title"><b>Stopped</b>{}</p>{}</div>'
+    return format_html(title, where, kept)
 
 
 def error_line(output: Output, number: int) -> int | None:

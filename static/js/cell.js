@@ -120,10 +120,9 @@ export class CellView {
     const badge = part("state", this.element);
     if (!badge) return;
     badge.hidden = shown === null;
-    if (shown === null) return;
+    if (shown === null || badge.classList.contains(`is-${shown}`)) return;
     badge.className = `state is-${shown}`;
-    setIcon(badge.querySelector("svg"), iconOf(shown));
-    setText(part("word", badge), WORDS[shown]);
+    badge.replaceChildren(icon(iconOf(shown)), h("span", { "data-part": "word" }, WORDS[shown]));
   }
 
   /** @param {import("./words.js").Shown | null} shown */

@@ -84,6 +84,22 @@ export class Editing extends EventTarget {
     return this.#cells.get(id)?.conflict ?? false;
   }
 
+  /** The acknowledged version that positions of others count in. @param {string} id */
+  version(id) {
+    return this.#cells.get(id)?.version ?? this.#store.cell(id)?.version ?? 0;
+  }
+
+  /** Where a place in the text that this person sees is in the acknowledged text. @param {string} id @param {number} at */
+  toAcknowledged(id, at) {
+    return this.#cells.get(id)?.local?.invertedDesc.mapPos(at, 1) ?? at;
+  }
+
+  /** Where a place in the acknowledged text is in the one that this person sees. @param {string} id @param {number} at */
+  fromAcknowledged(id, at) {
+    const local = this.#cells.get(id)?.local;
+    return local ? local.mapPos(Math.min(at, local.length), -1) : at;
+  }
+
   /** Records what was typed. @param {string} id @param {import("../vendor/codemirror.js").ChangeSet} changes */
   type(id, changes) {
     const edits = this.#edits(id);

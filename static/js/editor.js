@@ -9,6 +9,7 @@ import {
   history, historyKeymap, indentLess, indentMore, indentOnInput, indentUnit, keymap, markdown, placeholder, python,
   pythonLanguage, sourceHighlighting, sql, sqlMarks, startCompletion,
 } from "../vendor/codemirror.js";
+import { drawCarets, othersCarets } from "./caret_layer.js";
 import { hideSignature, kernelCompletions, kernelHover, localNames, showSignature, signatureField } from "./completion.js";
 import { normalised } from "./positions.js";
 
@@ -28,6 +29,7 @@ export const PLACEHOLDERS = { python: "Type Python", sql: "Type SQL. {name} bind
  * @property {boolean} readOnly
  * @property {import("./completion.js").Sources} sources
  * @property {(changes: import("../vendor/codemirror.js").ChangeSet) => void} onType
+ * @property {() => void} onMove  the selection is elsewhere
  * @property {(edge: "up" | "down") => boolean} onEdge  the caret would leave the text; true when it went elsewhere
  */
 
@@ -94,6 +96,16 @@ export class CellEditor {
     return this.view.state.selection.main.head;
   }
 
+  get selection() {
+    const { anchor, head } = this.view.state.selection.main;
+    return { anchor, head };
+  }
+
+  /** Shows where other people are in the text. @param {import("./caret_layer.js").Caret[]} carets */
+  showCarets(carets) {
+    drawCarets(this.view, carets);
+  }
+
   /** Applies what did not come from this keyboard. @param {import("../vendor/codemirror.js").ChangeSet} changes */
   apply(changes) {
     if (changes.length !== this.view.state.doc.length) return;
@@ -126,7 +138,7 @@ export class CellEditor {
         EditorView.clipboardInputFilter.of(normalised),
         EditorView.updateListener.of((update) => this.#updated(update)),
         indentUnit.of("    "), history(), drawSelection(), indentOnInput(), bracketMatching(), closeBrackets(),
-        signatureField, sourceHighlighting, this.#language.of(this.#languageOf(this.#options.type)),
+        signatureField, othersCarets(), sourceHighlighting, this.#language.of(this.#languageOf(this.#options.type)),
       ],
     });
   }
@@ -164,6 +176,7 @@ export class CellEditor {
 
   /** @param {import("../vendor/codemirror.js").ViewUpdate} update */
   #updated(update) {
+    if (update.selectionSet) this.#options.onMove();
     if (!update.docChanged) return;
     const typed = update.transactions.filter((transaction) => transaction.docChanged && !transaction.annotation(fromElsewhere));
     for (const transaction of typed) this.#options.onType(transaction.changes);

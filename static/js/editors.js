@@ -15,7 +15,7 @@ const LIVE_AT_MOST = 24;
 
 /** @typedef {import("./cell.js").CellView} CellView */
 
-/** Events: `edge` {cell, edge} (the caret left the text) · `woken` {cell}. */
+/** Events: `edge` {cell, edge} (the caret left the text) · `caret` {cell} (it moved) · `woken` {cell}. */
 export class Editors extends EventTarget {
   #store;
   #list;
@@ -85,6 +85,13 @@ export class Editors extends EventTarget {
     return editor;
   }
 
+  /** Gives a cell its editor if its source stands on the page as text. @param {string} id */
+  wakeShown(id) {
+    const view = this.#list.view(id);
+    if (!view || view.isFar || view.source.hidden) return undefined;
+    return this.get(id) ?? this.wake(id);
+  }
+
   /** Puts the caret into a cell. @param {string} id @param {"start" | "end" | number | {x: number, y: number} | null} [place] */
   focus(id, place = null) {
     const editor = this.wake(id);
@@ -113,6 +120,7 @@ export class Editors extends EventTarget {
       readOnly: this.#readOnly,
       sources: this.#sources,
       onType: (changes) => this.#editing.type(cell.id, changes),
+      onMove: () => this.#emit("caret", { cell: cell.id }),
       onEdge: (edge) => this.#leaveBy(cell.id, edge),
     });
     this.#emit("woken", { cell: cell.id });

@@ -3,6 +3,7 @@
 import { perform } from "./actions.js";
 import { Announcer } from "./announce.js";
 import { listenForPresses } from "./buttons.js";
+import { Carets } from "./carets.js";
 import { CellOutputs } from "./cell_output.js";
 import { CellList } from "./cells.js";
 import { listenForConflicts } from "./conflicts.js";
@@ -20,6 +21,7 @@ import { watchConnection, watchKernel } from "./notices.js";
 import { keepOutline } from "./outline.js";
 import { Page, mayDo } from "./page.js";
 import { Panels } from "./panels.js";
+import { tellPresence } from "./presence.js";
 import { Runs } from "./runs.js";
 import { Selection } from "./selection.js";
 import { NotebookSocket } from "./socket.js";
@@ -62,6 +64,8 @@ function start() {
   listenForThemes();
   watchKernel(store, runs);
   watchConnection(socket, editing);
+  new Carets(page);
+  tellPresence(page);
   new Announcer(store, socket);
 
   outputs.hydrate();

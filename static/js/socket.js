@@ -45,6 +45,8 @@ export class NotebookSocket extends EventTarget {
   state = "connecting";
   /** When the connection was lost, in ms since the epoch; null while online. @type {number | null} */
   offlineSince = null;
+  /** What the server calls this window among those of the notebook. @type {string | null} */
+  window = null;
 
   #url;
   #hello;
@@ -159,7 +161,8 @@ export class NotebookSocket extends EventTarget {
   /** @param {WebSocket} socket */
   async #opened(socket) {
     try {
-      await this.#request("hello", this.#hello());
+      const reply = await this.#request("hello", this.#hello());
+      this.window = reply.window ?? null;
     } catch {
       if (this.#socket === socket) this.#drop();
       return;

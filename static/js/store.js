@@ -27,7 +27,8 @@ const CHANGES_INDEX = new Set(["inserted", "removed", "moved", "reset", "analyse
 /**
  * Events: `gap` (say hello again) · `reset` (everything may have changed) · `inserted`, `removed`, `moved`
  * {cells} · `edited` {cell, event} · `unknown-text` {cell} (fetch it) · `updated` {cell} · `state` {cells} ·
- * `analysed` {cell} · `outputs` {cell} · `ops` {cell, attempt, ops} · `notebook` · `kernel` · `people` · `run` · `input`.
+ * `analysed` {cell} · `outputs` {cell} · `ops` {cell, attempt, ops} · `notebook` · `kernel` · `run` · `input` ·
+ * `people` (who is here, and in which cells) · `carets` (and where in their texts).
  */
 export class NotebookStore extends EventTarget {
   seq;
@@ -194,6 +195,7 @@ export class NotebookStore extends EventTarget {
     "kernel.changed": ({ type: _type, ...kernel }) => this.#setKernel(kernel),
     "input.requested": (event) => this.#emit("input", event),
     "presence.changed": ({ people }) => this.#setPeople(people),
+    "presence.moved": ({ windows }) => this.#movePeople(windows),
   };
 
   /** @param {any} event */
@@ -354,6 +356,17 @@ export class NotebookStore extends EventTarget {
   #setPeople(people) {
     this.people = people;
     this.#emit("people");
+    this.#emit("carets");
+  }
+
+  /** Of a window that is not known, the people who are here will be told. @param {import("./types.js").PersonWindow[]} moved */
+  #movePeople(moved) {
+    const places = new Map(moved.map((place) => [place.window, place]));
+    const cells = () => this.people.flatMap(({ windows }) => (windows ?? []).map(({ cell }) => cell)).join();
+    const before = cells();
+    this.people = this.people.map((person) => ({ ...person, windows: (person.windows ?? []).map((place) => places.get(place.window) ?? place) }));
+    if (cells() !== before) this.#emit("people");
+    this.#emit("carets");
   }
 
   /** @param {NotebookEvent} event @param {boolean} started */

@@ -76,7 +76,7 @@ function drawKernel(store) {
   setText(part("kernel-words", box), state === "running" ? running : detail || KERNEL_WORDS[state] || state);
   setText(part("kernel-memory", box), used ? `${sizeWords(used)}${limit ? ` of ${sizeWords(limit)}` : ""}` : "");
   const shape = box.querySelector('[data-part="kernel-icon"]');
-  shape?.toggleAttribute("hidden", !KERNEL_ICONS[state]);
+  shape?.classList.toggle("is-blank", !KERNEL_ICONS[state]);
   if (KERNEL_ICONS[state]) setIcon(shape, KERNEL_ICONS[state]);
 }
 
@@ -84,10 +84,10 @@ function drawKernel(store) {
 function drawRunButtons(stale, store) {
   const runStale = part("run-stale");
   const stop = part("stop");
-  if (runStale) {
-    runStale.hidden = stale === 0;
+  if (runStale instanceof HTMLButtonElement) {
+    runStale.disabled = stale === 0;
     runStale.classList.toggle("is-primary", stale > 0);
-    setText(part("stale-count", runStale), `(${stale})`);
+    setText(part("stale-count", runStale), stale ? String(stale) : "");
   }
   const isBusy = store.cells.some((cell) => cell.state.status !== "idle");
   if (stop instanceof HTMLButtonElement) stop.disabled = !isBusy && store.kernel?.state !== "running";
@@ -110,7 +110,8 @@ function drawPeople(store, user) {
   const people = [...store.people].sort((one, other) => Number(String(other.id) === String(user?.id)) - Number(String(one.id) === String(user?.id)));
   const shown = people.slice(0, PEOPLE_SHOWN).map((person) => {
     const isMe = String(person.id) === String(user?.id);
-    const place = person.cell && store.number(person.cell) ? `, in cell ${store.number(person.cell)}` : "";
+    const cells = (person.windows ?? []).flatMap(({ cell }) => store.number(cell) || []).sort((one, other) => one - other);
+    const place = cells.length ? `, in cell ${[...new Set(cells)].join(", ")}` : "";
     const label = isMe ? "You" : `${person.name}${place}`;
     return avatar(`person is-${person.color}`, person.initials, label);
   });

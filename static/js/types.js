@@ -46,7 +46,9 @@
  * @property {"auto" | "lazy"} run_mode
  *
  * @typedef {{state: string, detail: string, cell?: string | null, memory_bytes?: number, limit_bytes?: number}} Kernel
- * @typedef {{id: string, name: string, initials: string, color: number | string, cell: string | null}} Person
+ * @typedef {{anchor: number, head: number, version: number}} TextSelection  units of the cell's text at that version
+ * @typedef {{window: string, person: string | number, cell: string | null, selection: TextSelection | null}} PersonWindow
+ * @typedef {{id: string | number, name: string, initials: string, color: number | string, windows?: PersonWindow[]}} Person
  * @typedef {{notebook: Notebook, seq: number, cells: Cell[], kernel: Kernel, user: any, connections?: {id: string, name: string}[], urls: Record<string, any>, settings: Record<string, any>}} PageData
  * @typedef {{type: string, [field: string]: any}} NotebookEvent
  */

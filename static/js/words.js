@@ -4,7 +4,7 @@
  */
 
 /** @typedef {import("./types.js").Cell} Cell */
-/** @typedef {"new" | "queued" | "running" | "current" | "stale" | "failed" | "blocked" | "disabled"} Shown */
+/** @typedef {"new" | "queued" | "running" | "current" | "stale" | "failed" | "stopped" | "blocked" | "disabled"} Shown */
 /** A piece of a sentence: text, a name in code, or a link to a cell. @typedef {string | {code: string} | {cell: string}} Piece */
 /** @typedef {{css: string, icon: string, pieces: Piece[], action?: {id: string, label: string}}} Note */
 
@@ -16,22 +16,25 @@ export const WORDS = {
   current: "Current",
   stale: "Stale",
   failed: "Failed",
+  stopped: "Stopped",
   blocked: "Blocked",
   disabled: "Disabled",
 };
 /** @type {Record<string, string>} */
 export const TYPE_WORDS = { python: "Python", sql: "SQL", markdown: "Text" };
 
-/** The one state a reader sees; null for text. @param {Cell} cell @returns {Shown | null} */
+/** The one state a reader sees; null for text. A cell that somebody stopped did not fail. @param {Cell} cell @returns {Shown | null} */
 export function shownState(cell) {
   if (cell.type === "markdown") return null;
   if (cell.state.status !== "idle") return cell.state.status;
   if (cell.disabled || cell.state.disabled_by.length) return "disabled";
-  return cell.state.freshness;
+  const { freshness, outcome, errors } = cell.state;
+  return freshness === "failed" && outcome === "interrupted" && !errors.length ? "stopped" : freshness;
 }
 
 /** @param {Shown} shown */
 export function iconOf(shown) {
+  if (shown === "stopped") return "stop";
   return shown === "current" ? "check" : shown;
 }
 
@@ -57,8 +60,8 @@ export function notesOf(cell, has) {
   if (cell.type === "markdown") return [];
   const { state } = cell;
   const errors = state.errors.map((error) => errorNote(error, has));
-  const warnings = (state.warnings ?? []).map((text) => ({ css: "is-stale", icon: "warning", pieces: [text] }));
-  const note = state.note ? [{ css: "", icon: "", pieces: [state.note] }] : [];
+  const warnings = (state.warnings ?? []).map((text) => ({ css: "is-warning", icon: "warning", pieces: [text] }));
+  const note = state.note ? [{ css: "is-result", icon: "", pieces: [state.note] }] : [];
   return [...errors, ...stateNotes(cell, has), ...note, ...warnings];
 }
 
@@ -79,6 +82,7 @@ function stateNotes(cell, has) {
     const pieces = staleBecause(state.stale_because, has);
     return [{ css: "is-stale", icon: "stale", pieces, action: { id: "run", label: "Run now" } }];
   }
+  if (shown === "stopped") return [{ css: "", icon: "stop", pieces: ["Stopped before its end."], action: { id: "run", label: "Run again" } }];
   if (state.outcome === "died") return [{ css: "is-failed", icon: "memory", pieces: ["The kernel ended while this cell ran."] }];
   return reasonNote(state.reason, "Ran", has);
 }
@@ -103,12 +107,11 @@ function blockedNote(blockedBy, has) {
 
 /** @param {import("./types.js").Cause | null} because @param {(id: string) => boolean} has @returns {Piece[]} */
 function staleBecause(because, has) {
-  if (because?.kind === "edited") return ["This output is older than the code."];
-  if (because?.kind === "interrupted") return ["The last run was interrupted."];
-  if (because?.kind === "upstream" && because.cell && has(because.cell)) {
-    return ["This output is older than ", { code: because.name ?? "" }, " from ", { cell: because.cell }, "."];
-  }
-  return ["This output may be older than what it was made from."];
+  if (because?.kind === "edited") return ["Older than the code."];
+  if (because?.kind === "interrupted") return ["The last run was stopped."];
+  if (because?.kind !== "upstream" || !because.name) return ["May be older than what it was made from."];
+  if (because.cell && has(because.cell)) return ["Older than ", { code: because.name }, " from ", { cell: because.cell }, "."];
+  return [{ code: because.name }, " is not defined any more."];
 }
 
 /** @param {import("./types.js").Cause | null} reason @param {string} verb @param {(id: string) => boolean} has @returns {Note[]} */

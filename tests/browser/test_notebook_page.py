@@ -190,7 +190,7 @@ def test_letters_typed_into_text_move_no_cell(open_notebook: Open) -> None:
     edit(page, 1)
     page.keyboard.type("ddabxzvm")
     soon(page, lambda: far.cells[0]["source"] == "ddabxzvm")
-    assert {message["type"] for message in far.asked} <= {"hello", "edit", "complete"}
+    assert {message["type"] for message in far.asked} <= {"hello", "edit", "complete", "presence"}
 
 
 def test_leaving_a_cell_that_was_changed_runs_it_and_one_that_was_not_does_not(open_notebook: Open) -> None:
@@ -261,7 +261,7 @@ def test_a_viewer_reads_and_changes_nothing(open_notebook: Open) -> None:
     page.keyboard.type("dd")
     page.keyboard.press("Control+Enter")
     page.wait_for_timeout(300)
-    assert {message["type"] for message in far.asked} == {"hello"}
+    assert {message["type"] for message in far.asked} == {"hello", "presence"}
     expect(page.locator(".cell")).to_have_count(1)
 
 

@@ -37,8 +37,16 @@ test("a note says why a cell ran, with the name and the cell", () => {
 
 test("a note does not link a cell that is gone", () => {
   const stale = cell("a", { state: { freshness: "stale", stale_because: { kind: "upstream", cell: "b", name: "x" } } });
-  assert.deepEqual(text(notesOf(stale, everyone)), ["This output is older than x from b."]);
-  assert.deepEqual(text(notesOf(stale, () => false)), ["This output may be older than what it was made from."]);
+  assert.deepEqual(text(notesOf(stale, everyone)), ["Older than x from b."]);
+  assert.deepEqual(text(notesOf(stale, () => false)), ["x is not defined any more."]);
+});
+
+test("a cell that was stopped did not fail, unless its code cannot run anyway", () => {
+  const stopped = cell("a", { state: { freshness: "failed", outcome: "interrupted", stale_because: { kind: "interrupted", cell: null, name: null } } });
+  assert.equal(shownState(stopped), "stopped");
+  assert.deepEqual(text(notesOf(stopped, everyone)), ["Stopped before its end."]);
+  stopped.state.errors = [{ kind: "syntax", message: "no", names: [], cells: [], line: 1 }];
+  assert.equal(shownState(stopped), "failed");
 });
 
 test("errors of analysis come first, each with its cells", () => {

@@ -24,7 +24,7 @@ def letters(live_server: LiveServer) -> str:
 def open_page(page: Any, live_server: LiveServer, path: str) -> None:
     page.goto(f"{live_server.url}/{path}")
     page.locator("html[data-ui-ready]").wait_for(timeout=RUN_S)
-    page.locator('[data-part="saved-words"]', has_text="Saved, online").wait_for(timeout=RUN_S)
+    page.locator('[data-part="saved-words"]', has_text="Saved, online").wait_for(state="attached", timeout=RUN_S)
 
 
 def shows(page: Any, sources: list[str]) -> None:

@@ -278,9 +278,11 @@ def test_places_in_the_queue(number: int, words: str) -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"freshness": "stale", "stale_because": {"kind": "edited"}}, "older than the code"),
+        ({"freshness": "stale", "stale_because": {"kind": "edited"}}, "Older than the code"),
         ({"freshness": "stale", "stale_because": {"kind": "upstream", "cell": "a", "name": "x"}}, "cell 1"),
-        ({"freshness": "stale", "stale_because": {"kind": "interrupted"}}, "was interrupted"),
+        ({"freshness": "stale", "stale_because": {"kind": "interrupted"}}, "was stopped"),
+        ({"freshness": "failed", "outcome": "interrupted"}, "Stopped before its end"),
+        ({"freshness": "stale", "stale_because": {"kind": "upstream", "cell": None, "name": "x"}}, "not defined any"),
         ({"freshness": "blocked", "blocked_by": [{"cell": "a", "name": "x"}]}, "Waits for"),
         ({"freshness": "failed", "outcome": "died"}, "The kernel ended"),
         ({"freshness": "new", "disabled_by": ["a"]}, "which is disabled"),

@@ -29,6 +29,9 @@ class Listener:
     def person(self) -> dict[str, Any]:
         return {"id": 1, "name": "Ana"}
 
+    def window(self) -> dict[str, Any]:
+        return {"window": "w", "person": 1, "cell": None, "selection": None}
+
     def events(self, kind: str) -> list[dict[str, Any]]:
         return [event for frame in self.frames for event in frame.get("events", ()) if event["type"] == kind]
 

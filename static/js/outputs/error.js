@@ -7,16 +7,22 @@ import { el, textButton } from "./dom.js";
 
 const CELL_FRAME = /^Cell (?:In\[)?(\d+)\]?, line (\d+)/;
 const FILE_FRAME = /^(?:File )?(\S.*?):(\d+), in |^File (\S.*?), line (\d+)/;
+/** Without a value: somebody pressed Stop, and the traceback waits until it is wanted. */
+const INTERRUPT = "KeyboardInterrupt";
 const HEADING = /^-{20,}$|^[\w.]+ +Traceback \(most recent call last\)$|^Traceback \(most recent call last\):$/;
 
 /** @param {Output} output */
 export function drawError(output) {
   const title = titleOf(output.ename ?? "", output.evalue ?? "");
   const frames = (output.traceback ?? []).filter((entry) => !isHeading(entry, title));
-  const head = el("p", { class: "error-title" }, el("b", {}, title));
+  const isStopped = title === INTERRUPT;
+  const head = el("p", { class: "error-title" }, el("b", {}, isStopped ? "Stopped" : title));
   const place = frames.map(cellOf).findLast((match) => match);
   if (place) head.append(el("span", {}, "in ", goto(place[1], place[2], `cell ${place[1]}, line ${place[2]}`)));
-  return el("div", { class: "output-error" }, head, frames.length > 0 && traceback(frames));
+  const body = frames.length > 0 && traceback(frames);
+  if (!isStopped) return el("div", { class: "output-error" }, head, body);
+  const kept = body && el("details", { class: "frames" }, el("summary", {}, "Traceback"), body);
+  return el("div", { class: "output-error is-stopped" }, head, kept);
 }
 
 /** A button that copies the whole error as plain text. @param {HTMLElement} element @param {Output} output */
