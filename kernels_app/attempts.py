@@ -30,6 +30,8 @@ from notebooks_app.outputs import OutputLog, canonical_mime, clean_text, merge_o
 
 log = logging.getLogger("rillbook.outputs")
 
+WAITING_MAX = 16  # frames
+
 _NOT_STORED = "This output is large, and the storage for large outputs did not take it."
 
 type Json = dict[str, Any]
@@ -247,6 +249,11 @@ class AttemptBook:
         self._waiting.append((entries, work, take))
         if self._copier is None or self._copier.done():
             self._copier = asyncio.create_task(self._copy(), name="large outputs")
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so many frames wait for files that the kernel should wait with more."""
+        return len(self._waiting) >= WAITING_MAX
 
     async def drained(self) -> None:
         """Return when no entry waits for its files."""

@@ -153,7 +153,7 @@ class Broker:
                 raise QueryError("A query of this id is running already.")
             try:
                 message = request.pack(id)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:  # values come from a kernel
                 raise QueryError(str(error)) from None
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             child.waiting[id] = answer
