@@ -23,13 +23,10 @@ async def complete(kernel: Kernel, source: str, cursor: int) -> Json:
     """{"matches": [{"text", "type"}], "from", "to"} in UTF-16 units."""
     reply = await kernel.complete(source, len(utf16_prefix(source, cursor)))
     start, end = _whole(reply.get("cursor_start")), _whole(reply.get("cursor_end"))
-    types = (
-        reply.get("metadata", {}).get("_jupyter_types_experimental")
-        if isinstance(reply.get("metadata"), dict)
-        else None
-    )
-    kinds = {str(item.get("text")): str(item.get("type", "")) for item in types or [] if isinstance(item, dict)}
-    matches = [match for match in reply.get("matches") or [] if isinstance(match, str)][:MAX_MATCHES]
+    metadata = reply.get("metadata")
+    types = metadata.get("_jupyter_types_experimental") if isinstance(metadata, dict) else None
+    kinds = {str(item.get("text")): str(item.get("type", "")) for item in _list(types) if isinstance(item, dict)}
+    matches = [match for match in _list(reply.get("matches")) if isinstance(match, str)][:MAX_MATCHES]
     return {
         "matches": [{"text": _text(match), "type": _text(kinds.get(match, ""))} for match in matches],
         "from": utf16_length(source[:start]),
@@ -58,6 +55,10 @@ async def variables(kernel: Kernel) -> list[Json]:
     reply = await kernel.call("variables")
     found, _ = clean_json(reply.get("variables"))
     return [item for item in found or [] if isinstance(item, dict)][:MAX_VARIABLES] if isinstance(found, list) else []
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _text(value: str) -> str:

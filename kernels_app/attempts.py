@@ -32,6 +32,7 @@ from notebooks_app.outputs import OutputLog, canonical_mime, clean_text
 log = logging.getLogger("rillbook.outputs")
 
 TAILS_EVERY_S = 0.25  # the tail of a text that is cut is told this often, however fast it moves on
+WAITING_MAX = 16  # frames
 
 _NOT_STORED = "This output is large, and the storage for large outputs did not take it."
 
@@ -291,6 +292,11 @@ class AttemptBook:
         self._waiting.append((entries, work, take))
         if self._copier is None or self._copier.done():
             self._copier = asyncio.create_task(self._copy(), name="large outputs")
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so many frames wait for files that the kernel should wait with more."""
+        return len(self._waiting) >= WAITING_MAX
 
     async def drained(self) -> None:
         """Return when no entry waits for its files."""

@@ -1,14 +1,14 @@
-"""The four sockets to one kernel: sending requests, matching replies, reading what it publishes.
+"""The four channels to one kernel: sending requests, matching replies, reading what it publishes.
 
-ZeroMQ and the Jupyter wire protocol only; what messages mean is kernel.py's. Nothing here trusts a message:
-one that cannot be read is counted and left out, one above MAX_MESSAGE_BYTES breaks its connection, and that
-is reported. A reader that waits at the gate reads nothing more, and so the kernel waits too (risks.md, 16).
+The Jupyter wire protocol only; what messages mean is kernel.py's, the bytes below are zmtp.py's. Nothing here trusts a
+message: user code holds the key that signs them. One that cannot be read, that nobody asked for or that is larger than
+its kind ever is, is left out unread and counted; one above zmtp.MESSAGE_BYTES breaks its connection, and that is
+reported. A reader that waits at the gate reads nothing more, and so the kernel waits too (risks.md, 16).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import json
 import logging
@@ -16,24 +16,28 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
 from typing import Any
 
-import zmq
 import zmq.asyncio
 from jupyter_client.session import DELIM, Session
-from zmq.utils.monitor import parse_monitor_message
+
+from kernels_app.zmtp import Broken, Line
 
 log = logging.getLogger("rillbook.kernel")
 
 Message = dict[str, Any]
 
-MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-IOPUB_HIGH_WATER = 4  # messages; more would let an unread flood grow the server
-_KINDS = {"shell": zmq.DEALER, "control": zmq.DEALER, "stdin": zmq.DEALER, "iopub": zmq.SUB}
-_WATCHED = ("shell", "iopub")
-_MONITORED = (*_WATCHED, "stdin")
+HEADER_BYTES = 64 * 1024
+VALUES_MAX = 1_000_000  # of one message: a few bytes of JSON each, some 70 in memory
+# What is read of a message of each kind; others are not read at all. A frame is sent at 64 KiB (one entry may be
+# larger); a reply has a page of a table, or the ends of a whole plan.
+FRAME_BYTES = 4 * 1024 * 1024
+REPLY_BYTES = 16 * 1024 * 1024
+PUBLISHED = {"rill_frame": FRAME_BYTES, "status": HEADER_BYTES}
+QUESTIONS = {"input_request": 1024 * 1024}
+_KINDS = {"shell": b"DEALER", "control": b"DEALER", "stdin": b"DEALER", "iopub": b"SUB"}
 
 
 class Channels:
-    """Connected sockets to a kernel, made on the event loop: `open` it, `close` it when the kernel ends."""
+    """Connections to a kernel, made on the event loop: `open` them, `close` them when the kernel ends."""
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class Channels:
         on_iopub: Callable[[Message], None],
         on_stdin: Callable[[Message], None],
         on_broken: Callable[[str], None],
+        on_refused: Callable[[str], None],
         gate: Callable[[], Awaitable[None] | None],
     ) -> None:
         self.received = 0
@@ -55,8 +60,8 @@ class Channels:
             "shell": self._reply,
             "control": self._reply,
         }
-        self._on_broken, self._gate = on_broken, gate
-        self._sockets: dict[str, zmq.asyncio.Socket] = {}
+        self._on_broken, self._on_refused, self._gate = on_broken, on_refused, gate
+        self._lines: dict[str, Line] = {}
         self._waiting: dict[str, asyncio.Future[Message]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         # Set once the kernel knows our stdin: a question it asked before would be dropped without a word.
@@ -64,39 +69,23 @@ class Channels:
 
     def open(self) -> None:
         """Connect; the kernel need not be there yet."""
-        identity = self._session.bsession
         for channel, kind in _KINDS.items():
-            socket = context().socket(kind)
-            socket.linger = 0
-            socket.maxmsgsize = MAX_MESSAGE_BYTES
-            socket.reconnect_ivl = 5  # milliseconds: a starting kernel's socket appears any moment
-            if channel == "iopub":
-                socket.rcvhwm = IOPUB_HIGH_WATER
-                socket.subscribe(b"")
-            else:
-                socket.setsockopt(zmq.ROUTING_ID, identity)  # stdin requests follow the shell's identity
-            self._sockets[channel] = socket
-            if channel in _WATCHED:
-                monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-                self._start(self._watch(channel, monitor), f"kernel-monitor-{channel}")
-            elif channel == "stdin":
-                monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
-                self._start(self._see_stdin(monitor), "kernel-monitor-stdin")
-            socket.connect(f"ipc://{self._info['ip']}-{self._info[f'{channel}_port']}")
-            self._start(self._read(channel, socket), f"kernel-{channel}")
+            # What comes on stdin follows the identity that asked on shell.
+            identity = b"" if channel == "iopub" else self._session.bsession
+            line = Line(f"{self._info['ip']}-{self._info[f'{channel}_port']}", kind, identity)
+            self._lines[channel] = line
+            self._start(self._read(channel, line), f"kernel-{channel}")
 
     def close(self) -> None:
-        """Stop reading and close every socket; requests that wait are cancelled."""
+        """Stop reading and close every connection; requests that wait are cancelled."""
         for task in self._tasks:
             task.cancel()
         for future in self._waiting.values():
             future.cancel()
         self._waiting.clear()
-        for channel, socket in self._sockets.items():
-            if channel in _MONITORED:
-                socket.disable_monitor()
-            socket.close(0)
-        self._sockets.clear()
+        for line in self._lines.values():
+            line.close()
+        self._lines.clear()
 
     def request(
         self, channel: str, kind: str, content: Message, *, subshell: str | None = None
@@ -119,44 +108,43 @@ class Channels:
         self._send("stdin", self._session.msg(kind, content, parent=parent))
 
     def _send(self, channel: str, message: Message) -> None:
-        if channel in self._sockets:
-            self._session.send(self._sockets[channel], message)
+        line = self._lines.get(channel)
+        if line is not None and not line.send(self._session.serialize(message)):
+            self._on_broken(channel)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(work, name=name))
 
-    async def _read(self, channel: str, socket: zmq.asyncio.Socket) -> None:
-        while True:
-            if channel == "iopub" and (waiting := self._gate()) is not None:
-                await waiting
-            parts = await socket.recv_multipart()
-            self.received += 1
-            message = self._decode(parts)
-            if message is None:
-                self.unreadable += 1
-                continue
-            try:
-                self._handlers[channel](message)
-            except Exception:  # whoever listens failed: the next message is another matter
-                log.exception("A message on %s was not taken.", channel)
+    async def _read(self, channel: str, line: Line) -> None:
+        try:
+            await line.connect()
+            if channel == "stdin":
+                self.stdin_connected.set()
+            while True:
+                if channel == "iopub" and (waiting := self._gate()) is not None:
+                    await waiting
+                self._take(channel, await line.receive())
+        except Broken:
+            line.close()
+            self._on_broken(channel)
 
-    async def _see_stdin(self, monitor: zmq.asyncio.Socket) -> None:
-        await monitor.recv_multipart()
-        self.stdin_connected.set()
-
-    async def _watch(self, channel: str, monitor: zmq.asyncio.Socket) -> None:
-        while True:
-            event = parse_monitor_message(await monitor.recv_multipart())
-            if event["event"] == zmq.EVENT_DISCONNECTED:
-                self._on_broken(channel)
+    def _take(self, channel: str, parts: list[bytes]) -> None:
+        self.received += 1
+        message = self._decode(channel, parts)
+        if message is None:
+            return
+        try:
+            self._handlers[channel](message)
+        except Exception:  # whoever listens failed: the next message is another matter
+            log.exception("A message on %s was not taken.", channel)
 
     def _reply(self, message: Message) -> None:
         future = self._waiting.pop(message["parent_header"].get("msg_id", ""), None)
         if future and not future.done():
             future.set_result(message["content"])
 
-    def _decode(self, parts: list[bytes]) -> Message | None:
-        """A message with header, parent and content as dictionaries, or None.
+    def _decode(self, channel: str, parts: list[bytes]) -> Message | None:
+        """A message with header, parent and content as dictionaries; None for one that is not read.
 
         As `Session.deserialize`, which is four times slower: it looks for dates and keeps a history of
         signatures against replay. Frames carry numbers, and a reply is taken once.
@@ -164,22 +152,59 @@ class Channels:
         try:
             start = parts.index(DELIM) + 1
             signature, *signed = parts[start : start + 5]
-            if len(signed) != 4 or not hmac.compare_digest(signature, self._session.sign(signed)):
+            if len(signed) != 4 or sum(map(len, signed[:3])) > HEADER_BYTES:
+                return self._refuse("unreadable")
+            header, parent = _header(signed[0]), _header(signed[1])
+            if not header["msg_type"]:
+                return self._refuse("unreadable")
+            limit = self._limit(channel, header, parent)
+            if limit == 0:  # nobody's business: a comm, a reply that nobody waits for
                 return None
-            header, parent, content = (json.loads(signed[index]) for index in (0, 1, 3))
-        except (ValueError, RecursionError):
-            return None
-        if not all(isinstance(part, dict) for part in (header, parent, content)):
-            return None
-        if not isinstance(header.get("msg_type"), str) or not isinstance(parent.get("msg_id", ""), str):
-            return None
+            if len(signed[3]) > limit or _values(signed[3]) > VALUES_MAX:
+                return self._refuse("too large")
+            if not hmac.compare_digest(signature, self._session.sign(signed)):
+                return self._refuse("unreadable")
+            content = _object(json.loads(signed[3]))
+        except (ValueError, RecursionError, TypeError):
+            return self._refuse("unreadable")
         return {"header": header, "parent_header": parent, "content": content}
+
+    def _limit(self, channel: str, header: Message, parent: Message) -> int:
+        """How many bytes of content are read of this message: 0 for one that nobody wants."""
+        if channel == "iopub":
+            return PUBLISHED.get(header["msg_type"], 0)
+        if channel == "stdin":
+            return QUESTIONS.get(header["msg_type"], 0)
+        return REPLY_BYTES if parent.get("msg_id") in self._waiting else 0
+
+    def _refuse(self, why: str) -> Message | None:
+        """No message: it is left out, and counted."""
+        self.unreadable += 1
+        self._on_refused(why)
+        return None
+
+
+def _header(data: bytes) -> Message:
+    """A header, or a parent's, whose fields that are used are text. Raises ValueError, TypeError."""
+    header = _object(json.loads(data))
+    for name in ("msg_type", "msg_id"):
+        if not isinstance(header.get(name, ""), str):
+            raise TypeError(name)
+    return {"msg_type": "", **header}
+
+
+def _object(value: Any) -> Message:
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return value
+
+
+def _values(data: bytes) -> int:
+    """At least how many values the JSON has: each but the first of a list or an object follows a comma."""
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 @lru_cache(maxsize=1)
 def context() -> zmq.asyncio.Context:
-    """The process's one ZeroMQ context for kernels."""
-    made = zmq.asyncio.Context()
-    with contextlib.suppress(zmq.ZMQError):
-        made.set(zmq.MAX_SOCKETS, 8192)
-    return made
+    """The process's one ZeroMQ context, which jupyter_client's manager asks for; nothing is sent over it."""
+    return zmq.asyncio.Context()

@@ -40,6 +40,8 @@ DISK_WATCH_S = 2.0
 DISK_SHARE = 20  # a walk through many files is repeated after this many times as long
 BROKEN_GRACE_S = 0.5
 ATTEMPTS_KEPT = 50_000
+GAP_MAX = 1_000_000  # frames: more were never sent between two
+QUESTIONS_MAX = 100  # of a plan, unanswered: a cell that is interrupted at each input() asks a few
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class _Plan:
 
 
 class Kernel:
-    """A live kernel, made by `Kernel.start`; set `on_entries`, `on_input`, `gate` before the first plan."""
+    """A live kernel, made by `Kernel.start`; set `on_…` and `gate` before the first plan."""
 
     def __init__(self, manager: Manager, launch: Launch, journal: Journal) -> None:
         self.launch = launch
@@ -61,9 +63,12 @@ class Kernel:
         self.notebook_id: str | None = None
         self.on_entries: Callable[[list[Entry]], None] = lambda entries: None
         self.on_input: Callable[[str, str, bool], None] = lambda attempt, prompt, password: None
+        self.on_refused: Callable[[str], None] = lambda why: None
         self.gate: Callable[[], Awaitable[None] | None] = lambda: None
         self.died: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
         self.dropped = 0  # entries and messages that were not believed
+        self._refused: set[str] = set()  # why, of this plan
+        self._questions = 0  # asked on stdin and not answered, of this plan
         self.memory = 0  # bytes, as last seen
         self._manager = manager
         self._journal = journal
@@ -150,6 +155,7 @@ class Kernel:
             on_iopub=self._take_iopub,
             on_stdin=self._take_stdin,
             on_broken=self._take_broken,
+            on_refused=self._refuse,
             gate=lambda: self.gate(),
         )
         self._channels.open()
@@ -232,6 +238,7 @@ class Kernel:
         """
         assert self._plan is None, "one plan at a time"
         plan = self._plan = _Plan(plan_id, [item["attempt"] for item in items])
+        self._refused, self._questions = set(), 0
         self._expect(plan.attempts)
         try:
             content = {"plan": plan_id, "cells": list(items), "allow_stdin": allow_stdin}
@@ -289,6 +296,7 @@ class Kernel:
         parent, self._input = self._input, None
         if parent is None or self._channels is None:
             return False
+        self._questions = 0
         self._channels.answer("input_reply", {"value": value}, parent)
         return True
 
@@ -394,12 +402,15 @@ class Kernel:
     def _take_frame(self, content: Message) -> None:
         entries, dropped = messages.clean_entries(content.get("entries"))
         number = content.get("frame")
-        gap = self._count_frame(number if isinstance(number, int) else -1)
+        gap = self._count_frame(number if type(number) is int else -1)
         if gap is None:
-            self.dropped += 1 + len(entries)
+            self._refuse("wrong number", 1 + len(entries))
             return
         known = [entry for entry in entries if entry["attempt"] is None or entry["attempt"] in self._attempts]
-        self.dropped += dropped + len(entries) - len(known)
+        if dropped:
+            self._refuse("wrong shape", dropped)
+        if len(known) < len(entries):
+            self._refuse("unknown attempt", len(entries) - len(known))
         for entry in known:
             self._note(entry)
         if gap:
@@ -421,7 +432,7 @@ class Kernel:
     def _count_frame(self, number: int) -> int | None:
         """How many frames are missing before this one; None if it is not a later one, and so not believed."""
         expected = self._next_frame if self._next_frame is not None else 0
-        if number < expected:
+        if not expected <= number <= expected + GAP_MAX:
             return None
         self._next_frame = number + 1
         return number - expected
@@ -437,12 +448,13 @@ class Kernel:
     def _take_stdin(self, message: Message) -> None:
         attempt = message["parent_header"].get("msg_id")
         content = message["content"]
-        if message["header"]["msg_type"] != "input_request" or self._plan is None:
-            self.dropped += 1
+        if self._plan is None or self._questions >= QUESTIONS_MAX:
+            self._refuse("question out of turn")
             return
+        self._questions += 1
         if attempt not in self._attempts:
             attempt = self._running or self._plan.attempts[0]
-        self._input = message
+        self._input = {"header": {"msg_id": attempt, "msg_type": "input_request"}}
         prompt = content.get("prompt")
         prompt = prompt[:10_000] if isinstance(prompt, str) else ""
         self.on_input(str(attempt), prompt, content.get("password") is True)
@@ -458,6 +470,13 @@ class Kernel:
             f"The kernel broke its connection ({channel}), as a message above 32 MiB does, so it was ended."
         )
         await self.kill(Death("protocol", reason))
+
+    def _refuse(self, why: str, count: int = 1) -> None:
+        """Something that no kernel of ours sends was left out. Told once a plan, for there may be many."""
+        self.dropped += count
+        if why not in self._refused:
+            self._refused.add(why)
+            self.on_refused(why)
 
     # --- Limits and reasons -------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ notebooks_app/outputs.py's business.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ MAX_TEXT = 1024 * 1024
 MAX_MIME_TYPES = 32
 MAX_TRACEBACK = 200
 MAX_FILE_NAME = 128
+MAX_DURATION_MS = 2**31 - 1  # what the database holds: 24 days
+
+_UNSAFE = re.compile("[\x00\ud800-\udfff]")  # no database takes these
 
 
 class _Wrong(Exception):
@@ -87,7 +91,7 @@ def _text(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, str) and len(value) <= MAX_NAME:
+    if isinstance(value, str) and len(value) <= MAX_NAME and not _UNSAFE.search(value):
         return value
     raise _Wrong
 
@@ -121,8 +125,9 @@ def _outcome(value: Any) -> str:
 
 
 def _duration(value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
-        return float(min(value, 1e12))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and (isinstance(value, int) or math.isfinite(value)) and value >= 0:
+        return float(min(value, MAX_DURATION_MS))
     raise _Wrong
 
 
@@ -158,9 +163,9 @@ def _spool(value: Any) -> dict[str, dict[str, Any]]:
     for mime, claim in _data(value).items():
         if not isinstance(claim, Mapping) or not isinstance(claim.get("file"), str):
             raise _Wrong
-        if len(claim["file"]) > MAX_FILE_NAME or len(mime) > MAX_NAME:
+        if len(claim["file"]) > MAX_FILE_NAME:
             raise _Wrong
-        files[mime] = {"file": claim["file"], "size_bytes": _version(claim.get("size_bytes"))}
+        files[_short(mime)] = {"file": claim["file"], "size_bytes": _version(claim.get("size_bytes"))}
     return files
 
 

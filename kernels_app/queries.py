@@ -20,6 +20,7 @@ from kernels_app.schedule import PlanItem
 from kernels_app.sources import Code
 from notebooks_app import db
 from notebooks_app.analysis import sqltext
+from notebooks_app.crypto import DecryptionError
 from notebooks_app.facts import Outcome
 from notebooks_app.models import Connection
 
@@ -61,6 +62,13 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
         return _failed(item.attempt, type(error).__name__, str(error))
     except CallFailed as error:
         return _failed(item.attempt, error.ename, error.evalue)
+    except DecryptionError:
+        return _failed(
+            item.attempt,
+            "ConnectionLocked",
+            "The password of this connection cannot be read: its key is not among the server's CONNECTION_KEYS. "
+            "An operator can put the key back; or enter the connection's DSN again.",
+        )
     except Connection.DoesNotExist:
         return _failed(
             item.attempt, "ConnectionMissing", "The connection of this cell was deleted: choose another one."

@@ -81,6 +81,7 @@ RETRY_S = 1.0
 STOPPED_WORDS = "The kernel was stopped."
 PAUSED_WORDS = "The database does not answer: what runs goes on, and nothing else starts until it does."
 REPLACED_WORDS = "Another server process has taken this notebook over. Outputs are kept; variables are gone."
+REFUSED_WORDS = "Rillbook left out messages that code in this kernel forged or damaged ({})."
 DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
@@ -544,6 +545,7 @@ class Runtime:
         self._kernel = kernel
         kernel.on_entries = self._take_entries
         kernel.on_input = self._take_input
+        kernel.on_refused = self._say_refused
         kernel.gate = self._gate
         self._start(self._see_death(kernel), "kernel's death")
         self._kernel_state, self._kernel_detail = "idle", ""
@@ -575,7 +577,9 @@ class Runtime:
         self._mark_dirty()
 
     def _gate(self) -> Awaitable[Any] | None:
-        """Stop reading the kernel while its output cannot be saved: it waits, nothing is lost."""
+        """Stop reading the kernel while its output cannot be kept: it waits, nothing is lost."""
+        if self._book.is_behind:
+            return self._book.drained()
         return self.host.saver_has_room() if self.host.saver.is_behind else None
 
     async def _run_plan(self, action: RunPlan) -> None:
@@ -726,6 +730,15 @@ class Runtime:
                 "password": password,
             }
             self.tell([event])
+
+    def _say_refused(self, why: str) -> None:
+        """Something came that no kernel of ours sends: said in the cell that runs, for its code did it."""
+        log.warning("notebook %s: messages of its kernel were refused: %s", self.notebook_id, why)
+        known = self._known_attempts()
+        attempt = self._owner_of_stray() or next(iter(known), None)
+        if attempt is not None:
+            self._book.expect(attempt, known[attempt])
+            self._book.feed(attempt, [{"t": "notice", "attempt": attempt, "text": REFUSED_WORDS.format(why)}])
 
     # --- Saving -------------------------------------------------------------------------------------------------
 

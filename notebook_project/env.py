@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from notebooks_app.targets import check_allowed
+
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 
@@ -51,6 +53,14 @@ def env_path(name: str) -> str:
     if value and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
         raise ImproperlyConfigured(f"{name} must be a path such as /rillbook, not {value!r}.")
     return value
+
+
+def env_targets(name: str, default: list[str]) -> list[str]:
+    """Addresses, networks and hosts that connections may lead to (notebooks_app/targets.py)."""
+    try:
+        return list(check_allowed(env_list(name, default)))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from None
 
 
 def env_choice(name: str, choices: tuple[str, ...], default: str) -> str:

@@ -23,6 +23,7 @@ from notebook_project.env import (
     env_path,
     env_secret,
     env_str,
+    env_targets,
 )
 from notebooks_app import logs
 
@@ -202,7 +203,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("UPLOAD_MAX_BYTES", 64 * 1024 * 1024)
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
 # Keys that encrypt connections: base64 of 32 bytes each, the first encrypts, all decrypt. None: made from SECRET_KEY.
-CONNECTION_KEYS = [key for key in env_secret("CONNECTION_KEYS").split(",") if key]
+CONNECTION_KEYS = [key.strip() for key in env_secret("CONNECTION_KEYS").split(",") if key.strip()]
+# Where connections may lead although it is refused by default: `loopback`, addresses, networks, hosts; each perhaps
+# with `:port`, which alone allows the server's own database (notebooks_app/targets.py).
+CONNECTION_ALLOW = env_targets("CONNECTION_ALLOW", ["loopback"] if RILLBOOK_MODE == "single" else [])
 
 # --- Files ----------------------------------------------------------------------------------------------------
 STATIC_URL = f"{BASE_PATH}/static/"

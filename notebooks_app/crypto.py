@@ -39,17 +39,17 @@ def encrypt(plain: str, associated: bytes, *, keys: Sequence[str] | None = None)
 
 
 def decrypt(sealed: bytes, associated: bytes, *, keys: Sequence[str] | None = None) -> str:
-    """The text again, by whichever key of the ring sealed it. Raises DecryptionError."""
+    """The text again, by whichever key of the ring sealed it. Raises DecryptionError, which says what is missing."""
     head, body = sealed[:HEAD_BYTES], sealed[HEAD_BYTES:]
     if len(head) < HEAD_BYTES or head[:1] != VERSION:
         raise DecryptionError("The stored secret is not in a form this version knows.")
-    for key in _ring(keys):
-        if _key_id(key) == head[1 : 1 + KEY_ID_BYTES]:
-            try:
-                return AESGCM(key).decrypt(head[-NONCE_BYTES:], body, head + associated).decode("utf-8")
-            except InvalidTag:
-                break
-    raise DecryptionError("The stored secret does not open with the keys in CONNECTION_KEYS.") from None
+    key = next((key for key in _ring(keys) if _key_id(key) == head[1 : 1 + KEY_ID_BYTES]), None)
+    if key is None:
+        raise DecryptionError(f"The key that sealed the secret (id {key_id(sealed)}) is not among CONNECTION_KEYS.")
+    try:
+        return AESGCM(key).decrypt(head[-NONCE_BYTES:], body, head + associated).decode("utf-8")
+    except (InvalidTag, UnicodeDecodeError):
+        raise DecryptionError("The stored secret was changed, or belongs to another row.") from None
 
 
 def needs_rotation(sealed: bytes, *, keys: Sequence[str] | None = None) -> bool:
@@ -57,14 +57,24 @@ def needs_rotation(sealed: bytes, *, keys: Sequence[str] | None = None) -> bool:
     return sealed[1 : 1 + KEY_ID_BYTES] != _key_id(_ring(keys)[0])
 
 
-def _ring(keys: Sequence[str] | None) -> list[bytes]:
-    if keys is None:
-        from django.conf import settings
+def key_id(sealed: bytes) -> str:
+    """Which key sealed it, as eight hexadecimal digits: it tells keys apart and nothing about them."""
+    return sealed[1 : 1 + KEY_ID_BYTES].hex()
 
-        keys = settings.CONNECTION_KEYS
-        if not keys:
-            return [hmac.new(settings.SECRET_KEY.encode(), DERIVATION, hashlib.sha256).digest()]
-    return [_key(text, number) for number, text in enumerate(keys, start=1)]
+
+def first_key_id(keys: Sequence[str] | None = None) -> str:
+    """The id of the key that encrypts now."""
+    return _key_id(_ring(keys)[0]).hex()
+
+
+def _ring(keys: Sequence[str] | None) -> list[bytes]:
+    """The first encrypts. The key made from SECRET_KEY goes on decrypting what it sealed before there were others."""
+    if keys is not None:
+        return [_key(text, number) for number, text in enumerate(keys, start=1)]
+    from django.conf import settings
+
+    made = hmac.new(settings.SECRET_KEY.encode(), DERIVATION, hashlib.sha256).digest()
+    return [*(_key(text, number) for number, text in enumerate(settings.CONNECTION_KEYS, start=1)), made]
 
 
 def _key(text: str, number: int) -> bytes:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from notebooks_app import targets
 from notebooks_app.connections import ParsedDsn
 
 from . import wire
@@ -94,6 +95,7 @@ class Broker:
         request = {
             "op": "query",
             "dsn": dsn.text() if isinstance(dsn, ParsedDsn) else dsn,
+            "targets": targets.from_settings().as_json(),
             "sql": sql,
             "values": list(values),
             "path": str(out_path),
@@ -116,7 +118,8 @@ class Broker:
     async def schema(self, dsn: str | ParsedDsn, *, timeout_s: float = 15.0) -> list[dict[str, Any]]:
         """[{"schema", "table", "kind", "rows": estimate or None, "columns": [{"name", "type"}]}], by name."""
         text = dsn.text() if isinstance(dsn, ParsedDsn) else dsn
-        request = _Hidden({"op": "schema", "dsn": text, "timeout_s": timeout_s})
+        allowed = targets.from_settings().as_json()
+        request = _Hidden({"op": "schema", "dsn": text, "targets": allowed, "timeout_s": timeout_s})
         del dsn, text
         return await self._ask(secrets.token_hex(8), request)
 
@@ -150,7 +153,7 @@ class Broker:
                 raise QueryError("A query of this id is running already.")
             try:
                 message = request.pack(id)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:  # values come from a kernel
                 raise QueryError(str(error)) from None
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             child.waiting[id] = answer

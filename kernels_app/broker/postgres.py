@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -23,13 +24,16 @@ from psycopg.types.json import JsonbDumper
 from psycopg.types.string import TextLoader
 
 from notebooks_app.connections import ParsedDsn
+from notebooks_app.targets import Targets
 
+from .addresses import resolve
 from .arrow_file import ArrowFile, unique_names
 from .errors import BrokerError, ConnectionRefused, QueryError, QueryTimeout
 from .job import Job
 from .statements import Statement, split
 
-CONNECT_TIMEOUT_S = 10
+DEFAULT_PORT = 5432
+CONNECT_TIMEOUT_S = 10  # for each address
 CANCEL_TIMEOUT_S = 3
 FETCH_ROWS = 50  # the first fetch; then as many as make about FETCH_BYTES
 FETCH_BYTES = 4 * 1024 * 1024
@@ -59,13 +63,15 @@ Consumer = Callable[[Any, Pieces], dict[str, Any]]
 _lost = threading.local()  # dates that Python cannot hold, of the query on this thread
 
 
-def run(dsn: ParsedDsn, sql: str, values: Sequence[Any], job: Job, file: ArrowFile) -> dict[str, Any]:
+def run(
+    dsn: ParsedDsn, sql: str, values: Sequence[Any], job: Job, file: ArrowFile, targets: Targets
+) -> dict[str, Any]:
     """Run the statements; the last one's rows go into the file. What comes back is QueryResult's fields."""
     statements = split(sql)
     if not statements:
         raise QueryError("The query is empty.")
     _lost.count = 0
-    with _connect(dsn) as connection:
+    with _connect(dsn, targets) as connection:
         job.attach(lambda: connection.cancel_safe(timeout=CANCEL_TIMEOUT_S), lambda: _sever(connection))
         try:
             _guard(connection, job.timeout_s)
@@ -79,13 +85,13 @@ def run(dsn: ParsedDsn, sql: str, values: Sequence[Any], job: Job, file: ArrowFi
         return fields | {"ms": round((time.monotonic() - started) * 1000), "notes": _notes()}
 
 
-def schema(dsn: ParsedDsn, job: Job) -> list[dict[str, Any]]:
+def schema(dsn: ParsedDsn, job: Job, targets: Targets) -> list[dict[str, Any]]:
     """Tables and views this user may read: [{"schema", "table", "kind", "rows", "columns": [{"name",
     "type"}]}].
 
     `rows` is the planner's estimate, None if it has none.
     """
-    with _connect(dsn) as connection:
+    with _connect(dsn, targets) as connection:
         job.attach(lambda: connection.cancel_safe(timeout=CANCEL_TIMEOUT_S), lambda: _sever(connection))
         try:
             _guard(connection, job.timeout_s)
@@ -118,14 +124,21 @@ ORDER BY t.nspname, t.relname, a.attnum LIMIT %s
 """
 
 
-def _connect(dsn: ParsedDsn) -> psycopg.Connection[Any]:
+def _connect(dsn: ParsedDsn, targets: Targets) -> psycopg.Connection[Any]:
+    """A session at an address that was judged; the name is kept for TLS."""
+    port = dsn.port or DEFAULT_PORT
+    where = f"{dsn.database} on {dsn.host}:{port}"
+    addresses = resolve(dsn.host, port, targets, what=where)
     options = dict(dsn.options)
     options.setdefault("connect_timeout", str(CONNECT_TIMEOUT_S))
     options.setdefault("application_name", "rillbook")
+    if options.get("sslmode", "").startswith("verify-"):
+        options["sslrootcert"] = _authorities()
     try:
-        return psycopg.connect(
-            host=dsn.host.strip("[]"),
-            port=dsn.port or 5432,
+        connection = psycopg.connect(
+            host=",".join([dsn.host.strip("[]")] * len(addresses)),
+            hostaddr=",".join(addresses),
+            port=port,
             user=dsn.user,
             password=dsn.password,
             dbname=dsn.database,
@@ -136,8 +149,16 @@ def _connect(dsn: ParsedDsn) -> psycopg.Connection[Any]:
             **options,  # type: ignore[arg-type]
         )
     except (psycopg.Error, OSError, ValueError) as error:
-        where = f"{dsn.database} on {dsn.host}:{dsn.port or 5432}"
         raise ConnectionRefused(f"Cannot connect to {where}: {_reason(error)}") from None
+    if connection.info.hostaddr not in addresses:  # cannot be: libpq does not look a name up that has an address
+        connection.close()
+        raise ConnectionRefused(f"Cannot connect to {where}: another address answered.")
+    return connection
+
+
+def _authorities() -> str:
+    """The file of the certificate authorities that the machine trusts; libpq has none of its own."""
+    return os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or "system"
 
 
 def _reason(error: Exception) -> str:

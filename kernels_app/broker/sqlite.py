@@ -6,9 +6,11 @@ SQLite has types for values, not for columns: a column whose values differ in ki
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import json
+import os
 import sqlite3
 import time
 import uuid
@@ -22,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from notebooks_app.connections import ParsedDsn
+from notebooks_app.targets import Targets
 
 from .arrow_file import ArrowFile, unique_names
 from .errors import BrokerError, ConnectionRefused, QueryError
@@ -43,11 +46,13 @@ READING_PRAGMAS = frozenset(
 CELL_BYTES = 16
 
 
-def run(dsn: ParsedDsn, sql: str, values: Sequence[Any], job: Job, file: ArrowFile) -> dict[str, Any]:
+def run(
+    dsn: ParsedDsn, sql: str, values: Sequence[Any], job: Job, file: ArrowFile, targets: Targets
+) -> dict[str, Any]:
     """Run the one statement; its rows go into the file. What comes back is QueryResult's fields."""
     bound = {str(number): _bindable(number, value) for number, value in enumerate(values, start=1)}
     try:
-        with _engine(dsn, job).connect() as connection:
+        with _engine(dsn, job, targets).connect() as connection:
             started = time.monotonic()
             result = connection.exec_driver_sql(sql, bound)
             if not result.returns_rows:
@@ -72,11 +77,11 @@ def run(dsn: ParsedDsn, sql: str, values: Sequence[Any], job: Job, file: ArrowFi
     }
 
 
-def schema(dsn: ParsedDsn, job: Job) -> list[dict[str, Any]]:
+def schema(dsn: ParsedDsn, job: Job, targets: Targets) -> list[dict[str, Any]]:
     """Tables and views: [{"schema", "table", "kind", "rows", "columns": [{"name", "type"}]}]; `rows` is
     unknown."""
     try:
-        inspector = inspect(_engine(dsn, job))
+        inspector = inspect(_engine(dsn, job, targets))
         found = [(name, "table") for name in inspector.get_table_names()]
         found += [(name, "view") for name in inspector.get_view_names()]
         return [
@@ -93,10 +98,13 @@ def schema(dsn: ParsedDsn, job: Job) -> list[dict[str, Any]]:
         raise job.stop_error() or _error(error) from None
 
 
-def _engine(dsn: ParsedDsn, job: Job) -> Engine:
+def _engine(dsn: ParsedDsn, job: Job, targets: Targets) -> Engine:
+    path = os.path.realpath(dsn.database)  # SQLite goes up from folders that are not there, too
+    _refuse_own(path, targets)
+
     def open_file() -> sqlite3.Connection:
         try:
-            uri = f"file:{quote(dsn.database)}?mode=ro"
+            uri = f"file:{quote(path)}?mode=ro"
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=5)
             connection.execute("PRAGMA temp_store = memory")
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -107,6 +115,20 @@ def _engine(dsn: ParsedDsn, job: Job) -> Engine:
         return connection
 
     return create_engine("sqlite://", creator=open_file, poolclass=NullPool)
+
+
+def _refuse_own(path: str, targets: Targets) -> None:
+    """The server's own database is not read, by whatever name: links and journals lead to it, too."""
+    for own in targets.own_files:
+        beside = (own, f"{own}-wal", f"{own}-shm", f"{own}-journal")
+        if any(_is_same(path, mine) for mine in beside):
+            raise ConnectionRefused(f"Cannot open {path}: it is the server's own database.")
+
+
+def _is_same(first: str, second: str) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samefile(first, second)
+    return False
 
 
 def _authorize(

@@ -16,6 +16,7 @@ import threading
 from typing import Any
 
 from notebooks_app.connections import ParsedDsn, parse_dsn
+from notebooks_app.targets import Targets
 
 from . import wire
 from .arrow_file import ArrowFile
@@ -87,7 +88,9 @@ class Worker:
         try:
             dsn = parse_dsn(request.pop("dsn"), operator=True)
             secrets += (dsn.password,)
-            result = _query(dsn, request, job) if request["op"] == "query" else _schema(dsn, job)
+            targets = Targets.from_json(request.pop("targets"))
+            is_query = request["op"] == "query"
+            result = _query(dsn, request, job, targets) if is_query else _schema(dsn, job, targets)
             job.answer({"ok": True, "result": result})
             error: BrokerError | None = None
         except BrokerError as known:
@@ -116,7 +119,7 @@ class Worker:
             self.line.sendall(wire.pack(message))
 
 
-def _query(dsn: ParsedDsn, request: dict[str, Any], job: Job) -> dict[str, Any]:
+def _query(dsn: ParsedDsn, request: dict[str, Any], job: Job, targets: Targets) -> dict[str, Any]:
     """Run it; no file is left unless it has a result."""
     sql = request["sql"]
     if "\0" in sql:
@@ -125,7 +128,7 @@ def _query(dsn: ParsedDsn, request: dict[str, Any], job: Job) -> dict[str, Any]:
     file = ArrowFile(request["path"], row_cap=request["row_cap"], byte_cap=request["byte_cap"])
     try:
         database = importlib.import_module(DATABASES[dsn.driver])
-        result = database.run(dsn, sql, values, job, file)
+        result = database.run(dsn, sql, values, job, file, targets)
     except OSError as error:
         file.discard()
         raise QueryError(f"The result cannot be written: {error.strerror or 'input/output error'}.") from None
@@ -135,8 +138,8 @@ def _query(dsn: ParsedDsn, request: dict[str, Any], job: Job) -> dict[str, Any]:
     return result
 
 
-def _schema(dsn: ParsedDsn, job: Job) -> list[dict[str, Any]]:
-    return importlib.import_module(DATABASES[dsn.driver]).schema(dsn, job)
+def _schema(dsn: ParsedDsn, job: Job, targets: Targets) -> list[dict[str, Any]]:
+    return importlib.import_module(DATABASES[dsn.driver]).schema(dsn, job, targets)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 
 import psycopg
 import pytest
@@ -112,3 +113,14 @@ def wait_for_queries(dsn: str, count: int) -> None:
                 return
             assert time.monotonic() < until, f"{found} queries run, not {count}"
             time.sleep(0.05)
+
+
+async def test_a_lost_key_is_said_in_the_cell_and_the_rest_runs(lab: Lab, shop: str, settings):
+    settings.CONNECTION_KEYS = [base64.b64encode(b"1" * 32).decode()]
+    await on_connection(lab, shop, q="SELECT count(*) AS n FROM sales", other="1 + 1")
+    settings.CONNECTION_KEYS = [base64.b64encode(b"2" * 32).decode()]
+    assert await lab.run() == ["q", "other"]
+    [error] = await lab.outputs("q")
+    assert error["ename"] == "ConnectionLocked" and "CONNECTION_KEYS" in error["evalue"]
+    assert await lab.text("other") == "2"
+    assert await lab.freshness() == {"q": "failed", "other": "current"}

@@ -1,0 +1,144 @@
+"""The server's end of a kernel's ZeroMQ sockets: ZMTP 3.0 over Unix sockets, read with bounds of our own.
+
+Why not libzmq: it limits a frame, not a message, and takes a message in whole before anybody may look at it. User code
+that sends 32 MiB frames without end as parts of one message would fill the server's memory. Here a message is counted
+while it comes, nobody reads ahead of who listens, and what is over a bound breaks the connection.
+
+The specification is https://rfc.zeromq.org/spec/23/ (greeting, NULL mechanism, frames); this is a client's side. What
+messages mean is channels.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+MESSAGE_BYTES: Final = 32 * 1024 * 1024
+MESSAGE_FRAMES: Final = 1_024
+COMMAND_BYTES: Final = 8 * 1024
+AHEAD_BYTES: Final = 128 * 1024  # read before anybody asked for it (asyncio stops at twice that)
+UNSENT_BYTES: Final = 64 * 1024 * 1024
+RETRY_S: Final = 0.005  # a starting kernel's socket appears any moment
+
+_GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+_MORE, _LONG, _COMMAND = 1, 2, 4
+_SUBSCRIBE_ALL = b"\x01"
+
+
+class Broken(Exception):
+    """The connection ended, or what came over it is no ZMTP or over a bound. The message says which."""
+
+
+class Line:
+    """One connection to a bound socket. What is sent before it stands is sent when it does."""
+
+    def __init__(self, path: str, kind: bytes, identity: bytes = b"") -> None:
+        self._path, self._kind, self._identity = path, kind, identity
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._early: list[bytes] = []
+        self._is_ready = False
+
+    async def connect(self) -> None:
+        """Wait for the socket, connect and shake hands. Raises Broken."""
+        reader, writer = await self._open()
+        self._reader, self._writer = reader, writer
+        with _as_broken():
+            await self._shake_hands(reader, writer)
+        for data in self._early:
+            writer.write(data)
+        self._early.clear()
+        self._is_ready = True
+
+    def send(self, parts: list[bytes]) -> bool:
+        """Send a message; False if the other end has not taken in what was sent long before."""
+        data = b"".join(_frame(part, more=at < len(parts) - 1) for at, part in enumerate(parts))
+        if self._writer is None or not self._is_ready:
+            self._early.append(data)
+            return sum(map(len, self._early)) <= UNSENT_BYTES
+        if self._writer.transport.get_write_buffer_size() > UNSENT_BYTES:
+            return False
+        self._writer.write(data)
+        return True
+
+    async def receive(self) -> list[bytes]:
+        """The frames of the next message. Raises Broken."""
+        assert self._reader is not None, "connect first"
+        frames: list[bytes] = []
+        size = 0
+        with _as_broken():
+            while True:
+                flags, length = await self._head(self._reader)
+                if flags & _COMMAND:
+                    await self._command(self._reader, length)
+                    continue
+                size += length
+                if size > MESSAGE_BYTES or len(frames) >= MESSAGE_FRAMES:
+                    raise Broken("a message is over the bounds")
+                frames.append(await self._reader.readexactly(length))
+                if not flags & _MORE:
+                    return frames
+
+    def close(self) -> None:
+        """End the connection at once. Harmless when repeated."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while True:
+            try:
+                return await asyncio.open_unix_connection(self._path, limit=AHEAD_BYTES)
+            except (FileNotFoundError, ConnectionRefusedError):
+                await asyncio.sleep(RETRY_S)
+            except OSError as error:
+                raise Broken("no connection") from error
+
+    async def _shake_hands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(_GREETING)
+        theirs = await reader.readexactly(len(_GREETING))
+        if theirs[0] != 0xFF or not theirs[9] & 1 or theirs[10] < 3 or theirs[12:32] != _GREETING[12:32]:
+            raise Broken("no ZMTP 3 with the NULL mechanism")
+        ready = b"\x05READY" + _property(b"Socket-Type", self._kind)
+        if self._identity:
+            ready += _property(b"Identity", self._identity)
+        writer.write(_frame(ready, flags=_COMMAND))
+        flags, length = await self._head(reader)
+        if not flags & _COMMAND or not (await self._command(reader, length)).startswith(b"\x05READY"):
+            raise Broken("the other end is not ready")
+        if self._kind == b"SUB":
+            writer.write(_frame(_SUBSCRIBE_ALL))
+
+    async def _head(self, reader: asyncio.StreamReader) -> tuple[int, int]:
+        flags, length = await reader.readexactly(2)
+        if flags & ~(_MORE | _LONG | _COMMAND):
+            raise Broken("flags that ZMTP does not have")
+        if flags & _LONG:
+            [length] = struct.unpack(">Q", bytes([length]) + await reader.readexactly(7))
+        return flags, length
+
+    async def _command(self, reader: asyncio.StreamReader, length: int) -> bytes:
+        if length > COMMAND_BYTES:
+            raise Broken("a command is over the bounds")
+        return await reader.readexactly(length)
+
+
+@contextlib.contextmanager
+def _as_broken() -> Iterator[None]:
+    try:
+        yield
+    except (asyncio.IncompleteReadError, OSError) as error:
+        raise Broken("the connection ended") from error
+
+
+def _property(name: bytes, value: bytes) -> bytes:
+    return bytes([len(name)]) + name + struct.pack(">I", len(value)) + value
+
+
+def _frame(data: bytes, *, more: bool = False, flags: int = 0) -> bytes:
+    flags |= _MORE if more else 0
+    if len(data) < 256:
+        return bytes([flags, len(data)]) + data
+    return struct.pack(">BQ", flags | _LONG, len(data)) + data
