@@ -74,7 +74,8 @@ def test_nothing_outside_the_work_folder_can_be_written(inside: Inside, readable
     (readable / "open").chmod(0o777)
     (readable / "open" / "file").write_text("")
     (readable / "open" / "file").chmod(0o666)
-    targets = ["/usr", "/etc", "/opt", "/run", "/", "/dev", "/proc/sys/kernel", "/var", "/tmp/..", str(readable / "open")]
+    targets = ["/usr", "/etc", "/opt", "/run", "/", "/dev", "/proc/sys/kernel", "/var", "/tmp/.."]
+    targets.append(str(readable / "open"))
     found = attack(
         inside,
         *(f"open({folder + '/planted'!r}, 'w').close()" for folder in targets),
@@ -199,7 +200,8 @@ def test_nothing_listens_that_can_be_reached(inside: Inside, readable: Path):
             inside,
             connect.format("127.0.0.1", tcp.getsockname()[1]),
             connect.format("169.254.169.254", 80),
-            f"socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {udp.getsockname()[1]})) and None",
+            f"socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {udp.getsockname()[1]}))"
+            " and None",
             f"socket.socket(socket.AF_UNIX).connect('\\0{name}')",
             f"socket.socket(socket.AF_UNIX).connect({str(readable / 'socket')!r})",
             f"socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', {str(readable / 'datagrams')!r})",
