@@ -45,9 +45,8 @@ class Tables:
             read_timeout=READ_S,
         )
         try:
-            resource = boto3.resource(
-                "dynamodb", region_name=self.region, endpoint_url=self.endpoint_url, config=config
-            )
+            session = boto3.Session(region_name=self.region)
+            resource = session.resource("dynamodb", endpoint_url=self.endpoint_url, config=config)
         except (BotoCoreError, ValueError) as error:
             raise TableError(f"DynamoDB cannot be used: {_words(error)}") from error
         self._notebooks = resource.Table(self.notebooks)

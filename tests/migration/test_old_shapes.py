@@ -1,4 +1,4 @@
-"""Every shape that old notebooks were ever written in, through the command: kept, unchanged by a second run, verified."""
+"""Every shape of old notebooks through the command: kept whole, verified, and the same again unchanged."""
 
 from __future__ import annotations
 
