@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -274,3 +276,37 @@ def test_files_without_ids_are_known_by_one_query_for_all(owner: Any, tmp_path: 
     with CaptureQueriesContext(connection) as captured:
         assert import_(folder).out.splitlines()[-1] == "12 unchanged."
     assert sum("sha256" in one["sql"] for one in captured) == 1
+
+
+BIG = """
+import json, resource, sys
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from django.contrib.auth import get_user_model
+get_user_model().objects.create_user("me")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+call_command("import_notebooks", sys.argv[1], "--owner", "me", "--verify")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.soak
+def test_ten_thousand_cells_of_ten_kilobytes_take_a_few_times_their_file(tmp_path: Path):
+    """In a process of its own, whose memory is its own."""
+    item = {"mime_type": "text/html", "data": "<b>1</b>\n" * 1_150, "metadata": {}}
+    cells = [cell(f"c{at}", f"x{at} = {at}", outputs=[item], writes=[f"x{at}"]) for at in range(10_000)]
+    (path := tmp_path / "big.json").write_text(json.dumps(document("big", cells=cells)))
+    environment = {
+        **os.environ,
+        "RILLBOOK_DATA_DIR": str(tmp_path / "data"),
+        "DJANGO_SETTINGS_MODULE": "notebook_project.settings",
+        "DATABASE_URL": "",
+        "PYTHONPATH": os.getcwd(),
+    }
+    command = [sys.executable, "-c", BIG, str(path)]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=500)
+    *_, summary, more_kib = ran.stdout.splitlines()
+    assert summary == "1 imported, 1 verified the same, 0 different."
+    assert int(more_kib) * 1024 < 8 * path.stat().st_size
