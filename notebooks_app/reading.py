@@ -5,9 +5,10 @@ Documents have the shape of docs/architecture.md, section 2.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -97,14 +98,24 @@ def cell_documents(
     states: Mapping[str, facts.CellState],
     cell_ids: Iterable[uuid.UUID] | None = None,
     with_outputs: bool = True,
+    sources_of: Collection[uuid.UUID] | None = None,
 ) -> list[Document]:
-    """Cells in order, with source, state and outputs (or without that key); all of them, or those named."""
+    """Cells in order, with source, state and outputs (or without that key); all of them, or those named.
+
+    `sources_of`: the source of every other cell is null.
+    """
     cells = Cell.objects.alive().filter(notebook_id=notebook_id).defer("metadata").in_order()
     if cell_ids is not None:
         cells = cells.filter(pk__in=list(cell_ids))
-    rows = list(cells)
+    if sources_of is None:
+        rows = list(cells)
+        fields = {cell.pk: cell.as_fields() for cell in rows}
+    else:
+        rows = list(cells.defer("source", "metadata"))
+        sources = dict(Cell.objects.filter(pk__in=sources_of).values_list("pk", "source"))
+        fields = {cell.pk: cell.as_small_fields() | {"source": sources.get(cell.pk)} for cell in rows}
     documents = {
-        cell.pk: cell.as_fields() | {"state": states[str(cell.pk)].as_json()} for cell in rows if str(cell.pk) in states
+        pk: found | {"state": states[str(pk)].as_json()} for pk, found in fields.items() if str(pk) in states
     }
     if with_outputs:
         found = outputs_of(list(documents), running=_running(rows, states))
@@ -178,10 +189,19 @@ def notebook_document(notebook: Notebook) -> Document:
     }
 
 
-def changes_since(notebook_id: uuid.UUID, seq: int, limit: int) -> list[Document] | None:
-    """The logged events after `seq`, oldest first; None if there are more than `limit`."""
-    changes = list(Change.objects.filter(notebook_id=notebook_id, seq__gt=seq).order_by("seq")[: limit + 1])
-    return [change.as_event() for change in changes] if len(changes) <= limit else None
+def changes_since(
+    notebook_id: uuid.UUID, seq: int, limit: int, limit_bytes: int | None = None
+) -> list[Document] | None:
+    """The logged events after `seq`, oldest first; None if they are more than `limit` or longer than `limit_bytes`."""
+    found: list[Document] = []
+    size = 0
+    changes = Change.objects.filter(notebook_id=notebook_id, seq__gt=seq).order_by("seq")[: limit + 1]
+    for change in changes.iterator(chunk_size=50):
+        found.append(change.as_event())
+        size += len(json.dumps(found[-1])) if limit_bytes is not None else 0
+        if len(found) > limit or (limit_bytes is not None and size > limit_bytes):
+            return None
+    return found
 
 
 def cells_run_since(notebook_id: uuid.UUID, seq: int) -> list[uuid.UUID]:
