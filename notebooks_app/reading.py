@@ -151,28 +151,33 @@ def _running(cells: list[Cell], states: Mapping[str, facts.CellState]) -> dict[u
 def outputs_of(
     cell_ids: list[uuid.UUID], *, running: Mapping[uuid.UUID, uuid.UUID] | None = None
 ) -> dict[uuid.UUID, list[Document]]:
-    """The outputs of cells by cell: saved rows, or for an attempt that goes on, what its chunks add up to."""
+    """The outputs of cells by cell: saved rows, and what chunks of the same attempt add to them."""
     rows = Output.objects.filter(cell_id__in=cell_ids).order_by("cell_id", "index")
     files: dict[int, dict[str, Document]] = defaultdict(dict)
     for file in OutputFile.objects.filter(output__cell_id__in=cell_ids):
         files[file.output_id or 0][file.mime_type] = file.as_json()
     found: dict[uuid.UUID, list[Document]] = defaultdict(list)
+    attempts: dict[uuid.UUID, uuid.UUID | None] = {}
     for row in rows:
+        attempts[row.cell_id] = row.attempt
         found[row.cell_id].append(row.as_json(files.get(row.pk, {})))
-    for cell_id, ops in _chunks(running or {}).items():
-        found[cell_id] = output_ops.apply([], ops)
+    for (cell_id, attempt), ops in _chunks(cell_ids, running or {}).items():
+        saved = attempts.get(cell_id) == attempt  # else the rows are those of the attempt before
+        found[cell_id] = output_ops.apply(found[cell_id] if saved else [], ops)
     return found
 
 
-def _chunks(running: Mapping[uuid.UUID, uuid.UUID]) -> dict[uuid.UUID, list[Document]]:
-    if not running:
-        return {}
-    ops: dict[uuid.UUID, list[Document]] = defaultdict(list)
-    # The cells too: the index begins with them.
-    chunks = StreamChunk.objects.filter(cell__in=list(running), attempt__in=list(running.values())).order_by("id")
-    for cell_id, piece in chunks.values_list("cell_id", "ops"):
-        ops[cell_id].extend(piece)
-    return ops
+def _chunks(
+    cell_ids: list[uuid.UUID], running: Mapping[uuid.UUID, uuid.UUID]
+) -> dict[tuple[uuid.UUID, uuid.UUID], list[Document]]:
+    """What is saved in pieces on top of rows: of a cell that runs that attempt's alone, else the last attempt's."""
+    ops: dict[tuple[uuid.UUID, uuid.UUID], list[Document]] = defaultdict(list)
+    last: dict[uuid.UUID, uuid.UUID] = {}
+    chunks = StreamChunk.objects.filter(cell__in=cell_ids).order_by("id")
+    for cell_id, attempt, piece in chunks.values_list("cell_id", "attempt", "ops"):
+        ops[cell_id, attempt].extend(piece)
+        last[cell_id] = running.get(cell_id, attempt)
+    return {key: found for key, found in ops.items() if last[key[0]] == key[1]}
 
 
 def notebook_document(notebook: Notebook) -> Document:
