@@ -7,6 +7,7 @@ copying of large items.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import uuid
 from collections import deque
@@ -34,7 +35,13 @@ log = logging.getLogger("rillbook.outputs")
 TAILS_EVERY_S = 0.25  # the tail of a text that is cut is told this often, however fast it moves on
 WAITING_MAX = 16  # frames
 
+CHUNKS_BYTES = 512 * 1024  # more than this, and than the outputs themselves, in pieces: they are saved as a whole
+QUIET_S = 1.0  # so long after the last late word an ended cell's pieces become its outputs,
+QUIET_BYTES_A_S = 64 * 1024  # and longer where those are large
+
 _NOT_STORED = "This output is large, and the storage for large outputs did not take it."
+
+APPENDING = frozenset({"text", "cut"})
 
 type Json = dict[str, Any]
 type Take = Callable[[list[Json]], None]
@@ -56,6 +63,9 @@ class AttemptBook:
         self._dirty: set[str] = set()
         self._dirty_outputs: set[str] = set()
         self._ops: dict[str, list[Json]] = {}
+        self._chunk_bytes: dict[str, int] = {}  # of attempts whose outputs are partly saved in pieces
+        self._late_later: asyncio.TimerHandle | None = None
+        self._fold_later: asyncio.TimerHandle | None = None
         self._behind: set[str] = set()  # attempts whose tails have moved on since they were told
         self._tails_at = 0.0
         self._tails_later: asyncio.TimerHandle | None = None
@@ -171,6 +181,7 @@ class AttemptBook:
         self._cells.pop(record.id, None)
         self._ops.pop(record.id, None)
         self._behind.discard(record.id)
+        self._chunk_bytes.pop(record.id, None)
         self._dirty_outputs.discard(record.id)
         texts = self._texts.pop(record.id, None)
         if texts is not None:
@@ -239,10 +250,12 @@ class AttemptBook:
             self._mark_dirty()
 
     def close(self) -> None:
-        """The runtime is at its end: nothing is told any more."""
-        if self._tails_later is not None:
-            self._tails_later.cancel()
-            self._tails_later = None
+        """The runtime is at its end: nothing is told any more; what is saved in pieces is saved as a whole."""
+        for timer in (self._tails_later, self._late_later, self._fold_later):
+            if timer is not None:
+                timer.cancel()
+        self._tails_later = self._late_later = self._fold_later = None
+        self._fold()
 
     def _update_elsewhere(self, entry: Json) -> list[Json]:
         """update_display reaches every display of that id, also in other cells."""
@@ -255,12 +268,35 @@ class AttemptBook:
     def _event(self, attempt: str, ops: list[Json]) -> list[Json]:
         if not ops:
             return []
-        if self._has_ended(attempt):  # a late update, or the file of a long text: its rows are written anew
-            self._dirty_outputs.add(attempt)
-            self._mark_dirty()
-        else:
-            self._ops.setdefault(attempt, []).extend(ops)
+        self._ops.setdefault(attempt, []).extend(ops)
+        if self._has_ended(attempt):
+            if all(op["op"] in APPENDING for op in ops):
+                self._save_late()
+            else:  # a display that is shown anew, or the file of a long text: its rows are written anew
+                self._dirty_outputs.add(attempt)
+                self._mark_dirty()
         return [{"type": "output.ops", "cell": self._cells[attempt], "attempt": attempt, "ops": ops}]
+
+    def _save_late(self) -> None:
+        """What a thread says after its cell ended is saved in pieces, as while it ran: what was shown is not written
+        again for every line. The pieces become its outputs when it is quiet."""
+        loop = asyncio.get_running_loop()
+        if self._late_later is None:
+            self._mark_dirty()
+            self._late_later = loop.call_later(TAILS_EVERY_S, self._save_pieces)
+        if self._fold_later is not None:
+            self._fold_later.cancel()
+        size = sum(self._logs[attempt].inline_size for attempt in self._chunk_bytes if attempt in self._logs)
+        self._fold_later = loop.call_later(QUIET_S + size / QUIET_BYTES_A_S, self._fold)
+
+    def _save_pieces(self) -> None:
+        self._late_later = None
+        self._mark_dirty()
+
+    def _fold(self) -> None:
+        self._fold_later = None
+        self._dirty_outputs |= {attempt for attempt in self._chunk_bytes if self._has_ended(attempt)}
+        self._mark_dirty()
 
     def _has_ended(self, attempt: str) -> bool:
         record = self._last.get(self._cells[attempt])
@@ -381,11 +417,26 @@ class AttemptBook:
                     del self._records[attempt]
         outputs, self._dirty_outputs = self._dirty_outputs, set()
         for attempt in outputs & set(self._logs):
-            cell = self._cells[attempt]
-            batch.outputs[cell] = OutputRecord(cell, attempt, tuple(self._logs[attempt].outputs()))
-            self._ops.pop(attempt, None)
+            self._fill_whole(batch, attempt)
         ops, self._ops = self._ops, {}
-        batch.chunks = [(self._cells[a], a, merge_ops(made)) for a, made in ops.items() if made and a in self._cells]
+        for attempt, made in ops.items():
+            if made and attempt in self._logs:
+                self._fill_piece(batch, attempt, merge_ops(made))
+
+    def _fill_whole(self, batch: Batch, attempt: str) -> None:
+        cell, log_ = self._cells[attempt], self._logs[attempt]
+        batch.outputs[cell] = OutputRecord(cell, attempt, tuple(log_.outputs()))
+        self._ops.pop(attempt, None)
+        self._chunk_bytes.pop(attempt, None)
+
+    def _fill_piece(self, batch: Batch, attempt: str, ops: list[Json]) -> None:
+        """Append to what is saved; once the pieces are more than the whole, save that: what is stored is bounded."""
+        size = self._chunk_bytes.get(attempt, 0) + len(json.dumps(ops))
+        if size > max(CHUNKS_BYTES, self._logs[attempt].inline_size):
+            self._fill_whole(batch, attempt)
+        else:
+            self._chunk_bytes[attempt] = size
+            batch.chunks.append((self._cells[attempt], attempt, ops))
 
 
 def _warnings(undeclared: frozenset[str]) -> tuple[str, ...]:

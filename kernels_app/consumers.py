@@ -33,7 +33,7 @@ log = logging.getLogger("rillbook.socket")
 
 HEARTBEAT_S = 5.0
 IN_FLIGHT_BYTES = 4 * 1024 * 1024  # sent and not acknowledged by the browser: beyond, we wait
-QUEUE_BYTES = 8 * 1024 * 1024  # waiting beyond this: dropped, the browser asks again from its cursor
+QUEUE_BYTES = 8 * 1024 * 1024  # waiting beyond this and one answer: dropped, the browser asks again from its cursor
 MAX_COMMANDS = 64  # of one socket waiting for the kernel at once
 LAST_COMMANDS_S = 5.0  # for what was sent just before the browser went
 UNREAD_S = 60.0  # a browser that acknowledges nothing for so long, while something waits for it, is gone
@@ -56,8 +56,8 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self.selection: dict[str, int] | None = None
         self._joined = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._queue: deque[str] = deque()
-        self._queued_bytes = self._sent_bytes = self._acked_bytes = 0
+        self._queue: deque[tuple[int, deque[str]]] = deque()  # groups of frames, each with its size
+        self._queued_bytes = self._largest_bytes = self._sent_bytes = self._acked_bytes = 0
         self._waiting_since = time.monotonic()
         self._lost = self._ended = False
         self._sender: asyncio.Task[None] | None = None
@@ -225,25 +225,40 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     def send_text(self, text: str) -> None:
         """Queue a frame; never blocks. A browser that does not keep up is told so and asks again from its cursor."""
+        self.send_frames([text])
+
+    def send_frames(self, texts: list[str]) -> None:
+        """Queue frames that belong together."""
         if self._lost:
             return
         if not self._queue:
             self._waiting_since = time.monotonic()
-        self._queue.append(text)
-        self._queued_bytes += size_of(text)
-        if self._queued_bytes > QUEUE_BYTES and len(self._queue) > 1:  # one alone, a snapshot, may be longer
+        self._append(texts)
+        # Whatever its size, one group gets through: an answer that was always dropped would be asked for for ever.
+        if self._queued_bytes - self._largest_bytes > QUEUE_BYTES:
             self._queue.clear()
-            self._queued_bytes = 0
+            self._queued_bytes = self._largest_bytes = 0
             self._lost = True
             self.cursor = None
-            self._queue.append(encode({"type": "resync", "seq": self.feed.seq}))
+            self._append([encode({"type": "resync", "seq": self.feed.seq})])
         if self._sender is None or self._sender.done():
             self._sender = self._start(self._send_queued(), "sender")
 
+    def _append(self, texts: list[str]) -> None:
+        size = sum(map(size_of, texts))
+        self._queue.append((size, deque(texts)))
+        self._queued_bytes += size
+        self._largest_bytes = max(self._largest_bytes, size)
+
     async def _send_queued(self) -> None:
         while self._queue and self._sent_bytes - self._acked_bytes < IN_FLIGHT_BYTES:
-            text = self._queue.popleft()
-            self._queued_bytes = max(0, self._queued_bytes - size_of(text))
+            size, texts = self._queue[0]
+            text = texts.popleft()
+            if not texts:
+                self._queue.popleft()
+                if size >= self._largest_bytes:
+                    self._largest_bytes = max((size for size, _ in self._queue), default=0)
+            self._queued_bytes -= size_of(text)
             self._sent_bytes += size_of(text)
             await self.send(text_data=text)
 

@@ -8,7 +8,6 @@ Decoding commands is consumers.py; who may listen is checked there.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import uuid
 from collections.abc import Iterable
@@ -18,6 +17,8 @@ from channels.layers import get_channel_layer
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
+from kernels_app import greeting
+from kernels_app.greeting import encode
 from notebooks_app import db, events, facts, logs, reading, services
 from notebooks_app.models import Cell, KernelSession, Notebook
 
@@ -30,15 +31,17 @@ SETTLE_S = 0.02  # structural changes of one burst are derived together
 POLL_S = 1.0
 CATCH_UP_LIMIT = 500  # more changes than this: a snapshot is smaller
 PRESENCE_S = 0.05  # carets that moved within this are told together
-SNAPSHOT_OUTPUTS = 60  # first cells of a snapshot that carry their outputs
+CATCH_UP_BYTES = 4 * 1024 * 1024  # and so are changes of more text than this
 
 
 class Subscriber(Protocol):
-    """A socket: `send_text` never blocks; `cursor` is the last number it was told, None before its hello."""
+    """A socket: sending never blocks; `cursor` is the last number it was told, None before its hello."""
 
     cursor: int | None
 
     def send_text(self, text: str) -> None: ...
+
+    def send_frames(self, texts: list[str]) -> None: ...
 
     def access_changed(self, user_id: int) -> None:
         """A person's role in the notebook changed."""
@@ -151,7 +154,7 @@ class NotebookFeed:
         while document["seq"] < self.seq:  # something was delivered to the others while we read
             document = await self._since(cursor)
         subscriber.cursor = document["seq"]
-        subscriber.send_text(encode(document))
+        subscriber.send_frames(greeting.frames(document))
 
     async def _since(self, cursor: int | None) -> Document:
         await self.refresh()
@@ -161,6 +164,10 @@ class NotebookFeed:
         elif self._kernel is None:
             self._kernel = document["kernel"]
         self._overlay(document["cells"])
+        dropped = greeting.drop_what_does_not_fit(document["cells"])
+        if document["type"] == "catch_up":
+            document["cells"] = [cell for cell in document["cells"] if cell["outputs"] is not None]
+            document["outdated"] += dropped
         document["people"] = self.people()
         return document
 
@@ -173,37 +180,32 @@ class NotebookFeed:
         }
         changes = None
         if cursor is not None and cursor <= notebook.seq:
-            changes = reading.changes_since(notebook.pk, cursor, CATCH_UP_LIMIT)
+            changes = reading.changes_since(notebook.pk, cursor, CATCH_UP_LIMIT, CATCH_UP_BYTES)
         if changes is None or cursor is None:
-            return {"type": "snapshot", **head, "cells": self._snapshot_cells()}
+            states = self._current_states()
+            self._remember(states)
+            return {"type": "snapshot", **head, "cells": greeting.snapshot_cells(self.notebook_id, states)}
         ran = set(reading.cells_run_since(notebook.pk, cursor))
         if self.runtime is not None:
             ran |= {uuid.UUID(cell) for cell, state in self._states.items() if state["status"] == "running"}
         states = self._current_states()
         self._remember(states)
-        cells = reading.cell_documents(notebook.pk, states=states, cell_ids=ran) if ran else []
+        cells, outdated = greeting.changed_cells(notebook.pk, states, ran)
         states_json = {cell_id: state.as_compact_json() for cell_id, state in states.items()}
-        return {"type": "catch_up", **head, "events": changes, "cells": cells, "states": states_json}
+        told = {"events": changes, "cells": cells, "outdated": outdated, "states": states_json}
+        return {"type": "catch_up", **head, **told}
 
     def _remember(self, states: dict[str, facts.CellState]) -> None:
         """What the first reader is told with the rest need not be told again as news."""
         if not self._states:
             self._states = {cell: state.as_json() for cell, state in states.items()}
 
-    def _snapshot_cells(self) -> list[Document]:
-        states = self._current_states()
-        self._remember(states)
-        cells = reading.cell_documents(self.notebook_id, states=states, with_outputs=False)
-        near = [uuid.UUID(cell["id"]) for cell in cells[:SNAPSHOT_OUTPUTS]]
-        full = {cell["id"]: cell for cell in reading.cell_documents(self.notebook_id, states=states, cell_ids=near)}
-        return [full.get(cell["id"]) or {**cell, "outputs": None} for cell in cells]
-
     async def cells(self, cell_ids: Iterable[uuid.UUID], *, with_outputs: bool = True) -> list[Document]:
-        """Named cells as they are now, with their outputs or without that key."""
+        """Named cells as they are now, with their outputs or without that key: as many as fit, at least one."""
         wanted = list(cell_ids)
         documents = await db.read(
-            lambda: reading.cell_documents(
-                self.notebook_id, states=self._current_states(), cell_ids=wanted, with_outputs=with_outputs
+            lambda: greeting.asked_cells(
+                self.notebook_id, self._current_states(), wanted, with_outputs=with_outputs
             )
         )
         if with_outputs:
@@ -215,6 +217,8 @@ class NotebookFeed:
         if self.runtime is None:
             return
         for document in documents:
+            if document["outputs"] is None:
+                continue
             live = self.runtime.live_outputs(document["id"])
             if live is not None:
                 document["outputs"] = live
@@ -224,11 +228,12 @@ class NotebookFeed:
 
     # --- Sending ------------------------------------------------------------------------------------------------
 
-    def send_live(self, happened: list[Document]) -> None:
-        """Unnumbered events to every socket at once."""
-        if self._subscribers and happened:
+    def send_live(self, happened: list[Document], *, to_greeted: bool = False) -> None:
+        """Unnumbered events to every socket at once; `to_greeted`: what a greeting will tell the others anyway."""
+        told = [one for one in self._subscribers if not to_greeted or one.cursor is not None]
+        if told and happened:
             text = encode({"type": "events", "seq": None, "events": happened})
-            for subscriber in tuple(self._subscribers):
+            for subscriber in told:
                 subscriber.send_text(text)
 
     def _deliver(self, seq: int, happened: list[Document]) -> None:
@@ -314,7 +319,7 @@ class NotebookFeed:
         seq = self._read_seq()
         return (
             seq,
-            reading.changes_since(self.notebook_id, start, CATCH_UP_LIMIT),
+            reading.changes_since(self.notebook_id, start, CATCH_UP_LIMIT, CATCH_UP_BYTES),
             reading.cells_run_since(self.notebook_id, start),
         )
 
@@ -376,7 +381,8 @@ class NotebookFeed:
                 states = reading.states_of(cells, session, timezone.now())
             # What is gone is forgotten: a cell that comes back is told anew.
             self._states = {cell: state for cell, state in self._states.items() if cell in states}
-            self.send_live(analysed + self.changed_states(states))
+            self.send_live(analysed)
+            self.send_live(self.changed_states(states), to_greeted=True)
 
     async def _analyse(self) -> list[Document]:
         """Read, think, write: the thinking holds no thread of the database."""
@@ -453,7 +459,3 @@ def _read_poll(ids: list[uuid.UUID]) -> tuple[dict[uuid.UUID, int], dict[uuid.UU
         dict(Notebook.objects.filter(pk__in=ids).values_list("pk", "seq")),
         KernelSession.objects.in_bulk(ids),
     )
-
-
-def encode(document: Document) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

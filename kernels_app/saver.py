@@ -281,10 +281,10 @@ def _write_outputs(batch: Batch, seq: int) -> None:
         for index, item in enumerate(record.outputs)
     ]
     Output.objects.bulk_create(rows, batch_size=200)
-    _link_files(rows, [item for record in batch.outputs.values() for item in record.outputs])
+    link_files(rows, [item for record in batch.outputs.values() for item in record.outputs])
 
 
-def _link_files(rows: list[Output], items: list[dict[str, object]]) -> None:
+def link_files(rows: list[Output], items: list[dict[str, object]]) -> None:
     """Let each output's files point to its row, so that collection knows what is in use."""
     for row, item in zip(rows, items, strict=True):
         for file in item.get("files", {}).values():  # type: ignore[attr-defined]

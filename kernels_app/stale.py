@@ -15,7 +15,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from notebooks_app import output_ops
+from kernels_app.saver import link_files
+from notebooks_app import reading
 from notebooks_app.models import Cell, CellRun, KernelSession, Notebook, Output, Run, StreamChunk
 from notebooks_app.notebooks import output_row
 
@@ -112,16 +113,15 @@ def _end(notebook: Notebook, work: _Work, now: datetime, *, lease: bool) -> None
 
 def _fold(attempt: uuid.UUID, cell: uuid.UUID) -> None:
     """Make the output that was saved in pieces while the attempt ran the cell's output."""
-    chunks = StreamChunk.objects.filter(cell_id=cell, attempt=attempt).order_by("id")
-    ops: list[Any] = [op for piece in chunks.values_list("ops", flat=True) for op in piece]
-    if not ops:
+    chunks = StreamChunk.objects.filter(cell_id=cell, attempt=attempt)
+    if not chunks.exists():
         return
+    items = reading.outputs_of([cell], running={cell: attempt}).get(cell, [])
     Output.objects.filter(cell_id=cell).delete()
-    items = output_ops.apply([], ops)
-    Output.objects.bulk_create(
-        [output_row(cell, attempt, index, item) for index, item in enumerate(items)], batch_size=200
-    )
-    StreamChunk.objects.filter(cell_id=cell, attempt=attempt).delete()
+    rows = [output_row(cell, attempt, index, item) for index, item in enumerate(items)]
+    Output.objects.bulk_create(rows, batch_size=200)
+    link_files(rows, items)
+    chunks.delete()
 
 
 def _held(now: datetime) -> Any:

@@ -192,6 +192,11 @@ class OutputLog:
         self._behind: dict[_Stream, None] = {}  # cut streams whose tail has grown since their last operation
 
     @property
+    def inline_size(self) -> int:
+        """About how many characters its rows hold."""
+        return self._inline
+
+    @property
     def is_behind(self) -> bool:
         """Whether the tail of a text that was cut has grown since `tail_ops`."""
         return bool(self._behind)

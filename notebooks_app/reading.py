@@ -5,9 +5,10 @@ Documents have the shape of docs/architecture.md, section 2.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -97,14 +98,24 @@ def cell_documents(
     states: Mapping[str, facts.CellState],
     cell_ids: Iterable[uuid.UUID] | None = None,
     with_outputs: bool = True,
+    sources_of: Collection[uuid.UUID] | None = None,
 ) -> list[Document]:
-    """Cells in order, with source, state and outputs (or without that key); all of them, or those named."""
+    """Cells in order, with source, state and outputs (or without that key); all of them, or those named.
+
+    `sources_of`: the source of every other cell is null.
+    """
     cells = Cell.objects.alive().filter(notebook_id=notebook_id).defer("metadata").in_order()
     if cell_ids is not None:
         cells = cells.filter(pk__in=list(cell_ids))
-    rows = list(cells)
+    if sources_of is None:
+        rows = list(cells)
+        fields = {cell.pk: cell.as_fields() for cell in rows}
+    else:
+        rows = list(cells.defer("source", "metadata"))
+        sources = dict(Cell.objects.filter(pk__in=sources_of).values_list("pk", "source"))
+        fields = {cell.pk: cell.as_small_fields() | {"source": sources.get(cell.pk)} for cell in rows}
     documents = {
-        cell.pk: cell.as_fields() | {"state": states[str(cell.pk)].as_json()} for cell in rows if str(cell.pk) in states
+        pk: found | {"state": states[str(pk)].as_json()} for pk, found in fields.items() if str(pk) in states
     }
     if with_outputs:
         found = outputs_of(list(documents), running=_running(rows, states))
@@ -140,28 +151,33 @@ def _running(cells: list[Cell], states: Mapping[str, facts.CellState]) -> dict[u
 def outputs_of(
     cell_ids: list[uuid.UUID], *, running: Mapping[uuid.UUID, uuid.UUID] | None = None
 ) -> dict[uuid.UUID, list[Document]]:
-    """The outputs of cells by cell: saved rows, or for an attempt that goes on, what its chunks add up to."""
+    """The outputs of cells by cell: saved rows, and what chunks of the same attempt add to them."""
     rows = Output.objects.filter(cell_id__in=cell_ids).order_by("cell_id", "index")
     files: dict[int, dict[str, Document]] = defaultdict(dict)
     for file in OutputFile.objects.filter(output__cell_id__in=cell_ids):
         files[file.output_id or 0][file.mime_type] = file.as_json()
     found: dict[uuid.UUID, list[Document]] = defaultdict(list)
+    attempts: dict[uuid.UUID, uuid.UUID | None] = {}
     for row in rows:
+        attempts[row.cell_id] = row.attempt
         found[row.cell_id].append(row.as_json(files.get(row.pk, {})))
-    for cell_id, ops in _chunks(running or {}).items():
-        found[cell_id] = output_ops.apply([], ops)
+    for (cell_id, attempt), ops in _chunks(cell_ids, running or {}).items():
+        saved = attempts.get(cell_id) == attempt  # else the rows are those of the attempt before
+        found[cell_id] = output_ops.apply(found[cell_id] if saved else [], ops)
     return found
 
 
-def _chunks(running: Mapping[uuid.UUID, uuid.UUID]) -> dict[uuid.UUID, list[Document]]:
-    if not running:
-        return {}
-    ops: dict[uuid.UUID, list[Document]] = defaultdict(list)
-    # The cells too: the index begins with them.
-    chunks = StreamChunk.objects.filter(cell__in=list(running), attempt__in=list(running.values())).order_by("id")
-    for cell_id, piece in chunks.values_list("cell_id", "ops"):
-        ops[cell_id].extend(piece)
-    return ops
+def _chunks(
+    cell_ids: list[uuid.UUID], running: Mapping[uuid.UUID, uuid.UUID]
+) -> dict[tuple[uuid.UUID, uuid.UUID], list[Document]]:
+    """What is saved in pieces on top of rows: of a cell that runs that attempt's alone, else the last attempt's."""
+    ops: dict[tuple[uuid.UUID, uuid.UUID], list[Document]] = defaultdict(list)
+    last: dict[uuid.UUID, uuid.UUID] = {}
+    chunks = StreamChunk.objects.filter(cell__in=cell_ids).order_by("id")
+    for cell_id, attempt, piece in chunks.values_list("cell_id", "attempt", "ops"):
+        ops[cell_id, attempt].extend(piece)
+        last[cell_id] = running.get(cell_id, attempt)
+    return {key: found for key, found in ops.items() if last[key[0]] == key[1]}
 
 
 def notebook_document(notebook: Notebook) -> Document:
@@ -178,10 +194,19 @@ def notebook_document(notebook: Notebook) -> Document:
     }
 
 
-def changes_since(notebook_id: uuid.UUID, seq: int, limit: int) -> list[Document] | None:
-    """The logged events after `seq`, oldest first; None if there are more than `limit`."""
-    changes = list(Change.objects.filter(notebook_id=notebook_id, seq__gt=seq).order_by("seq")[: limit + 1])
-    return [change.as_event() for change in changes] if len(changes) <= limit else None
+def changes_since(
+    notebook_id: uuid.UUID, seq: int, limit: int, limit_bytes: int | None = None
+) -> list[Document] | None:
+    """The logged events after `seq`, oldest first; None if they are more than `limit` or longer than `limit_bytes`."""
+    found: list[Document] = []
+    size = 0
+    changes = Change.objects.filter(notebook_id=notebook_id, seq__gt=seq).order_by("seq")[: limit + 1]
+    for change in changes.iterator(chunk_size=50):
+        found.append(change.as_event())
+        size += len(json.dumps(found[-1])) if limit_bytes is not None else 0
+        if len(found) > limit or (limit_bytes is not None and size > limit_bytes):
+            return None
+    return found
 
 
 def cells_run_since(notebook_id: uuid.UUID, seq: int) -> list[uuid.UUID]:

@@ -52,7 +52,10 @@ class Output(models.Model):
 
 
 class StreamChunk(models.Model):
-    """A piece of a running attempt's output: what `from` on becomes. Folded into Output rows when the attempt ends."""
+    """A piece of an attempt's output, on top of the Output rows of the same attempt: while it runs, and what its
+    threads say later. Folded into rows when the attempt ends, when it is quiet, and when pieces are more than the
+    whole.
+    """
 
     cell = models.ForeignKey("notebooks_app.Cell", on_delete=models.CASCADE, related_name="chunks")
     attempt = models.UUIDField()

@@ -33,7 +33,8 @@ export function fillFarCells(list, store, socket) {
     const reply = await socket.request("cells", { cells: ids }).catch(() => null);
     if (!reply) return;
     store.fill(reply.cells);
-    for (const id of ids) {
+    const came = reply.cells.length ? reply.cells.map((/** @type {any} */ cell) => cell.id) : ids; // the rest is asked again
+    for (const id of came) {
       wanted.delete(id);
       complete(id);
     }
@@ -42,8 +43,8 @@ export function fillFarCells(list, store, socket) {
 
   const complete = (/** @type {string} */ id) => {
     const view = list.view(id);
+    if (view) observer.unobserve(view.element);
     if (!view?.isFar) return;
-    observer.unobserve(view.element);
     const before = view.element.getBoundingClientRect();
     list.complete(view);
     const grown = view.element.getBoundingClientRect().height - before.height;
@@ -64,6 +65,10 @@ export function fillFarCells(list, store, socket) {
     if (lacksBody(view)) observer.observe(view.element);
   });
   store.addEventListener("reset", watch);
+  store.addEventListener("outdated", (event) => {
+    const view = list.view(/** @type {CustomEvent} */ (event).detail.cell);
+    if (view) observer.observe(view.element);
+  });
   socket.addEventListener("state", () => socket.state === "online" && wanted.size && fill());
   watch();
 }

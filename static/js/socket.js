@@ -8,6 +8,8 @@ import { utf8Bytes } from "./positions.js";
 const RECONNECT_MS = 400;
 const RECONNECT_MAX_MS = 15_000;
 const REPLY_MS = 20_000;
+/** A greeting may be long and the line slow; silence tells a dead one. */
+const HELLO_MS = 300_000;
 /** The server's heart beats every 5 s. */
 const SILENCE_MS = 20_000;
 const ACK_BYTES = 64 * 1024;
@@ -117,7 +119,7 @@ export class NotebookSocket extends EventTarget {
   async resynchronise() {
     if (this.#isGreeting || this.state !== "online") return;
     this.#isGreeting = true;
-    await this.#request("hello", this.#hello()).catch(() => this.#drop());
+    await this.#request("hello", this.#hello(), { timeoutMs: HELLO_MS }).catch(() => this.#drop());
     this.#isGreeting = false;
   }
 
@@ -161,7 +163,7 @@ export class NotebookSocket extends EventTarget {
   /** @param {WebSocket} socket */
   async #opened(socket) {
     try {
-      const reply = await this.#request("hello", this.#hello());
+      const reply = await this.#request("hello", this.#hello(), { timeoutMs: HELLO_MS });
       this.window = reply.window ?? null;
     } catch {
       if (this.#socket === socket) this.#drop();

@@ -27,7 +27,7 @@ const CHANGES_INDEX = new Set(["inserted", "removed", "moved", "reset", "analyse
 /**
  * Events: `gap` (say hello again) · `reset` (everything may have changed) · `inserted`, `removed`, `moved`
  * {cells} · `edited` {cell, event} · `unknown-text` {cell} (fetch it) · `updated` {cell} · `state` {cells} ·
- * `analysed` {cell} · `outputs` {cell} · `ops` {cell, attempt, ops} · `notebook` · `kernel` · `run` · `input` ·
+ * `analysed` {cell} · `outputs` {cell} · `outdated` {cell} (fetch its outputs when they are looked at) · `ops` {cell, attempt, ops} · `notebook` · `kernel` · `run` · `input` ·
  * `people` (who is here, and in which cells) · `carets` (and where in their texts).
  */
 export class NotebookStore extends EventTarget {
@@ -44,6 +44,7 @@ export class NotebookStore extends EventTarget {
   /** Made when first asked for after a change. @type {{numbers: Map<string, number>, definers: Map<string, string>} | null} */
   #index = null;
   /** Cells shown here that the server has not confirmed. @type {Set<string>} */ #ahead = new Set();
+  /** A greeting whose parts are still on their way. @type {any} */ #greeting = null;
   /** Runs under way. @type {Map<string, NotebookEvent>} */
   runs = new Map();
 
@@ -97,8 +98,8 @@ export class NotebookStore extends EventTarget {
   /** Takes one frame of the socket. @param {any} frame */
   receive(frame) {
     if (frame.type === "events") this.#receiveEvents(frame);
-    else if (frame.type === "catch_up") this.#catchUp(frame);
-    else if (frame.type === "snapshot") this.#reset(frame);
+    else if (frame.type === "catch_up" || frame.type === "snapshot") this.#greet(frame);
+    else if (frame.type === "part" && this.#greeting) this.#greet(joined(this.#greeting, frame));
     else if (frame.type === "heartbeat" && frame.seq > this.seq) this.#emit("gap");
     else if (frame.type === "resync") this.#emit("gap");
   }
@@ -134,12 +135,21 @@ export class NotebookStore extends EventTarget {
     for (const event of events) this.#apply(event);
   }
 
+  /** Takes it once all of its parts are here. @param {any} frame */
+  #greet(frame) {
+    this.#greeting = frame.more > 0 ? frame : null;
+    if (this.#greeting) return;
+    if (frame.type === "catch_up") this.#catchUp(frame);
+    else this.#reset(frame);
+  }
+
   /** @param {any} frame */
   #catchUp(frame) {
     for (const event of frame.events) this.#apply(event);
     this.seq = Math.max(this.seq, frame.seq);
     for (const cell of frame.cells ?? []) this.#refresh(cell);
     if (frame.states) this.#setStates(frame.states);
+    for (const id of frame.outdated ?? []) this.#forgetOutputs(id);
     this.#setHead(frame);
     this.#emit("caught-up");
   }
@@ -151,13 +161,37 @@ export class NotebookStore extends EventTarget {
     if (people) this.#setPeople(people);
   }
 
+  /** They have changed, and are fetched when somebody looks. @param {string} id */
+  #forgetOutputs(id) {
+    const cell = this.#cells.get(id);
+    if (!cell) return;
+    cell.outputs = undefined;
+    this.#emit("outdated", { cell: id });
+  }
+
   /** @param {any} frame */
   #reset(frame) {
+    const before = this.#cells;
     this.seq = frame.seq;
     this.#replaceCells(frame.cells);
+    const unknown = this.order.filter((id) => this.#keepText(id, before.get(id)));
     this.#setHead(frame);
     this.#emit("reset");
+    for (const id of unknown) this.#emit("unknown-text", { cell: id });
     this.#emit("caught-up");
+  }
+
+  /**
+   * A snapshot leaves texts out that are too many: what is known here stays.
+   * @param {string} id @param {Cell | undefined} before
+   * @returns {boolean} whether the server has a newer one
+   */
+  #keepText(id, before) {
+    const cell = /** @type {Cell} */ (this.#cells.get(id));
+    if (cell.source !== null || !before || before.source === null) return false;
+    const isOld = before.version < cell.version;
+    Object.assign(cell, { source: before.source, version: before.version });
+    return isOld;
   }
 
   /** @param {Cell[]} cells */
@@ -386,6 +420,14 @@ export class NotebookStore extends EventTarget {
 /** A cell with all its fields: what is as in a new cell is left out on the way. @param {any} cell @returns {Cell} */
 function whole(cell) {
   return { ...NEW_CELL, ...cell, state: { ...NEVER_RUN, ...cell.state } };
+}
+
+/** A greeting with one more of its parts. @param {any} greeting @param {any} part */
+function joined(greeting, { cells = [], states = {} }) {
+  greeting.cells.push(...cells);
+  Object.assign((greeting.states ??= {}), states);
+  greeting.more -= 1;
+  return greeting;
 }
 
 /** A cell's text, or of a far one what is known of it; for lists, never for editing. @param {Cell} cell */

@@ -28,7 +28,9 @@ export class Texts {
    * @returns {Promise<boolean>} whether all are known now; false without a connection
    */
   async learn(ids = this.#store.order) {
-    for (let round = 0; round < ROUNDS && this.#missing(ids).length; round += 1) {
+    // As long as texts come: an answer holds as many as fit.
+    for (let round = 0, left = Infinity; this.#missing(ids).length && (round < ROUNDS || this.#missing(ids).length < left); round += 1) {
+      left = this.#missing(ids).length;
       for (const missing of this.#batches(ids)) {
         const reply = await this.#socket.request("cells", { cells: missing, outputs: false }).catch(() => null);
         if (!reply) return false;

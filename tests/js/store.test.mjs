@@ -94,6 +94,32 @@ test("a snapshot replaces everything", () => {
   assert.deepEqual(types(), ["reset"]);
 });
 
+test("a greeting in parts is taken when its last part is here", () => {
+  const { made, types } = store(cell("a"));
+  made.receive({ type: "snapshot", seq: 9, notebook: { name: "New" }, cells: [], kernel: {}, more: 2 });
+  made.receive({ type: "part", cells: [cell("b")] });
+  assert.deepEqual([made.order, types()], [["a"], []]);
+  made.receive({ type: "part", cells: [cell("c")] });
+  assert.deepEqual([made.order, made.seq, types()], [["b", "c"], 9, ["reset"]]);
+});
+
+test("a text that a snapshot leaves out stays, or is asked for when there is a newer one", () => {
+  const { made, heard } = store(cell("a", { source: "x" }), cell("b", { source: "y" }));
+  const far = (id, version) => ({ ...cell(id), source: null, outputs: null, version });
+  made.receive({ type: "snapshot", seq: 9, notebook: {}, cells: [far("a", 1), far("b", 2), far("c", 1)], kernel: {} });
+  assert.deepEqual(["a", "b", "c"].map((id) => made.cell(id).source), ["x", "y", null]);
+  assert.deepEqual(heard.filter(([type]) => type === "unknown-text"), [["unknown-text", { cell: "b" }]]);
+  made.fill([{ ...cell("b"), source: "new", version: 2 }]);
+  assert.equal(made.cell("b").source, "new");
+  assert.deepEqual(heard.at(-3).slice(0, 1), ["edited"]);
+});
+
+test("outputs that a catch-up only names are forgotten, so that they are fetched", () => {
+  const { made } = store({ ...cell("a"), outputs: [{ index: 0 }] });
+  made.receive({ type: "catch_up", seq: 7, events: [], cells: [], outdated: ["a"] });
+  assert.equal(made.cell("a").outputs, undefined);
+});
+
 test("after a catch-up the cursor stands at its number", () => {
   const { made } = store(cell("a", { source: "x" }));
   made.receive({ type: "catch_up", seq: 7, events: [edited("a", 2, [1, [0, "y"]])], cells: [] });

@@ -26,6 +26,10 @@ class Listener:
     def send_text(self, text: str) -> None:
         self.frames.append(json.loads(text))
 
+    def send_frames(self, texts: list[str]) -> None:
+        for text in texts:
+            self.send_text(text)
+
     def person(self) -> dict[str, Any]:
         return {"id": 1, "name": "Ana"}
 

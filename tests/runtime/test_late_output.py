@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import Any
 
 import pytest
 
+from kernels_app import attempts, saver
+from notebooks_app import db
+from notebooks_app.models import Output, StreamChunk
 from tests.runtime.lab import WAIT_S, Lab, Listener
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
@@ -72,3 +77,67 @@ async def test_late_output_of_an_attempt_that_was_replaced_is_not_mixed_with_the
     await let_go(lab)
     await hear(listener, str(lab.cells["a"]), "new\n")
     assert await lab.text("a") == "new\n"
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of output in each save."""
+    sizes: list[int] = []
+    write = saver.write_batches
+
+    def count(batches: Any) -> Any:
+        work = list(batches)
+        for batch in work:
+            outputs = [record.outputs for record in batch.outputs.values()]
+            sizes.append(len(json.dumps([outputs, batch.chunks])))
+        return write(work)
+
+    monkeypatch.setattr(saver, "write_batches", count)
+    return sizes
+
+
+async def until_whole(lab: Lab, name: str) -> None:
+    """Return when nothing of a cell's output is saved in pieces any more."""
+    async with asyncio.timeout(WAIT_S):
+        while await db.read(StreamChunk.objects.filter(cell=lab.cells[name]).exists):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_thread_that_prints_on_costs_what_it_prints_and_not_its_output_again(lab: Lab, written: list[int]):
+    late = HEAD + (
+        "print('x' * 60_000)\ndef late():\n    while not os.path.exists('go'): time.sleep(0.01)\n"
+        "    for n in range(200): print('late', n, flush=True); time.sleep(0.01)\n"
+        "threading.Thread(target=late).start()"
+    )
+    await lab.add(a=late)
+    listener = await lab.listen()
+    await lab.run()
+    del written[:]
+    await let_go(lab)
+    await hear(listener, str(lab.cells["a"]), "late 199\n")
+    async with asyncio.timeout(WAIT_S):
+        while not (await lab.text("a")).endswith("late 198\nlate 199\n"):
+            await asyncio.sleep(0.2)
+    await until_whole(lab, "a")
+    assert len(written) > 3, "it was saved while it printed"
+    assert sum(written) < 6 * 60_000
+    rows = await db.read(lambda: list(Output.objects.filter(cell=lab.cells["a"])))
+    assert rows[0].data["text"].endswith("late 199\n")
+
+
+async def test_pieces_of_a_cell_that_prints_on_and_on_are_put_together(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(attempts, "CHUNKS_BYTES", 20_000)
+    await lab.add(
+        a=HEAD + "for n in range(300):\n    print('\\r' + 'y' * 300, n, end='', flush=True)\n    time.sleep(0.005)\n"
+        "while not os.path.exists('go'): time.sleep(0.01)"
+    )
+    runtime = await lab.runtime()
+    run = await runtime.run({str(lab.cells["a"]): 0}, by=lab.author)
+    async with asyncio.timeout(WAIT_S):
+        while await lab.text("a") != "y" * 300 + " 299":
+            await asyncio.sleep(0.05)
+    pieces = await db.read(lambda: list(StreamChunk.objects.filter(cell=lab.cells["a"]).values_list("ops", flat=True)))
+    assert len(json.dumps(pieces)) < 21_000
+    await let_go(lab)
+    assert await runtime.wait(run, WAIT_S)
+    assert await lab.text("a") == "y" * 300 + " 299"

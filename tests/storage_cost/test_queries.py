@@ -27,7 +27,7 @@ MOST = {
     "save a run": 24,
     "read a cell": 4,
     "open: states": 2,
-    "open: everything": 5,
+    "open: everything": 6,
 }
 
 

@@ -93,9 +93,11 @@ def _run_daphne(host: str, port: int) -> None:
     # daphne installs its reactor on import: only here, where a server is wanted.
     from daphne.endpoints import build_endpoint_description_strings
 
+    from kernels_app import outgoing
     from kernels_app.pushback import PushbackServer
     from notebook_project.asgi import application
 
+    outgoing.install()
     PushbackServer(
         application=application,
         endpoints=build_endpoint_description_strings(host=host, port=port),
