@@ -115,8 +115,8 @@ export class Editing extends EventTarget {
   setText(id, text) {
     const changes = difference(this.text(id), text);
     if (changes.empty) return;
-    this.#emit("remote", { cell: id, changes });
     this.type(id, changes);
+    this.#emit("remote", { cell: id, changes });
   }
 
   /**
