@@ -1,4 +1,4 @@
-"""A parameter one can drag: the source's literal follows, and so does what depends on it. Real server, real browsers."""
+"""A parameter one can drag: the literal in the source follows, and so does what depends on it, on a real server."""
 
 from __future__ import annotations
 
