@@ -145,6 +145,23 @@ async def _set_run_mode(context: Context, message: Message) -> Message:
     )
 
 
+async def _turn(context: Context, message: Message) -> Message:
+    """A slider of a cell has another number: who may run may turn it, which is the one edit they may make."""
+    cell, operation = _uuid(message, "cell"), _uuid(message, "operation_id")
+    name, value = _text(message, "name"), _text(message, "value")
+    return await _write(
+        lambda: services.turn_slider(
+            context.notebook_id,
+            cell,
+            name,
+            value,
+            version=_whole(message, "version"),
+            author=context.author,
+            operation_id=operation,
+        )
+    )
+
+
 async def _write(change: Callable[[], Accepted]) -> Message:
     accepted = await db.write(change)
     return {"seq": accepted.seq, "version": accepted.version}
@@ -289,6 +306,7 @@ COMMANDS: dict[str, Command] = {
     "undo": Command(Role.EDITOR, "take changes back", _undo),
     "rename": Command(Role.EDITOR, "rename it", _rename),
     "set_run_mode": Command(Role.EDITOR, "change how it runs", _set_run_mode),
+    "turn": Command(Role.RUNNER, "turn its sliders", _turn),
     "run": Command(Role.RUNNER, "run cells", _run),
     "run_all": Command(Role.RUNNER, "run it", _run_all),
     "run_stale": Command(Role.RUNNER, "run it", _run_stale),

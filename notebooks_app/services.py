@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from notebooks_app import changeset, events, placing
+from notebooks_app import changeset, events, placing, sliders
 from notebooks_app.analysis import Analysis
 from notebooks_app.analysis.worker import AnalysisPool
 from notebooks_app.errors import BadRequest, Conflict, NotFound, TooLarge
@@ -100,6 +100,27 @@ def edit_cell(
         return cell.id, event, {"source": before, "of": cell.version} if undoable else {}
 
     return accept(notebook_id, operation_id, author, change)
+
+
+def turn_slider(
+    notebook_id: uuid.UUID,
+    cell_id: uuid.UUID,
+    name: str,
+    value: str,
+    *,
+    version: int,
+    author: Author,
+    operation_id: uuid.UUID,
+) -> Accepted:
+    """Put another number in place of a slider's literal (sliders.py). Raises Conflict, BadRequest, NotFound."""
+    cell = _cell(notebook_id, cell_id)
+    _check_version(cell, version)
+    source = sliders.with_value(cell.source, name, value) if cell.type == Cell.Type.PYTHON else None
+    if source is None:
+        raise BadRequest(f"value: {name} is no slider of this cell, or does not reach {value[:40]}.")
+    return edit_cell(
+        notebook_id, cell_id, version=version, author=author, operation_id=operation_id, source=source
+    )
 
 
 def insert_cell(

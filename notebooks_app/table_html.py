@@ -94,12 +94,13 @@ def _table_row(
 
 
 def number_style(values: Iterable[Any]) -> int | None:
-    """Decimals that all numbers of a column are shown with, at most 6; None: in powers of ten."""
+    """Decimals that all numbers of a column are shown with: as many as the longest needs, at most 6; None: in powers of
+    ten. What binary fractions add at the 14th digit (23.400000000000002) does not count."""
     numbers = [abs(value) for value in values if is_number(value) and value]
     if any(value < 1e-4 or value >= 1e15 for value in numbers):
         return None
-    fractions = [repr(value).partition(".")[2] for value in numbers if value != int(value)]
-    return min(6, max(map(len, fractions), default=0))
+    fractions = [repr(float(f"{value:.13g}")).partition(".")[2] for value in numbers if value != int(value)]
+    return min(6, max((len(digits) for digits in fractions if digits != "0"), default=0))
 
 
 def is_number(value: Any) -> bool:

@@ -31,7 +31,7 @@ from notebooks_app.models import Notebook
 WINDOW = 20  # cells drawn whole; the others are placeholders filled as they come near
 PAGE_SIZE = 50
 WELCOME_SALT = "rillbook.welcome"
-WELCOME_SECONDS = 12 * 3600
+WELCOME_SECONDS = 30 * 60  # what stands in a log or a shell's scrollback signs nobody in for long
 # What a page's data leaves out of a cell: what only templates use, and values that a new cell has.
 DRAWN = frozenset({"source_html", "markdown_html", "number", "far", "outline", "connection_name"})
 NEW_CELL: dict[str, Any] = {

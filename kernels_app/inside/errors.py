@@ -21,6 +21,8 @@ from .private import strip_prefix
 
 CONTEXT_LINES = 2
 FRAMES_SHOWN = 40
+MEMBERS_SHOWN = 15  # of an exception group, as in Python
+GROUP_DEPTH = 10
 VERSIONS_KEPT = 50
 EVALUE_CHARACTERS = 16 * 1024
 LINE_CHARACTERS = 400
@@ -120,8 +122,7 @@ def _head(error: BaseException) -> list[str]:
 def _tail(error: BaseException) -> list[str]:
     """The last lines: where a SyntaxError is, the type and message with Python's own hints, and notes."""
     if isinstance(error, BaseExceptionGroup):
-        text = "".join(traceback.format_exception(error)).rstrip()
-        return [_cut(text, EVALUE_CHARACTERS)]
+        return [*_own_line(error), *_members(error)]
     parts = [_syntax_place(error)] if isinstance(error, SyntaxError) and error.lineno else []
     if isinstance(error, SyntaxError):
         message = _text(error)
@@ -143,6 +144,28 @@ def _tail(error: BaseException) -> list[str]:
     line = f"{RED}{type(error).__name__}{RESET}"
     message = _cut(message, EVALUE_CHARACTERS)
     return [*parts, f"{line}: {message}" if message else line, *(str(note) for note in notes)]
+
+
+def _own_line(error: BaseException) -> list[str]:
+    message = _cut(_text(error), EVALUE_CHARACTERS)
+    notes = (str(note) for note in getattr(error, "__notes__", ()))
+    return [f"{RED}{type(error).__name__}{RESET}: {message}", *notes]
+
+
+def _members(group: BaseExceptionGroup[Any], depth: int = 1) -> list[str]:
+    """The errors of a group, each with its own frames, set in by a bar as Python draws them."""
+    parts: list[str] = []
+    bar = f"{DIM}|{RESET} "
+    for number, error in enumerate(group.exceptions[:MEMBERS_SHOWN], start=1):
+        parts.append(f"{DIM}+---- {number} of {len(group.exceptions)} ----{RESET}")
+        is_group = isinstance(error, BaseExceptionGroup) and depth < GROUP_DEPTH
+        own = _own_line(error) if isinstance(error, BaseExceptionGroup) else _tail(error)
+        inner = [*_frames(error.__traceback__), *own]
+        inner += _members(error, depth + 1) if is_group and isinstance(error, BaseExceptionGroup) else []
+        parts += [bar + line for part in inner for line in part.rstrip("\n").split("\n")]
+    left = len(group.exceptions) - MEMBERS_SHOWN
+    parts += [f"{DIM}... {left} more errors{RESET}"] if left > 0 else []
+    return ["\n".join(parts)] if depth == 1 else parts
 
 
 def _hint(described: traceback.TracebackException, error: BaseException) -> None:

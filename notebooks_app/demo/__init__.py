@@ -8,7 +8,7 @@ from pathlib import Path
 from notebooks_app.formats import ImportedCell, ImportedNotebook, ipynb
 
 # Raise it when demo.ipynb changes: pages of older demos then offer the newer one.
-DEMO_VERSION = 2
+DEMO_VERSION = 3
 
 
 @cache

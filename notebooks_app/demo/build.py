@@ -24,8 +24,8 @@ This notebook keeps itself up to date. Each cell knows the names it defines and 
 **what depends on it runs again, and nothing else**.
 
 1. Press **Run all** above.
-2. Change `rate` below to `0.5`, press **Ctrl+Enter**, and scroll: every chart of it has changed, and a warning has
-   come up. The slow comparison further down has not run again, because it never asks for `rate`.
+2. Drag `rate` below to `0.5`, and scroll: every chart of it has changed, and a warning has come up. The slow
+   comparison further down has not run again, because it never asks for `rate`.
 3. Each cell says why it ran. Click a name at a cell's head to go where it is defined.""",
     ),
     (
@@ -47,7 +47,7 @@ from vega_datasets import data""",
         "",
         "## The number\nHow quickly should an average follow what is new? `1` forgets at once, `0.01` hardly moves.",
     ),
-    (PYTHON, "", "rate = 0.15"),
+    (PYTHON, "", 'rate = 0.15  #@param {type:"slider", min:0.01, max:0.99, step:0.01}'),
     (
         PYTHON,
         "",
@@ -234,7 +234,7 @@ ORDER BY revenue DESC""",
         "",
         """## Programs can do it too
 Make a token with `python manage.py create_token me --scope edit`. Then open the menu (**⋯**) of the cell
-`rate = 0.15` above, choose **Copy as an API call**, change the number in what you copied, and paste it into a shell
+`rate` above, choose **Copy as an API call**, change the number in what you copied, and paste it into a shell
 while you watch: one call edits the cell, the other runs what that made stale.
 
 ```bash

@@ -17,6 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from notebooks_app import cell_words, list_words, rendering
+from notebooks_app.sliders import sliders_html, sliders_of
 
 register = template.Library()
 
@@ -90,6 +91,12 @@ def _failed_line(cell: Mapping[str, Any]) -> int | None:
         errors = [output for output in cell.get("outputs") or () if output["kind"] == "error"]
         lines += [line for error in errors if (line := rendering.error_line(error, cell["number"]))]
     return lines[0] if lines else None
+
+
+@register.simple_tag
+def sliders(cell: Mapping[str, Any]) -> SafeString:
+    """The sliders of a Python cell's source."""
+    return sliders_html(sliders_of(cell["source"] or "") if cell["type"] == "python" else ())
 
 
 @register.simple_tag

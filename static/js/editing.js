@@ -15,7 +15,7 @@ const RETRY_MS = 1_500;
 const FLUSH_MS = 15_000;
 
 /**
- * Events: `unsaved` (the number changed) · `remote` {cell, changes} (do this to what the person sees) ·
+ * Events: `unsaved` (the number changed) · `typed` {cell} · `remote` {cell, changes} (do this to what the person sees) ·
  * `conflict` {cell, author} · `orphan` {cell, text} (the cell is gone, its text is not) ·
  * `refused` {cell, message} · `unkept` (the browser cannot keep drafts).
  */
@@ -109,14 +109,15 @@ export class Editing extends EventTarget {
     this.#keepSoon(id);
     this.#sendSoon(id, SEND_MS);
     this.#changed();
+    this.#emit("typed", { cell: id });
   }
 
   /** Replaces a cell's whole text, as formatting or find and replace do. @param {string} id @param {string} text */
   setText(id, text) {
     const changes = difference(this.text(id), text);
     if (changes.empty) return;
-    this.#emit("remote", { cell: id, changes });
     this.type(id, changes);
+    this.#emit("remote", { cell: id, changes });
   }
 
   /**

@@ -6,15 +6,16 @@ import { counted } from "./words.js";
 /** @typedef {{cell: string, from: number, to: number}} Match */
 
 /**
- * All places of a text, in the order of the page. Case counts only when the wanted text has a capital.
+ * All places of a text, in the order of the page. A whole word has no letter, digit or _ beside it.
  * @param {{id: string, text: string}[]} cells
  * @param {string} wanted
+ * @param {{matchCase?: boolean, wholeWord?: boolean}} [options]
  * @returns {Match[]}
  */
-export function matchesOf(cells, wanted) {
+export function matchesOf(cells, wanted, { matchCase = false, wholeWord = false } = {}) {
   if (!wanted) return [];
-  const isExact = wanted !== wanted.toLowerCase();
-  const pattern = new RegExp(wanted.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), isExact ? "gu" : "giu");
+  const text = wanted.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const pattern = new RegExp(wholeWord ? `(?<![\\p{L}\\p{N}_])${text}(?![\\p{L}\\p{N}_])` : text, matchCase ? "gu" : "giu");
   return cells.flatMap(({ id, text }) => [...text.matchAll(pattern)].map(({ index, 0: found }) => ({ cell: id, from: index, to: index + found.length })));
 }
 
@@ -49,6 +50,8 @@ class FindBar {
   #wanted = field("Find in all cells");
   #with = field("Replace with");
   #count = h("span", { class: "meta", role: "status" });
+  #case = this.#toggle("Aa", "Match case");
+  #word = this.#toggle("ab|", "Whole word");
   #bar;
 
   /** @param {import("./page.js").Page} page */
@@ -59,6 +62,8 @@ class FindBar {
       "form",
       { class: "find-bar", role: "search", "aria-label": "Find and replace", "data-ui-find": true },
       this.#wanted,
+      this.#case,
+      this.#word,
       this.#count,
       iconButton("up", "Previous (Shift+Enter)", () => this.#go(-1)),
       iconButton("down", "Next (Enter)", () => this.#go(1)),
@@ -99,7 +104,9 @@ class FindBar {
 
   #find() {
     const { store, editing } = this.#page;
-    this.#matches = matchesOf(store.order.map((id) => ({ id, text: editing.text(id) })), this.#wanted.value);
+    this.#matches = matchesOf(store.order.map((id) => ({ id, text: editing.text(id) })), this.#wanted.value, {
+      matchCase: isOn(this.#case), wholeWord: isOn(this.#word),
+    });
   }
 
   /** @param {number} step */
@@ -166,10 +173,26 @@ class FindBar {
     event.stopPropagation();
   }
 
+  /** @param {string} text @param {string} label */
+  #toggle(text, label) {
+    const button = h("button", { class: "icon-button find-option", type: "button", "aria-pressed": "false", "aria-label": label, title: label }, text);
+    button.addEventListener("click", () => {
+      button.setAttribute("aria-pressed", String(!isOn(button)));
+      this.#at = -1;
+      this.#search();
+    });
+    return button;
+  }
+
   #close() {
     this.#bar.remove();
     this.#page.selection.leave();
   }
+}
+
+/** @param {Element} button */
+function isOn(button) {
+  return button.getAttribute("aria-pressed") === "true";
 }
 
 /** @param {string} label */

@@ -24,6 +24,7 @@ import { Panels } from "./panels.js";
 import { tellPresence } from "./presence.js";
 import { Runs } from "./runs.js";
 import { Selection } from "./selection.js";
+import { keepSliders } from "./sliders.js";
 import { NotebookSocket } from "./socket.js";
 import { NotebookStore } from "./store.js";
 import { Structure } from "./structure.js";
@@ -66,6 +67,7 @@ function start() {
   watchConnection(socket, editing);
   new Carets(page);
   tellPresence(page);
+  keepSliders(page);
   new Announcer(store, socket);
 
   outputs.hydrate();

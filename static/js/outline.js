@@ -88,7 +88,7 @@ function markCurrent(active) {
 
 /** @param {Row} row */
 function link({ level, title, target, cell }) {
-  return h("a", { class: `is-level-${level}`, href: `#cell-${target}`, "data-goto": target }, title, cell && needsSomebody(cell) && mark(cell));
+  return h("a", { class: `is-level-${level}`, href: `#cell-${target}`, "data-goto": target, title }, h("span", { class: "outline-title" }, title), cell && needsSomebody(cell) && mark(cell));
 }
 
 /** @param {Cell} cell */

@@ -12,9 +12,11 @@ export class Panels extends EventTarget {
   constructor() {
     super();
     document.addEventListener("click", (event) => this.#press(event));
-    const last = localStorage.getItem(OPEN_KEY) ?? "outline";
-    const isFolded = document.documentElement.dataset.uiPanel === "closed" || matchMedia(NARROW).matches;
-    this.show(isFolded ? "" : last, { remember: false });
+    // A window that gets narrow is not covered by the panel; wide again, it has it again
+    const narrow = matchMedia(NARROW);
+    narrow.addEventListener("change", () => this.show(narrow.matches || this.#isClosed() ? "" : this.#last(), { remember: false }));
+    const isFolded = document.documentElement.dataset.uiPanel === "closed" || narrow.matches;
+    this.show(isFolded ? "" : this.#last(), { remember: false });
   }
 
   /** @param {string} name  empty folds the panel @param {{remember?: boolean}} [options] */
@@ -32,6 +34,15 @@ export class Panels extends EventTarget {
     if (name) this.dispatchEvent(new CustomEvent("shown", { detail: { name } }));
   }
 
+  #last() {
+    return localStorage.getItem(OPEN_KEY) ?? "outline";
+  }
+
+  /** Whether the person folded it, as the server is told. */
+  #isClosed() {
+    return /(^|; )panel=closed/.test(document.cookie);
+  }
+
   /** @param {string} name */
   #remember(name) {
     if (name) localStorage.setItem(OPEN_KEY, name);
@@ -44,7 +55,7 @@ export class Panels extends EventTarget {
     const tab = target.closest("[data-panel]");
     if (tab instanceof HTMLElement) this.show(this.shown === tab.dataset.panel ? "" : (tab.dataset.panel ?? ""));
     else if (target.closest("[data-close-panel]")) this.show("");
-    else if (target.closest("[data-open-panel]")) this.show(this.shown ? "" : (localStorage.getItem(OPEN_KEY) ?? "outline"));
+    else if (target.closest("[data-open-panel]")) this.show(this.shown ? "" : this.#last());
     else if (target.closest(".panel a") && matchMedia(NARROW).matches) this.show("", { remember: false });
   }
 }

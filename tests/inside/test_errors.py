@@ -75,6 +75,27 @@ def test_groups_show_their_members(kernel: KernelUnderTest) -> None:
     assert "ValueError: one" in text and "TypeError: two" in text
 
 
+def test_a_group_shows_each_error_with_its_frames_in_colours_and_none_of_ours(kernel: KernelUnderTest) -> None:
+    source = """def broken():
+    1 / 0
+def gathered():
+    errors = []
+    for act in (broken, lambda: int("x")):
+        try:
+            act()
+        except Exception as error:
+            errors.append(error)
+    raise ExceptionGroup("outer", [ExceptionGroup("inner", errors[:1]), *errors[1:]])
+gathered()"""
+    result, cell = kernel.run_source(source, definitions=["broken", "gathered"])
+    error = result.error(cell)
+    text = _plain(error)
+    for wanted in ("outer", "1 of 2", "inner", "ZeroDivisionError", "in broken", "ValueError: invalid literal"):
+        assert wanted in text
+    assert "inside/cells.py" not in text and "inside/interrupt.py" not in text
+    assert "\x1b[31;1mZeroDivisionError" in "".join(error["traceback"])
+
+
 def test_endless_recursion_is_a_short_traceback(kernel: KernelUnderTest) -> None:
     result, cell = kernel.run_source("def f(): f()\nf()", definitions=["f"])
     error = result.error(cell)

@@ -117,7 +117,9 @@ test("the palette finds entries by all their words, beginnings first", () => {
 test("find sees every cell, and case only when a capital is asked for", () => {
   const cells = [{ id: "a", text: "Rate = rate" }, { id: "b", text: "x.rate(1)" }];
   assert.deepEqual(matchesOf(cells, "rate").map(({ cell: id, from }) => `${id}${from}`), ["a0", "a7", "b2"]);
-  assert.deepEqual(matchesOf(cells, "Rate").length, 1);
+  assert.deepEqual(matchesOf(cells, "Rate", { matchCase: true }).length, 1);
+  const names = [{ id: "a", text: "first = first_name + first2 + é_first + first" }];
+  assert.deepEqual(matchesOf(names, "first", { wholeWord: true }).map(({ from }) => from), [0, 40]);
   assert.deepEqual(matchesOf(cells, "(").map(({ from }) => from), [6]);
   assert.equal(replaced("Rate = rate", matchesOf(cells, "rate").slice(0, 2), "r$1"), "r$1 = r$1");
 });

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notebooks_app import cell_words, list_words
+from notebooks_app import cell_words, list_words, table_html
 from notebooks_app.ansi import ansi_html, ansi_text, nearest
 from notebooks_app.error_html import error_line
 from notebooks_app.output_html import item_html, mime_of, png_size, size_words
@@ -266,6 +266,14 @@ def test_the_list_says_first_what_needs_somebody(
 def test_how_long_ago_in_words(hours: float, words: str) -> None:
     now = datetime(2026, 3, 11, 12, tzinfo=UTC)
     assert list_words.ago_words(now - timedelta(hours=hours), now) == words
+
+
+def test_numbers_of_a_column_have_as_many_decimals_as_they_need_and_no_noise() -> None:
+    assert table_html.number_style([17.5, 23.400000000000002, 2650.0]) == 1
+    assert table_html.number_style([0.1 + 0.2, 102086.40000000001]) == 1
+    assert table_html.number_style([31.25, 7]) == 2
+    assert table_html.number_style([1 / 3, 2650.0]) == 6
+    assert table_html.number_style([1e-5]) is None
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ async def test_the_progress_bar_of_the_demo_is_one_line(lab: Lab):
 async def test_a_change_of_the_rate_runs_what_depends_on_it_and_not_the_slow_comparison(lab: Lab):
     notebook, runtime = await open_demo(lab)
     before = await documents(lab, notebook)
-    rate = find(before, "rate = 0.15")["id"]
+    rate = find(before, "rate = 0.15  #@param")["id"]
     await db.write(
         lambda: services.edit_cell(
             notebook.id, uuid.UUID(rate), version=1, source="rate = 0.5", author=lab.author, operation_id=uuid.uuid4()

@@ -8,7 +8,7 @@ import { drawJson } from "./json.js";
 import { drawLatex, parseMarkdown, typeset } from "./markdown.js";
 import { drawTable } from "./table.js";
 import { TableTools } from "./table_tools.js";
-import { addShowAll, boundHeight, fileLink, plainText, TextView } from "./text.js";
+import { addShowAll, boundText, fileLink, plainText, TextView } from "./text.js";
 
 /** @typedef {import("./types.js").Output} Output */
 /** @typedef {import("./types.js").View} View */
@@ -81,7 +81,7 @@ async function addTools(view, output, cell, context) {
   const { element } = view;
   const mime = mimeOf(output);
   addShowAll(element, output.files?.[output.kind === "stream" ? "text/plain" : mime]);
-  if (output.kind === "stream" || mime === "text/plain") boundHeight(element);
+  if (output.kind === "stream" || mime === "text/plain") boundText(element);
   if (output.kind === "error") return addCopy(element, output);
   if (mime === TABLE && output.data?.[TABLE]) {
     const wrap = /** @type {HTMLElement} */ (element.querySelector(".table-wrap"));

@@ -60,11 +60,15 @@ function bodyRow(row, columns, width, decimals) {
   }));
 }
 
-/** Decimals that all numbers of a column are shown with, at most 6; null: as they are. @param {any[]} values */
+/**
+ * Decimals that all numbers of a column are shown with: as many as the longest needs, at most 6; what binary fractions
+ * add at the 14th digit (23.400000000000002) does not count. Null: as they are.
+ * @param {any[]} values
+ */
 export function numberStyle(values) {
   const numbers = values.filter((value) => typeof value === "number" && value).map(Math.abs);
   if (numbers.some((value) => value < 1e-4 || value >= 1e15)) return null;
-  const lengths = numbers.filter((value) => !Number.isInteger(value)).map((value) => String(value).split(".")[1].length);
+  const lengths = numbers.filter((value) => !Number.isInteger(value)).map((value) => (String(Number(value.toPrecision(13))).split(".")[1] ?? "").length);
   return Math.min(6, Math.max(0, ...lengths));
 }
 

@@ -29,7 +29,10 @@ export class TableTools {
     this.context = context;
     this.limit = table.page_size ?? Math.max(table.rows.length, 1);
     this.foot = /** @type {HTMLElement} */ (element.querySelector(".table-foot"));
-    this.pages = el("span", { class: "pages" });
+    this.previous = iconButton("left", "Previous page", () => this.#turn(-1));
+    this.next = iconButton("right", "Next page", () => this.#turn(1));
+    this.where = el("span", { role: "status" });
+    this.pages = el("span", { class: "pages" }, this.previous, this.where, this.next);
     this.tools = el("span", { class: "tools" });
     this.foot.append(this.tools);
     this.message = el("span", { class: "table-message", role: "status" });
@@ -51,15 +54,20 @@ export class TableTools {
     const counts = this.foot.querySelector(".table-counts");
     const isPaged = this.canAsk && rows > this.limit;
     if (counts) counts.textContent = isPaged ? tableCounts({ ...this.table, rows: [] }) : tableCounts(this.table);
-    this.pages.replaceChildren();
+    this.pages.hidden = !isPaged;
     if (!isPaged) return;
     const page = Math.floor(offset / this.limit);
     const last = Math.ceil(rows / this.limit) - 1;
-    const previous = iconButton("left", "Previous page", () => this.#ask({ offset: (page - 1) * this.limit }));
-    const next = iconButton("right", "Next page", () => this.#ask({ offset: (page + 1) * this.limit }));
-    previous.disabled = page === 0;
-    next.disabled = page >= last;
-    this.pages.append(previous, el("span", {}, `Page ${grouped(page + 1)} of ${grouped(last + 1)}`), next);
+    // disabled only for those who ask: a button that turns disabled loses the focus
+    this.previous.setAttribute("aria-disabled", String(page === 0));
+    this.next.setAttribute("aria-disabled", String(page >= last));
+    this.where.textContent = `Page ${grouped(page + 1)} of ${grouped(last + 1)}`;
+  }
+
+  /** @param {number} step  in pages */
+  #turn(step) {
+    const offset = (this.table.offset ?? 0) + step * this.limit;
+    if (offset >= 0 && offset < this.table.row_count) this.#ask({ offset });
   }
 
   #sortButtons() {
@@ -122,7 +130,7 @@ export class TableTools {
   /** @param {string} column */
   #focus(column) {
     const buttons = /** @type {HTMLElement[]} */ ([...this.element.querySelectorAll(".table-sort")]);
-    buttons.find((button) => button.textContent === column)?.focus();
+    buttons.find((button) => button.textContent === column)?.focus({ preventScroll: true });
   }
 
   async #copy() {

@@ -1,7 +1,7 @@
 /** Text that grows: streams with their cut middle, and links to all of it. Plain text of results is drawn here too. */
 
 import { ansiNodes, plainStyle } from "./ansi.js";
-import { el, grouped, sizeWords } from "./dom.js";
+import { el, grouped, sizeWords, textButton } from "./dom.js";
 
 /** @typedef {import("./types.js").Output} Output */
 /** @typedef {import("./types.js").Cut} Cut */
@@ -98,22 +98,29 @@ export function plainText(text) {
 }
 
 /**
- * Text higher than its box scrolls inside it, and a button opens the box.
+ * Text higher than its box scrolls inside it, and a button opens the box; lines wider than it can be wrapped.
  * @param {HTMLElement} element  the item's `.output-item`
  */
-export function boundHeight(element) {
-  const button = el("button", { class: "button is-small output-open", type: "button" }, "Show in full height");
-  button.addEventListener("click", () => {
+export function boundText(element) {
+  const tools = el("p", { class: "output-open" });
+  const full = textButton("Show in full height", () => {
     element.classList.add("is-open");
     element.removeAttribute("tabindex");
-    button.remove();
+    full.remove();
+  });
+  const wrap = textButton("Wrap long lines", () => {
+    wrap.textContent = element.classList.toggle("is-wrapped") ? "Do not wrap lines" : "Wrap long lines";
   });
   const observer = new ResizeObserver(() => {
-    if (!element.isConnected || element.classList.contains("is-open")) return void observer.disconnect();
-    if (element.scrollHeight <= element.clientHeight + 4) return;
-    observer.disconnect();
-    element.tabIndex = 0;
-    element.after(button);
+    if (!element.isConnected) return void observer.disconnect();
+    const isTall = element.scrollHeight > element.clientHeight + 4 && !element.classList.contains("is-open");
+    const isWide = [...element.children].some((child) => child.scrollWidth > child.clientWidth + 1);
+    if (isTall && !full.isConnected) {
+      element.tabIndex = 0;
+      tools.prepend(full);
+    }
+    if (isWide && !wrap.isConnected) tools.append(wrap);
+    if (tools.hasChildNodes() && !tools.isConnected) element.after(tools);
   });
   for (const child of element.children) observer.observe(child);
 }
