@@ -17,6 +17,7 @@ from typing import Any
 
 from jupyter_client import KernelManager
 
+from benchmarks import starts
 from benchmarks.client import NotebookClient
 from tests.servers import LiveServer
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--chains", type=int, default=5)
+    parser.add_argument("--starts", type=int, default=8)
     parser.add_argument("--out", type=Path, help="write every sample to this JSON file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rillbook-bench-") as folder:
@@ -37,8 +39,10 @@ def main() -> None:
             server.stop()
     plain = measure_plain(options.runs, options.chains)
     report(ours, plain)
+    started = starts.measure(options.starts)
+    starts.report(started)
     if options.out:
-        options.out.write_text(json.dumps({"ours": ours, "plain": plain}), encoding="utf-8")
+        options.out.write_text(json.dumps({"ours": ours, "plain": plain, "starts": started}), encoding="utf-8")
 
 
 async def measure_ours(server: LiveServer, runs: int, chains: int) -> dict[str, list[float]]:

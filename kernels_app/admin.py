@@ -7,14 +7,17 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.timesince import timesince
 
+from kernels_app import checks, sandbox
 from kernels_app.hosts import get_host
+from kernels_app.models import KernelLimits
 from notebooks_app import usage
 from notebooks_app.admin_lists import LookOnly, as_uuid, link
 from notebooks_app.errors import NotFound, RillbookError
@@ -56,6 +59,12 @@ class KernelSessionAdmin(LookOnly):
         "started_at", "executions",
     )  # fmt: skip
     actions = ("stop", "restart")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list, below what isolates its kernels from this machine."""
+        described = sandbox.describe(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
+        shown = {"isolation": described, "protections": checks.lines()}
+        return super().changelist_view(request, (extra_context or {}) | shown)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[KernelSession]:
         return super().get_queryset(request).select_related("notebook__owner").defer("notebook__metadata")
@@ -141,6 +150,20 @@ class KernelSessionAdmin(LookOnly):
             self.log_change(request, session, f"The kernel was {done}.")
             count += 1
         messages.success(request, f"{count} {done}.")
+
+
+@admin.register(KernelLimits)
+class KernelLimitsAdmin(admin.ModelAdmin):
+    """What one person's kernels may take; they hold from the next start of a kernel on."""
+
+    list_display = ("user", "memory_mib", "cpus", "processes", "disk_mib", "run_seconds", "idle_seconds", "kernels")
+    list_select_related = ("user",)
+    search_fields = ("user__username",)
+    autocomplete_fields = ("user",)
+    list_per_page = 50
+
+    def get_readonly_fields(self, request: HttpRequest, obj: KernelLimits | None = None) -> tuple[str, ...]:
+        return ("user",) if obj is not None else ()
 
 
 def _last_used(session: Any) -> datetime:

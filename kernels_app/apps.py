@@ -6,3 +6,6 @@ from django.apps import AppConfig
 class KernelsConfig(AppConfig):
     name = "kernels_app"
     verbose_name = "Kernels"
+
+    def ready(self) -> None:
+        from kernels_app import checks  # noqa: F401  registers the system checks

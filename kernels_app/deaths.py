@@ -14,6 +14,8 @@ _SIGNALS: dict[int, str] = {
     signal.SIGABRT: "The kernel crashed in native code (abort).",
     signal.SIGBUS: "The kernel crashed in native code (bus error).",
     signal.SIGKILL: "The kernel was killed (SIGKILL).",
+    signal.SIGXCPU: "The kernel used all the processor time that a kernel may have (SIGXCPU).",
+    signal.SIGSYS: "The kernel made a system call that no kernel may make (SIGSYS).",
 }
 
 

@@ -24,9 +24,10 @@ from django.core.files.storage import FileSystemStorage, storages
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from kernels_app import checks as kernel_checks
 from kernels_app import provisioner, sandbox
+from kernels_app.allowances import profile
 from kernels_app.broker import Broker
-from kernels_app.hosts.local import profile
 from kernels_app.kernel import Kernel, KernelStartTimeout
 from notebooks_app import checks, health, logs, metrics, services
 from notebooks_app.crypto import DecryptionError
@@ -222,13 +223,17 @@ def check_storage() -> Iterator[Finding]:
 
 
 def check_isolation() -> Iterator[Finding]:
-    words = sandbox.describe(settings.KERNEL_SANDBOX)
-    if sandbox.available(settings.KERNEL_SANDBOX) is not sandbox.Rung.NONE:
-        yield ok("isolation", words)
+    """The rung in use, and each thing that it does and does not do."""
+    words = sandbox.describe(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
+    found = sandbox.available(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
+    is_shared = settings.RILLBOOK_MODE == "multi"
+    if found is sandbox.Rung.NONE:
+        yield (fail if is_shared else warn)("isolation", words, kernel_checks.INSTALL)
         return
-    mend = "Install bubblewrap and allow unprivileged user namespaces (docs/operations.md), KERNEL_SANDBOX=auto."
-    made = fail if settings.RILLBOOK_MODE == "multi" else warn
-    yield made("isolation", words, mend)
+    yield ok("isolation", words)
+    for line in kernel_checks.lines():
+        is_weak = line.startswith("Not ") and is_shared
+        yield warn("isolation", line, "docs/security.md, What each rung stops.") if is_weak else ok("isolation", line)
 
 
 def check_kernel() -> Iterator[Finding]:

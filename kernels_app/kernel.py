@@ -77,6 +77,7 @@ class Kernel:
         self._attempts: dict[str, None] = {}
         self._next_frame: int | None = None
         self._running: str | None = None
+        self._running_since = time.monotonic()
         self._input: Message | None = None
         self._subshell: str | None = None
         self._published = asyncio.Event()
@@ -238,6 +239,7 @@ class Kernel:
         """
         assert self._plan is None, "one plan at a time"
         plan = self._plan = _Plan(plan_id, [item["attempt"] for item in items])
+        self._running_since = time.monotonic()
         self._refused, self._questions = set(), 0
         self._expect(plan.attempts)
         try:
@@ -439,7 +441,7 @@ class Kernel:
 
     def _note(self, entry: Entry) -> None:
         if entry["t"] == "started":
-            self._running = entry["attempt"]
+            self._running, self._running_since = entry["attempt"], time.monotonic()
         elif entry["t"] == "finished":
             self._running = None
             if self._plan and entry["attempt"] in self._plan.attempts:
@@ -489,6 +491,7 @@ class Kernel:
                 return
             used = await asyncio.to_thread(limits.usage, root, most=profile.processes + 10)
             self.memory = used.memory_bytes
+            self._end_overlong()
             if used.processes > profile.processes:
                 reason = f"The kernel started more than {profile.processes} processes, so it was ended."
                 await self.kill(Death("processes", reason))
@@ -496,6 +499,17 @@ class Kernel:
                 exact = await asyncio.to_thread(limits.proportional_bytes, root)
                 if exact > profile.memory_bytes:
                     await self.kill(deaths.out_of_memory(profile.memory_bytes))
+
+    def _end_overlong(self) -> None:
+        """Interrupt a cell that has run for longer than it may (waiting for input does not count), and say so."""
+        limit_s, plan = self.launch.profile.run_s, self._plan
+        if not limit_s or plan is None or self._input is not None:
+            self._running_since = time.monotonic()
+        elif time.monotonic() - self._running_since > limit_s:
+            self._running_since = time.monotonic() + INTERRUPT_TIMES * INTERRUPT_EVERY_S
+            text = f"This cell ran for {limit_s:,} seconds, as long as a cell may, so it was interrupted."
+            self.on_entries([{"t": "notice", "attempt": self._running or plan.attempts[0], "text": text}])
+            self._keep(self.interrupt(), "kernel-overlong")
 
     async def _watch_disk(self) -> None:
         """End a kernel whose files grow past its limit. What its notebook held before may stay, and not grow."""

@@ -54,8 +54,8 @@ class KernelPool:
             self._filler = asyncio.get_running_loop().create_task(self._fill(), name="kernel-pool")
         self._wanted.set()
 
-    async def claim(self, notebook_id: str) -> Kernel:
-        """A ready kernel bound to the notebook's own folder: a pooled one, else one started now.
+    async def claim(self, notebook_id: str, profile: Profile | None = None) -> Kernel:
+        """A ready kernel bound to the notebook's own folder: a pooled one, else (or of another profile) a new one.
 
         The caller owns it and ends it with `shutdown` or `kill`; a notebook has one kernel at a time. Raises
         KernelStartTimeout, and ValueError for an id that is not flat.
@@ -65,7 +65,8 @@ class KernelPool:
             raise RuntimeError("The pool is closed.")
         await self._prepare()
         while True:
-            kernel = await self._take()
+            other = profile if profile is not None and profile != self.profile else None
+            kernel = await (self._take() if other is None else self._start_one(other))
             try:
                 kernel.work = await asyncio.to_thread(
                     self.folders.claim, kernel.work, notebook_id, keep_name=self.profile.rung is not Rung.BUBBLEWRAP
@@ -123,10 +124,10 @@ class KernelPool:
                 await self._arrived.wait_for(lambda: self._ready or not self._is_filling)
         return await self._start_one()
 
-    async def _start_one(self) -> Kernel:
+    async def _start_one(self, profile: Profile | None = None) -> Kernel:
         slot = await asyncio.to_thread(self.folders.new_slot)
         try:
-            kernel = await Kernel.start(self.profile, slot)
+            kernel = await Kernel.start(profile or self.profile, slot)
         except BaseException:
             await asyncio.to_thread(self.folders.remove_slot, slot)
             raise

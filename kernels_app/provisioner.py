@@ -59,6 +59,8 @@ class Profile:
     disk_bytes: int = 8 * 1024**3  # of all files in the work folder
     disk_entries: int = 200_000
     tmp_bytes: int = bubblewrap.TMP_BYTES
+    run_s: int = 0  # of one cell; 0: without end
+    idle_s: int = 0  # without use, until the kernel is stopped; 0: never
     use_cgroups: bool = True
     readonly: Mapping[str, Path] = field(default_factory=dict)  # path inside -> folder or file of ours
     env: Mapping[str, str] = field(default_factory=dict)

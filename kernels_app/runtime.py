@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
@@ -116,6 +115,7 @@ class Runtime:
         self._chunks_at = 0.0
         self._chunks_later: asyncio.TimerHandle | None = None
         self._queries: dict[str, asyncio.Task[None]] = {}
+        self._used_at = time.monotonic()
         self._state = scheduler.load([], seed=str(uuid.uuid4()))
 
     # --- Life ---------------------------------------------------------------------------------------------------
@@ -275,6 +275,7 @@ class Runtime:
     async def _ask[T](self, question: Callable[[Kernel], Awaitable[T]], nothing: T) -> T:
         if self._kernel is None:
             return nothing
+        self._used_at = time.monotonic()
         try:
             return await question(self._kernel)
         except CallFailed as error:
@@ -295,8 +296,23 @@ class Runtime:
             state, detail = "paused", PAUSED_WORDS
         document: Json = {"state": state, "detail": detail, "cell": cell}
         if self._kernel is not None:
-            document |= {"memory_bytes": self._kernel.memory, "limit_bytes": settings.KERNEL_MEMORY_BYTES}
+            document |= {"memory_bytes": self._kernel.memory, "limit_bytes": self._kernel.launch.profile.memory_bytes}
         return document
+
+    @property
+    def has_kernel(self) -> bool:
+        return self._kernel is not None
+
+    @property
+    def idle_limit_s(self) -> int:
+        """How long the kernel may be unused; 0: as long as it likes, or there is none."""
+        return self._kernel.launch.profile.idle_s if self._kernel is not None else 0
+
+    def idle_s(self) -> float:
+        """How long nothing has run and nobody has asked the kernel anything."""
+        if self._state.plan is not None or self._state.running is not None or self._state.queue:
+            return 0.0
+        return time.monotonic() - self._used_at
 
     def _running_cell(self) -> str | None:
         running = self._state.running
@@ -515,6 +531,7 @@ class Runtime:
                     self._decide(PlanEnded(action.plan))
 
     async def _deliver(self, action: Action) -> None:
+        self._used_at = time.monotonic()
         match action:
             case StartKernel():
                 await self._start_kernel(restart=action.restart)
@@ -595,6 +612,7 @@ class Runtime:
         except KernelDied:
             return
         await self._book.drained()
+        self._used_at = time.monotonic()
         happened: list[Event] = [_finished(entry) for entry in reply["finished"]]
         self._book.note_durations(reply["finished"])
         self._decide(*happened, PlanEnded(plan))

@@ -17,6 +17,7 @@ from notebook_project.env import (
     env_bool,
     env_choice,
     env_database,
+    env_float,
     env_int,
     env_list,
     env_mailer,
@@ -245,6 +246,19 @@ KERNEL_SANDBOX = env_choice("KERNEL_SANDBOX", ("auto", "bubblewrap", "landlock",
 KERNEL_POOL_SIZE = env_int("KERNEL_POOL_SIZE", 1)
 KERNEL_MEMORY_BYTES = env_int("KERNEL_MEMORY_BYTES", 2 * 1024**3)
 KERNEL_NETWORK = env_bool("KERNEL_NETWORK", False)
+# Multi mode without a sandbox, for a server whose every user may do all that it can.
+RILLBOOK_ALLOW_UNSANDBOXED = env_bool("RILLBOOK_ALLOW_UNSANDBOXED", False)
+# Limits of one kernel (0: none), kept by what the machine offers: docs/security.md. The admin may set a person's own.
+KERNEL_CPUS = env_float("KERNEL_CPUS", 0.0)
+KERNEL_CPU_SECONDS = env_int("KERNEL_CPU_SECONDS", 0)
+KERNEL_PROCESSES = env_int("KERNEL_PROCESSES", 256)
+KERNEL_FILES = env_int("KERNEL_FILES", 4096)
+KERNEL_DISK_BYTES = env_int("KERNEL_DISK_BYTES", 8 * 1024**3)
+KERNEL_RUN_SECONDS = env_int("KERNEL_RUN_SECONDS", 0)
+KERNEL_IDLE_SECONDS = env_int("KERNEL_IDLE_SECONDS", 4 * 3600 if RILLBOOK_MODE == "multi" else 0)
+KERNEL_CGROUPS = env_bool("KERNEL_CGROUPS", True)
+KERNELS_PER_USER = env_int("KERNELS_PER_USER", 10 if RILLBOOK_MODE == "multi" else 0)
+KERNELS_MAX = env_int("KERNELS_MAX", 200 if RILLBOOK_MODE == "multi" else 0)
 KERNEL_WORK_DIR = DATA_DIR / "work"
 SAMPLE_DATABASE = DATA_DIR / "sample" / "sample.duckdb"
 LEASE_SECONDS = 8

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 LIBRARIES = ("ipykernel", "numpy")  # and what they need
-LEFT_OUT = ("__pycache__", "site-packages", "test", "idlelib", "include", "share", "ensurepip", "turtledemo")
+LEFT_OUT = ("site-packages", "test", "idlelib", "include", "share", "ensurepip", "turtledemo")
 
 
 @contextmanager

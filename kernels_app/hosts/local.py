@@ -12,15 +12,14 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 
-from kernels_app import leases, saver
+from kernels_app import allowances, checks, leases, saver
+from kernels_app.allowances import profile
 from kernels_app.broker import Broker
 from kernels_app.feed import Feeds
 from kernels_app.hosts.base import HostNumbers
 from kernels_app.kernel import Kernel
 from kernels_app.pool import KernelPool
-from kernels_app.provisioner import Profile
 from kernels_app.runtime import Runtime
-from kernels_app.sandbox import Rung
 from notebooks_app import db, facts, files, logs, reading
 from notebooks_app.demo.sample import ensure_sample_apart
 from notebooks_app.errors import Unavailable
@@ -31,7 +30,8 @@ log = logging.getLogger("rillbook.host")
 RENEW_S = 2.0
 MOVE_HELD_S = 60.0
 CLAIM_RETRY_S = 0.5
-SAMPLE_INSIDE = "/data/sample"
+IDLE_LOOK_S = 5.0
+GONE = "Outputs are kept; variables are gone."
 HELD_ELSEWHERE = (
     "This notebook's kernel lives in another server process. Run it from a page of that server, or end that process: "
     "then it can run here. Edits are saved from either."
@@ -55,6 +55,9 @@ class LocalKernelHost:
         self._locks: dict[uuid.UUID, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._renewed_at = time.monotonic()
+        self._claiming = asyncio.Lock()
+        self._owners: dict[uuid.UUID, int] = {}  # of notebooks that have had a kernel here
+        self._starting: set[uuid.UUID] = set()
 
     # --- Life ---------------------------------------------------------------------------------------------------
 
@@ -62,11 +65,14 @@ class LocalKernelHost:
         """Begin; the pool fills in the background."""
         self.is_started = True
         self.loop = asyncio.get_running_loop()
+        # Kernels are shown the folder of the sample; what is made there in the background appears in it.
+        settings.SAMPLE_DATABASE.parent.mkdir(parents=True, exist_ok=True)
         self._pool = KernelPool(settings.KERNEL_POOL_SIZE, profile(), settings.KERNEL_WORK_DIR)
         await self._free_dead()
         self.keep(self._prepare())
         self.keep(self._renew())
         self.keep(self._move_held())
+        self.keep(self._stop_idle())
 
     async def close(self) -> None:
         """End every runtime and kernel; what they had shown is saved."""
@@ -227,8 +233,34 @@ class LocalKernelHost:
     # --- Kernels ------------------------------------------------------------------------------------------------
 
     async def claim_kernel(self, notebook_id: uuid.UUID) -> Kernel:
-        assert self._pool is not None
-        return await self._pool.claim(str(notebook_id))
+        """A kernel with the limits of the notebook's owner. Raises NoRoom, KernelStartTimeout, RuntimeError."""
+        pool = self._pool
+        assert pool is not None
+        if words := await asyncio.to_thread(checks.refusal):
+            raise RuntimeError(words)
+        async with self._claiming:  # one after the other, so that none is counted too late
+            allowance = await db.read(lambda: allowances.of_notebook(notebook_id, pool.profile))
+            here = [(held, owner) for held, owner in self._owners.items() if self._holds_kernel(held)]
+            await db.read(lambda: allowances.check_room(notebook_id, allowance, here))
+            self._owners[notebook_id] = allowance.owner
+            self._starting.add(notebook_id)
+        try:
+            return await pool.claim(str(notebook_id), allowance.profile)
+        finally:
+            self._starting.discard(notebook_id)
+
+    def _holds_kernel(self, notebook_id: uuid.UUID) -> bool:
+        runtime = self._runtimes.get(notebook_id)
+        return notebook_id in self._starting or (runtime is not None and runtime.has_kernel)
+
+    async def _stop_idle(self) -> None:
+        """End kernels that nobody has used for longer than they may be idle."""
+        while True:
+            await asyncio.sleep(IDLE_LOOK_S)
+            for runtime in tuple(self._runtimes.values()):
+                limit_s, idle_s = runtime.idle_limit_s, runtime.idle_s()
+                if limit_s and idle_s > limit_s:
+                    await self._end(runtime, f"Stopped after {_spell(limit_s)} without use. {GONE}")
 
     async def saver_has_room(self) -> None:
         while self.saver.is_behind:
@@ -258,26 +290,12 @@ class LocalKernelHost:
             log.error("%s of the host failed", task.get_name(), exc_info=task.exception())
 
 
-def profile() -> Profile:
-    """What all kernels of this server have in common, from the settings."""
-    sample = settings.SAMPLE_DATABASE
-    cap = {"RILLBOOK_OUTPUT_CAP_BYTES": str(settings.OUTPUT_CELL_MAX_BYTES)}
-    made = Profile(
-        sandbox=settings.KERNEL_SANDBOX,
-        python=settings.KERNEL_PYTHON,
-        network=settings.KERNEL_NETWORK,
-        memory_bytes=settings.KERNEL_MEMORY_BYTES,
-        readonly={SAMPLE_INSIDE: sample.parent},
-        env=cap | {"RILLBOOK_SAMPLE_DB": f"{SAMPLE_INSIDE}/{sample.name}"},
-    )
-    if made.rung is Rung.NONE:
-        return Profile(
-            sandbox="none",
-            python=settings.KERNEL_PYTHON,
-            memory_bytes=settings.KERNEL_MEMORY_BYTES,
-            env=cap | {"RILLBOOK_SAMPLE_DB": str(sample)},
-        )
-    return made
+def _spell(seconds: int) -> str:
+    """4 hours, 90 seconds."""
+    for size, name in ((3600, "hour"), (60, "minute")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size} {name}" + ("s" if seconds != size else "")
+    return f"{seconds} second" + ("s" if seconds != 1 else "")
 
 
 def _renew(runtime: Runtime) -> bool:

@@ -196,12 +196,12 @@ def test_nothing_listens_that_can_be_reached(inside: Inside, readable: Path):
         abstract.listen()
         file.listen()
         connect = "socket.create_connection(({!r}, {}), 2)"
+        port = udp.getsockname()[1]
         found = attack(
             inside,
             connect.format("127.0.0.1", tcp.getsockname()[1]),
             connect.format("169.254.169.254", 80),
-            f"socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {udp.getsockname()[1]}))"
-            " and None",
+            f"socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {port}))",
             f"socket.socket(socket.AF_UNIX).connect('\\0{name}')",
             f"socket.socket(socket.AF_UNIX).connect({str(readable / 'socket')!r})",
             f"socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', {str(readable / 'datagrams')!r})",

@@ -13,13 +13,12 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
-from kernels_app import sandbox
+from kernels_app import checks, sandbox
 from notebooks_app.notebooks import ensure_first_notebooks
 from notebooks_app.views import WELCOME_SALT
 
 FIRST_USER = "me"
 PORTS_TRIED = 20
-LOCAL_HOST = "kernels_app.hosts.local.LocalKernelHost"
 
 
 class Command(BaseCommand):
@@ -32,14 +31,14 @@ class Command(BaseCommand):
         parser.add_argument("--no-migrate", action="store_true", help="A step before this one migrates the database.")
 
     def handle(self, *args: Any, host: str, port: int | None, no_migrate: bool, **options: Any) -> None:
-        if self._lacks_sandbox():
-            raise CommandError(f"Multi mode needs a sandbox for kernels. {sandbox.describe(settings.KERNEL_SANDBOX)}")
+        if words := checks.refusal():
+            raise CommandError(f"{words}\n{checks.INSTALL}")
         Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
         if not no_migrate:
             self._step("Preparing the database")
             call_command("migrate", verbosity=0, interactive=False)
         port = port or _free_port(host)
-        self.stdout.write(sandbox.describe(settings.KERNEL_SANDBOX))
+        self.stdout.write(sandbox.describe(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON))
         for line in self._invitation(host, port):
             self.stdout.write(line)
         self.stdout.flush()
@@ -53,12 +52,6 @@ class Command(BaseCommand):
         user = _first_user()
         key = signing.dumps(user.pk, salt=WELCOME_SALT)
         return ["Open this to begin; it signs you in:", f"URL: {base}{reverse('welcome', args=[key])}"]
-
-    def _lacks_sandbox(self) -> bool:
-        """Whether people's kernels would start here without one. Kernels of a cluster start on its nodes."""
-        is_here = settings.KERNEL_HOST == LOCAL_HOST
-        is_shared = settings.RILLBOOK_MODE == "multi"
-        return is_here and is_shared and sandbox.available(settings.KERNEL_SANDBOX) is sandbox.Rung.NONE
 
     def _step(self, text: str) -> None:
         self.stdout.write(f"{text} …")

@@ -1,0 +1,92 @@
+"""What the kernels of a notebook may take: the settings, and what the admin says of the notebook's owner.
+
+How a limit is kept is the sandbox's, the kernel's and the host's work. `of_notebook` reads the database.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from django.conf import settings
+from django.utils import timezone
+
+from kernels_app.models import KernelLimits
+from kernels_app.provisioner import Profile
+from kernels_app.sandbox import Rung
+from notebooks_app.models import KernelSession, Notebook
+
+MIB = 1024**2
+SAMPLE_INSIDE = "/data/sample"
+_LIVE = ("starting", "idle", "running", "paused")
+
+
+class NoRoom(RuntimeError):
+    """There are as many kernels as there may be; the message is for who asked for one more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    owner: int
+    kernels: int  # at once, of this owner; 0: no bound
+    profile: Profile
+
+
+def profile() -> Profile:
+    """What all kernels of this server have in common, from the settings."""
+    sample = settings.SAMPLE_DATABASE
+    made = Profile(
+        sandbox=settings.KERNEL_SANDBOX,
+        python=settings.KERNEL_PYTHON,
+        network=settings.KERNEL_NETWORK,
+        memory_bytes=settings.KERNEL_MEMORY_BYTES,
+        cpus=settings.KERNEL_CPUS,
+        cpu_s=settings.KERNEL_CPU_SECONDS,
+        processes=settings.KERNEL_PROCESSES,
+        files=settings.KERNEL_FILES,
+        disk_bytes=settings.KERNEL_DISK_BYTES,
+        run_s=settings.KERNEL_RUN_SECONDS,
+        idle_s=settings.KERNEL_IDLE_SECONDS,
+        use_cgroups=settings.KERNEL_CGROUPS,
+        readonly={SAMPLE_INSIDE: sample.parent},
+    )
+    where = f"{SAMPLE_INSIDE}/{sample.name}" if made.rung is Rung.BUBBLEWRAP else str(sample)
+    cap = str(settings.OUTPUT_CELL_MAX_BYTES)
+    return replace(made, env={"RILLBOOK_OUTPUT_CAP_BYTES": cap, "RILLBOOK_SAMPLE_DB": where})
+
+
+def of_notebook(notebook_id: uuid.UUID, common: Profile) -> Allowance:
+    """What the notebook's owner is allowed: `common` itself where the admin says nothing else."""
+    owner = Notebook.objects.values_list("owner_id", flat=True).get(pk=notebook_id)
+    row = KernelLimits.objects.filter(pk=owner).first()
+    if row is None:
+        return Allowance(owner, settings.KERNELS_PER_USER, common)
+    fields = {
+        "memory_bytes": row.memory_mib and row.memory_mib * MIB,
+        "cpus": row.cpus,
+        "processes": row.processes,
+        "disk_bytes": row.disk_mib and row.disk_mib * MIB,
+        "run_s": row.run_seconds,
+        "idle_s": row.idle_seconds,
+    }
+    changed = {name: value for name, value in fields.items() if value is not None}
+    kernels = settings.KERNELS_PER_USER if row.kernels is None else row.kernels
+    return Allowance(owner, kernels, replace(common, **changed))
+
+
+def check_room(notebook_id: uuid.UUID, allowance: Allowance, here: Iterable[tuple[uuid.UUID, int]]) -> None:
+    """Raise NoRoom if one more kernel is one too many. `here`: notebooks (and owners) with a kernel in this process,
+    which may not be saved yet."""
+    live = KernelSession.objects.filter(expires__gt=timezone.now(), state__in=_LIVE).exclude(host="")
+    held = dict(live.values_list("notebook_id", "notebook__owner_id")) | dict(here)
+    held.pop(notebook_id, None)
+    mine = sum(owner == allowance.owner for owner in held.values())
+    if allowance.kernels and mine >= allowance.kernels:
+        raise NoRoom(f"{_count(mine)} of this owner's notebooks, as many as may run at once: stop one of them first.")
+    if settings.KERNELS_MAX and len(held) >= settings.KERNELS_MAX:
+        raise NoRoom(f"{_count(len(held))} on this server, as many as it takes: try again when one has stopped.")
+
+
+def _count(number: int) -> str:
+    return "There is one kernel" if number == 1 else f"There are {number} kernels"

@@ -1,0 +1,58 @@
+"""System checks of the sandbox: multi-user mode without one is refused, what it does not stop is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from kernels_app import sandbox
+from kernels_app.sandbox import Rung
+
+LOCAL_HOST = "kernels_app.hosts.local.LocalKernelHost"  # kernels of a cluster start on its nodes
+INSTALL = (
+    "Install bubblewrap and allow unprivileged user namespaces, or run on Linux 6.12 with Landlock (docs/security.md). "
+    "RILLBOOK_ALLOW_UNSANDBOXED=true is for a server whose every user may do all that it can."
+)
+
+
+def refusal() -> str:
+    """Why kernels are not started here at all, in a sentence; "" if they are."""
+    is_shared = settings.RILLBOOK_MODE == "multi" and settings.KERNEL_HOST == LOCAL_HOST
+    if not is_shared or settings.RILLBOOK_ALLOW_UNSANDBOXED:
+        return ""
+    if sandbox.available(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON) is not Rung.NONE:
+        return ""
+    words = sandbox.describe(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
+    return f"Multi mode needs a sandbox for kernels. {words}"
+
+
+@register()
+def many_users_need_a_sandbox(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    words = refusal()
+    return [Error(words, hint=INSTALL, id="rillbook.E010")] if words else []
+
+
+@register(deploy=True)
+def what_the_sandbox_stops(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """`manage.py check --deploy`: a weaker rung is a warning, with the sentences that begin with Not."""
+    if settings.KERNEL_HOST != LOCAL_HOST or refusal():
+        return []
+    found = sandbox.available(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
+    words = sandbox.describe(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
+    if found is Rung.BUBBLEWRAP:
+        return []
+    return [Warning(words, hint=" ".join([*weak_points(), INSTALL]), id="rillbook.W010")]
+
+
+def weak_points() -> list[str]:
+    """What the walls of this server do not stop, a plain sentence each."""
+    return [line for line in lines() if line.startswith("Not ")]
+
+
+def lines() -> list[str]:
+    """What stands between a kernel of this server and its machine, a plain sentence each."""
+    return sandbox.protections(
+        settings.KERNEL_SANDBOX, network=settings.KERNEL_NETWORK, python=settings.KERNEL_PYTHON
+    )

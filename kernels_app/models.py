@@ -1,0 +1,36 @@
+"""What an operator allows a person's kernels, where that is not what the settings say."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+
+def _number(words: str, least: int = 1, most: int = 10_000_000) -> models.PositiveIntegerField:
+    bounds = [MinValueValidator(least), MaxValueValidator(most)]
+    return models.PositiveIntegerField(null=True, blank=True, validators=bounds, help_text=words)
+
+
+class KernelLimits(models.Model):
+    """Empty fields: the settings hold. What counts is the notebook's owner, whoever runs it."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="kernel_limits"
+    )
+    memory_mib = _number("Memory of one kernel in MiB (KERNEL_MEMORY_BYTES).", least=256)
+    cpus = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0.1), MaxValueValidator(1024)],
+        help_text="Processors of one kernel, where control groups can be made (KERNEL_CPUS).",
+    )  # fmt: skip
+    processes = _number("Processes and threads of one kernel (KERNEL_PROCESSES).", least=32)
+    disk_mib = _number("All files of one notebook in MiB (KERNEL_DISK_BYTES).")
+    run_seconds = _number("How long one cell may run; 0: without end (KERNEL_RUN_SECONDS).", least=0)
+    idle_seconds = _number("After how long without use a kernel stops; 0: never (KERNEL_IDLE_SECONDS).", least=0)
+    kernels = _number("Kernels at once; 0: as many as the server takes (KERNELS_PER_USER).", least=0)
+
+    class Meta:
+        verbose_name = verbose_name_plural = "kernel limits"
+
+    def __str__(self) -> str:
+        return f"Kernel limits of {self.user}"

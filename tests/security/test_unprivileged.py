@@ -1,0 +1,106 @@
+"""A server that is an ordinary user, as it should be: both rungs hold without any help of root."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kernel.conftest import item
+from tests.readable import make_environment, readable_folder
+
+PROJECT = Path(__file__).resolve().parents[2]
+USER = 60_590  # nobody's; not of the range for kernels
+SERVER = """
+import asyncio, json, os, sys, tempfile
+from pathlib import Path
+from kernels_app import limits, provisioner, sandbox
+from kernels_app.kernel import Kernel
+from kernels_app.provisioner import Profile
+
+ATTACK = '''
+import errno, json, os, resource, socket, subprocess
+server, secret = %r, %r
+found = {}
+def attempt(name, work):
+    try: found[name] = str(work())
+    except OSError as error: found[name] = errno.errorcode[error.errno]
+attempt('kill', lambda: os.kill(server, 9))
+attempt('environ', lambda: open(f'/proc/{server}/environ').read())
+attempt('memory', lambda: open(f'/proc/{server}/mem', 'rb').read(1))
+attempt('descriptors', lambda: os.listdir(f'/proc/{server}/fd'))
+attempt('limits', lambda: resource.prlimit(server, resource.RLIMIT_NOFILE, (3, 3)))
+attempt('affinity', lambda: os.sched_setaffinity(server, {0}))
+attempt('priority', lambda: os.setpriority(os.PRIO_USER, 0, 19))
+attempt('secret', lambda: open(secret).read())
+attempt('connect', lambda: socket.create_connection(('127.0.0.1', 1), 2))
+attempt('shared memory', lambda: os.listdir('/dev/shm/..') and open('/dev/shm/../../etc/shadow').read())
+subprocess.run(['sh', '-c', 'setsid sleep 1000 & setsid sleep 1000 &'])
+print(json.dumps(found))
+'''
+
+async def main():
+    rung, secret, item = sys.argv[1:]
+    provisioner.register()
+    verdict = sandbox.verdict(rung)
+    assert verdict.rung == rung, verdict.why
+    kernel = await Kernel.start(Profile(sandbox=rung, start_timeout_s=60), Path(tempfile.mkdtemp()))
+    entries = []
+    kernel.on_entries = entries.extend
+    await kernel.run_plan('p', [json.loads(item) | {'source': ATTACK % (os.getpid(), secret)}])
+    await kernel.kill()
+    for _ in range(100):  # the last folder of it may still be on its way to be deleted
+        if limits.tree(os.getpid())[1:]:
+            await asyncio.sleep(0.1)
+    text = ''.join(entry['text'] for entry in entries if entry['t'] == 'stream')
+    print(json.dumps({'found': json.loads(text), 'left': limits.tree(os.getpid())[1:], 'niced': os.nice(0),
+                      'said': sandbox.protections(rung)}))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest) -> Any:
+    """Run the server's part as an ordinary user; what it printed."""
+    with readable_folder() as folder:
+        python = make_environment(folder) if os.geteuid() == 0 else sys.executable
+        for part in ("kernels_app", "notebooks_app"):
+            ignored = shutil.ignore_patterns("__pycache__", "node_modules")
+            shutil.copytree(PROJECT / part, folder / "code" / part, ignore=ignored)
+        (folder / "tmp").mkdir()
+        (folder / "tmp").chmod(0o777)
+        secret = folder / "secret_key"
+        secret.write_text("canary")
+        if os.geteuid() == 0:
+            os.chown(secret, USER, USER)
+        secret.chmod(0o600)
+
+        def run(rung: str) -> Any:
+            user = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
+            env = {"PATH": os.environ["PATH"], "HOME": str(folder / "tmp"), "PYTHONPATH": str(folder / "code")}
+            env["TMPDIR"] = env["HOME"]
+            command = [python, "-c", SERVER, rung, str(secret), json.dumps(item("a", ""))]
+            done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=120, **user)
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout.splitlines()[-1])
+
+        yield run
+
+
+@pytest.mark.parametrize("rung", ["bubblewrap", "landlock"])
+def test_the_servers_own_uid_gives_a_kernel_nothing(server: Any, rung: str):
+    told = server(rung)
+    refused = {"EPERM", "EACCES", "ENOENT", "ESRCH", "ECONNREFUSED"}
+    assert {name: answer for name, answer in told["found"].items() if answer not in refused} in (
+        {}, {"priority": "None"},  # in a process namespace of its own, PRIO_USER means those in it
+    )  # fmt: skip
+    assert told["found"].get("priority") == "None" or rung == "landlock"
+    assert told["niced"] == 0 and told["left"] == []
+    assert any("the server's own uid" in line for line in told["said"])
