@@ -83,7 +83,7 @@ urlpatterns = [
     path("share/", views_share.waiting, name="share_waiting"),
     path("share/<str:token>/", views_share.open_link, name="share"),
     path("welcome/<str:key>/", views.welcome, name="welcome"),
-    path("accounts/", include("allauth.account.urls")),
+    path("accounts/", include("allauth.urls")),
     path("api/v1/", include(api_patterns)),
     path("admin/", admin.site.urls),
 ]

@@ -15,7 +15,9 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.functional import SimpleLazyObject
 
-from notebooks_app import logs, metrics, sharing
+from notebooks_app import logs, metrics, sharing, sign_in_limits
+
+SIGNED_IN = "_rillbook_signed_in"  # on a request: the account that was signed in to (accounts.py)
 
 log = logging.getLogger("rillbook.request")
 
@@ -83,7 +85,9 @@ PERMISSIONS = ", ".join(
 def headers(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
     """Middleware, in front of the pages: no cache keeps anything unless its view says so, and no device opens."""
 
-    def write(response: HttpResponseBase) -> HttpResponseBase:
+    def write(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if account := getattr(request, SIGNED_IN, None):
+            sign_in_limits.remember_device(response, account)
         response.headers.setdefault("Cache-Control", "private, no-store")
         response.headers.setdefault("Permissions-Policy", PERMISSIONS)
         return response
@@ -91,12 +95,12 @@ def headers(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable
     if iscoroutinefunction(get_response):
 
         async def asynchronous(request: HttpRequest) -> HttpResponseBase:
-            return write(await get_response(request))
+            return write(request, await get_response(request))
 
         return asynchronous  # type: ignore[return-value]
 
     def synchronous(request: HttpRequest) -> HttpResponseBase:
-        return write(get_response(request))
+        return write(request, get_response(request))
 
     return synchronous
 

@@ -349,7 +349,7 @@ def welcome(request: HttpRequest, key: str) -> HttpResponse:
     user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
     if user is None:
         raise Http404("There is no such page.")
-    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    login(request, user)
     return redirect("home")
 
 
