@@ -10,24 +10,21 @@ import logging
 import time
 import uuid
 from collections import deque
-from importlib import import_module
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.conf import settings
-from django.contrib import auth
-from django.http import HttpRequest
 
 from kernels_app import commands
 from kernels_app.feed import NotebookFeed, encode
 from kernels_app.hosts import get_host
 from kernels_app.inbox import PACES, Inbox
-from notebooks_app import db
-from notebooks_app.access import Access, open_notebook
-from notebooks_app.errors import BadRequest, Forbidden, NotFound, RillbookError, Unavailable
+from notebooks_app import db, sharing
+from notebooks_app.access import Access, Role, open_notebook
+from notebooks_app.errors import BadRequest, NotFound, RillbookError, Unavailable
 from notebooks_app.models import Notebook
 from notebooks_app.parsers import parse
 from notebooks_app.services import Author
+from notebooks_app.standing import Seat
 
 log = logging.getLogger("rillbook.socket")
 
@@ -62,15 +59,18 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self._lost = self._ended = False
         self._sender: asyncio.Task[None] | None = None
         self._reading = asyncio.Lock()  # the access of one command at a time: no socket fills the database's queue
-        self.user = self.scope["user"]
+        session = self.scope["session"]
         self.notebook_id: uuid.UUID = self.scope["url_route"]["kwargs"]["notebook_id"]
         try:
+            self.user = await db.read(lambda: sharing.person_of(self.scope["user"], session))
             self.access = await self._read_access()
+            self.seat = await db.read(lambda: Seat.of(self.user, session, self.notebook_id))
         except RillbookError:
             await self.close()
             return
+        self._told_role = self.access.role
         self.author = Author.of(self.user)
-        self._inbox = Inbox(PACES.of(self.user.pk))
+        self._inbox = Inbox(PACES.of(self.user.pk or self.seat.session_key))
         self.feed = await get_host().feeds.open(self.notebook_id)
         await self.accept()
         self.feed.add(self)
@@ -90,7 +90,9 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             task.cancel()
         await get_host().feeds.release(self.feed)
 
-    def person(self) -> dict[str, Any]:
+    def person(self) -> dict[str, Any] | None:
+        if self.user.pk is None:
+            return None
         words = self.author.name.split()
         initials = (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper() if words else "?"
         return {
@@ -207,7 +209,8 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         cell = message.get("cell")
         self.at_cell = cell if isinstance(cell, str) and len(cell) == 36 else None
         self.selection = selection_of(message.get("selection")) if self.at_cell else None
-        self.feed.announce_move(self)
+        if self.user.pk is not None:  # guests are not shown
+            self.feed.announce_move(self)
         return {}
 
     async def _read_access(self) -> Access:
@@ -229,7 +232,7 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     def send_frames(self, texts: list[str]) -> None:
         """Queue frames that belong together."""
-        if self._lost:
+        if self._lost or self._ended:
             return
         if not self._queue:
             self._waiting_since = time.monotonic()
@@ -271,46 +274,30 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             self._sender = self._start(self._send_queued(), "sender")
 
     async def _heartbeat(self) -> None:
-        """Tell where the notebook stands, and end the socket when its person may no longer be here."""
+        """Tell where the notebook stands."""
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            if not await self._is_still_welcome():
-                await self._end(ACCESS_ENDED)
-                return
             if self._is_unread():
                 await self._end(NOTHING_READ)
                 return
             self.send_text(encode({"type": "heartbeat", "seq": self.feed.seq}))
 
-    def access_changed(self, user_id: int) -> None:
-        """Somebody's role changed: if it is this socket's person, look at once whether they may stay."""
-        if user_id == self.user.pk:
-            self._start(self._look_anew(), "access")
-
-    async def _look_anew(self) -> None:
-        if not await self._is_still_welcome():
-            await self._end(ACCESS_ENDED)
+    def access_is(self, role: Role | None) -> None:
+        """What the person is here now (standing.py): nothing ends the socket, another role is told to the page."""
+        if self._ended:
+            return
+        if role is None:
+            self._ended = True  # from here on nothing is taken in or sent, whatever waits
+            self._start(self._end(ACCESS_ENDED), "end")
+        elif role != self._told_role:
+            self._told_role = role
+            event = {"type": "access.changed", "role": role.name.lower()}
+            self.send_text(encode({"type": "events", "seq": None, "events": [event]}))
 
     def _is_unread(self) -> bool:
         """Whether something has waited for long for a browser that does not say that it reads."""
         waits = bool(self._queue) and self._sent_bytes - self._acked_bytes >= IN_FLIGHT_BYTES
         return waits and time.monotonic() - self._waiting_since > UNREAD_S
-
-    async def _is_still_welcome(self) -> bool:
-        try:
-            user = await db.read(self._session_user)
-            if user != self.user or not user.is_active:
-                return False
-            await self._read_access()
-        except (NotFound, Forbidden):
-            return False
-        return True
-
-    def _session_user(self) -> Any:
-        """Who the session belongs to now: nobody after a logout or a change of password."""
-        request = HttpRequest()
-        request.session = import_module(settings.SESSION_ENGINE).SessionStore(self.scope["session"].session_key)
-        return auth.get_user(request)
 
     def _start(self, work: Any, name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=f"{name} of a socket")

@@ -66,7 +66,7 @@ def _guest() -> Iterator[tuple[str, Notebook]]:
     try:
         notebook = Notebook.objects.create(owner=user, name="Doctor")
         session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
-        session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+        session[BACKEND_SESSION_KEY] = "notebooks_app.accounts.PasswordBackend"
         session.create()
         yield f"{settings.SESSION_COOKIE_NAME}={session.session_key}", notebook
     finally:

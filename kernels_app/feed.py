@@ -19,8 +19,10 @@ from django.utils import timezone
 
 from kernels_app import greeting
 from kernels_app.greeting import encode
-from notebooks_app import db, events, facts, logs, reading, services
+from notebooks_app import db, events, facts, logs, reading, services, standing
+from notebooks_app.access import Role
 from notebooks_app.models import Cell, KernelSession, Notebook
+from notebooks_app.standing import Seat
 
 log = logging.getLogger("rillbook.feed")
 
@@ -43,11 +45,14 @@ class Subscriber(Protocol):
 
     def send_frames(self, texts: list[str]) -> None: ...
 
-    def access_changed(self, user_id: int) -> None:
-        """A person's role in the notebook changed."""
+    def access_is(self, role: Role | None) -> None:
+        """What the person is in the notebook now; None: nothing any more. Told again and again."""
 
-    def person(self) -> Document:
-        """Who it is: id, name, initials, color."""
+    @property
+    def seat(self) -> Seat: ...
+
+    def person(self) -> Document | None:
+        """Who it is: id, name, initials, color; None for guests, who are not shown."""
 
     def window(self) -> Document:
         """Where they are in this window: window, person, cell, selection."""
@@ -129,6 +134,8 @@ class NotebookFeed:
         people: dict[int, Document] = {}
         for socket in self._subscribers:
             person = socket.person()
+            if person is None:
+                continue
             people.setdefault(person["id"], {**person, "windows": []})["windows"].append(socket.window())
         return sorted(people.values(), key=lambda person: (person["name"], person["id"]))
 
@@ -258,13 +265,24 @@ class NotebookFeed:
         while True:
             message = await layer.receive(self._channel)
             if message["type"] == "notebook.access":
-                for subscriber in tuple(self._subscribers):
-                    subscriber.access_changed(message["user"])
+                await self._look_at_sockets(message["user"])
                 continue
             try:
                 await self.receive(message["seq"], message["events"])
             except Exception:
                 log.exception("an event of notebook %s could not be delivered", self.notebook_id)
+
+    async def _look_at_sockets(self, user_id: int | None) -> None:
+        """Somebody's role changed (None: that of many): tell their sockets at once. What fails here, the poll mends."""
+        concerned = [each for each in self._subscribers if user_id is None or each.seat.user_id == user_id]
+        try:
+            await look_at(concerned)
+        except Exception:
+            log.warning("roles in notebook %s wait for the database", self.notebook_id, exc_info=True)
+
+    @property
+    def subscribers(self) -> list[Subscriber]:
+        return list(self._subscribers)
 
     async def receive(self, seq: int, happened: list[Document] | None) -> None:
         """A numbered event, or the news of one: in its order, or after the gap before it was closed."""
@@ -439,6 +457,7 @@ class Feeds:
                 continue
             try:
                 rows, sessions = await db.read(lambda ids=ids: _read_poll(ids))
+                await look_at([socket for feed in self._feeds.values() for socket in feed.subscribers])
             except Exception:
                 log.warning("the poll of %s notebooks failed", len(ids), exc_info=True)
                 continue
@@ -451,6 +470,15 @@ class Feeds:
                     await feed.poll(seq)
                 except (OperationalError, InterfaceError):
                     log.warning("a gap of notebook %s waits for the database", notebook_id)
+
+
+async def look_at(sockets: list[Subscriber]) -> None:
+    """Tell sockets what their people are now: after a logout, another password, a revocation they are nothing."""
+    if not sockets:
+        return
+    roles = await db.read(lambda: standing.roles_of({socket.seat for socket in sockets}))
+    for socket in sockets:
+        socket.access_is(roles[socket.seat])
 
 
 def _read_poll(ids: list[uuid.UUID]) -> tuple[dict[uuid.UUID, int], dict[uuid.UUID, KernelSession]]:

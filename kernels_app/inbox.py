@@ -37,9 +37,9 @@ class Paces:
     """The paces of the people who were here last: a new socket does not bring a new burst."""
 
     def __init__(self) -> None:
-        self._paces: OrderedDict[int, Pace] = OrderedDict()
+        self._paces: OrderedDict[int | str, Pace] = OrderedDict()
 
-    def of(self, user_id: int) -> Pace:
+    def of(self, user_id: int | str) -> Pace:
         pace = self._paces.setdefault(user_id, Pace(per_second=PER_SECOND, burst=BURST))
         self._paces.move_to_end(user_id)
         if len(self._paces) > MAX_PACES:

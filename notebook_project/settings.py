@@ -12,7 +12,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
-from notebook_project import outputs, redis_iam
+from notebook_project import oidc, outputs, production, redis_iam
 from notebook_project.env import (
     env_bool,
     env_choice,
@@ -75,6 +75,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
     "notebooks_app",
     "kernels_app",
 ]
@@ -85,10 +87,12 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "notebooks_app.middleware.headers",  # behind WhiteNoise: static files may be cached
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "notebooks_app.middleware.guests",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -146,8 +150,7 @@ CHANNEL_LAYERS = {
 
 # --- Accounts -------------------------------------------------------------------------------------------------
 AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "allauth.account.auth_backends.AuthenticationBackend",
+    "notebooks_app.accounts.PasswordBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -162,14 +165,39 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = env_choice("ACCOUNT_EMAIL_VERIFICATION", ("none", "optional", "mandatory"), "none")
 ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_PREVENT_ENUMERATION = True
+# A second factor: codes of an app, with recovery codes.
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "Rillbook"
+# Signing in at an OpenID Connect provider (OIDC_*, docs/operations.md).
+OIDC = oidc.from_environment()
+SOCIALACCOUNT_ADAPTER = "notebooks_app.accounts.ProviderAdapter"
+SOCIALACCOUNT_ONLY = False
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": oidc.provider(OIDC)}
+# Passwords are counted by notebooks_app/sign_in_limits.py; `login_failed` is left for codes of the second factor, whose
+# attempts need the password first.
+ACCOUNT_RATE_LIMITS = {"login_failed": "10/15m/key", "login": "300/m/ip"}
+SIGN_IN_ACCOUNT_ATTEMPTS, SIGN_IN_ACCOUNT_SECONDS = 10, 900
+SIGN_IN_ADDRESS_ATTEMPTS = env_int("SIGN_IN_ADDRESS_ATTEMPTS", 100)  # wrong passwords an hour from one address
+# Django's cache holds what allauth counts (mails, sign-ups, codes): in the database, so that all processes share it.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "rillbook_cache", "TIMEOUT": 3600}
+}
 MAILERS = {"default": env_mailer("EMAIL_URL")}
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_str("EMAIL_FROM", "rillbook@localhost")
 
 # --- Security -------------------------------------------------------------------------------------------------
-HTTPS = env_bool("HTTPS", RILLBOOK_MODE == "multi" and not DEBUG)
+HTTPS = env_bool("HTTPS", RILLBOOK_MODE == "multi")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = "__Host-rillbook" if HTTPS else "rillbook"
 CSRF_COOKIE_NAME = "__Host-rillbook-csrf" if HTTPS else "rillbook-csrf"
+if RILLBOOK_MODE == "multi":
+    _origins = {"CSRF_TRUSTED_ORIGINS": CSRF_TRUSTED_ORIGINS, "SOCKET_ORIGINS": SOCKET_ORIGINS}
+    if refused := production.refusals(
+        debug=DEBUG, secret_key=SECRET_KEY, allowed_hosts=ALLOWED_HOSTS, origins=_origins, https=HTTPS
+    ):
+        raise ImproperlyConfigured("Multi mode does not start like this:\n- " + "\n- ".join(refused))
+DEVICE_COOKIE_NAME = "__Host-rillbook-device" if HTTPS else "rillbook-device"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = HTTPS and env_bool("SSL_REDIRECT", True)
@@ -195,7 +223,7 @@ SECURE_CSP = {
     "font-src": [CSP.SELF],
     "connect-src": [CSP.SELF, *outputs.origins()],
     "frame-src": [CSP.SELF],
-    "form-action": [CSP.SELF],
+    "form-action": [CSP.SELF, *oidc.origins(OIDC)],  # browsers hold the redirect after a form to it too
     "base-uri": [CSP.NONE],
     "frame-ancestors": [CSP.NONE],
     "object-src": [CSP.NONE],

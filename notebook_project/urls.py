@@ -5,7 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from kernels_app import api as kernels_api
-from notebooks_app import api, api_batch, api_history, api_members, views, views_bin
+from notebooks_app import api, api_batch, api_history, api_members, views, views_bin, views_share
 from notebooks_app.authentication import or_token
 
 api_patterns = [
@@ -29,6 +29,8 @@ api_patterns = [
         api_members.MemberDetail.as_view(),
         name="api_member",
     ),
+    path("notebooks/<uuid:notebook_id>/links/", api_members.LinkList.as_view(), name="api_links"),
+    path("notebooks/<uuid:notebook_id>/links/<uuid:link_id>/", api_members.LinkDetail.as_view(), name="api_link"),
     path("notebooks/<uuid:notebook_id>/versions/", api_history.VersionList.as_view(), name="api_versions"),
     path(
         "notebooks/<uuid:notebook_id>/versions/<uuid:version_id>/",
@@ -78,8 +80,10 @@ urlpatterns = [
     path("bin/<uuid:notebook_id>/delete/", views_bin.delete_for_ever, name="bin_delete"),
     path("outputs/<uuid:notebook_id>/<uuid:file_id>/", or_token(views.output_file), name="output_file"),
     path("frame/", views.output_frame, name="output_frame"),
+    path("share/", views_share.waiting, name="share_waiting"),
+    path("share/<str:token>/", views_share.open_link, name="share"),
     path("welcome/<str:key>/", views.welcome, name="welcome"),
-    path("accounts/", include("allauth.account.urls")),
+    path("accounts/", include("allauth.urls")),
     path("api/v1/", include(api_patterns)),
     path("admin/", admin.site.urls),
 ]

@@ -51,7 +51,11 @@ def open_notebook(user: Any, notebook_id: uuid.UUID | str, *, limit: Role = Role
 
 
 def _role(user: User, notebook: Notebook) -> Role:
+    if not user.is_authenticated:
+        return Role.VIEWER  # a guest: sharing.py
     if notebook.owner_id == user.pk:
         return Role.OWNER
-    role = Membership.objects.filter(notebook=notebook, user=user).values_list("role", flat=True).get()
+    role = Membership.objects.live().filter(notebook=notebook, user=user).values_list("role", flat=True).first()
+    if role is None:  # it ended just now
+        raise NotFound("There is no such notebook.")
     return Role[role.upper()]

@@ -100,7 +100,7 @@ def _searched(found: Any, request: Request) -> Any:
     if role == "owner":
         return found.filter(owner_id=request.user.pk)
     if role in Membership.Role.values:
-        mine = Membership.objects.filter(user_id=request.user.pk, role=role)
+        mine = Membership.objects.live().filter(user_id=request.user.pk, role=role)
         return found.exclude(owner_id=request.user.pk).filter(pk__in=mine.values("notebook_id"))
     if role is not None:
         raise BadRequest(f"role: must be one of owner, {', '.join(Membership.Role.values)}.")

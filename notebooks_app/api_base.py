@@ -123,7 +123,7 @@ class ApiView(APIView):
         has_it = known is not None and etags.is_fresh(known, tag)
         response = Response(status=304) if has_it else Response(read())
         response["ETag"] = tag
-        response["Cache-Control"] = "private, no-cache"
+        response["Cache-Control"] = "private, no-store"
         return response
 
     def author(self) -> Author:

@@ -7,7 +7,8 @@ from datetime import timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.utils import timezone
 from rest_framework import authentication, exceptions
 
@@ -57,6 +58,23 @@ def _note_use(token: ApiToken) -> None:
     now = timezone.now()
     if token.last_used_at is None or token.last_used_at < now - USE_NOTED_EVERY:
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+
+
+def or_guest(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """A page for who is signed in, or came by a share link that needs no account (sharing.py). Others: to sign in."""
+
+    @wraps(view)
+    def seen(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            return view(request, *args, **kwargs)
+        if getattr(request.user, "share_links", None):
+            try:
+                return view(request, *args, **kwargs)
+            except Http404:
+                pass  # not theirs as a guest; perhaps as somebody
+        return redirect_to_login(request.get_full_path())
+
+    return seen
 
 
 def or_token(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:

@@ -35,8 +35,11 @@ def announce_on_commit(notebook_id: uuid.UUID, seq: int, events: list[Event]) ->
     transaction.on_commit(lambda: announce(notebook_id, seq, events))
 
 
-def announce_access(notebook_id: uuid.UUID, user_id: int) -> None:
-    """Tell every process that a person's role changed, once that is in the database: their sockets look anew."""
+def announce_access(notebook_id: uuid.UUID, user_id: int | None) -> None:
+    """Tell every process that a person's role changed, once that is in the database: their sockets look anew.
+
+    None: that of many, or of guests.
+    """
     message = {"type": "notebook.access", "notebook": str(notebook_id), "user": user_id}
     transaction.on_commit(lambda: _post(message))
 

@@ -37,11 +37,12 @@ def find_person(text: str) -> Any:
 
 
 def add(notebook: Notebook, person: Any, role: str) -> Membership:
-    """Raises BadRequest for the owner, Conflict for who is a member already."""
+    """Name a person (or one who came by a link). Raises BadRequest for the owner, Conflict for who is named."""
     if person.pk == notebook.owner_id:
         raise BadRequest("user: is the owner of this notebook.")
     try:
         with transaction.atomic():
+            Membership.objects.filter(notebook=notebook, user=person).exclude(link=None).delete()
             made = Membership.objects.create(notebook=notebook, user=person, role=role)
     except IntegrityError:
         raise Conflict("This person is a member already; change the role instead.") from None
@@ -52,11 +53,12 @@ def add(notebook: Notebook, person: Any, role: str) -> Membership:
 def change(notebook_id: uuid.UUID, user_id: int, role: str) -> Membership:
     """Give a member another role, from this moment on. Raises NotFound."""
     with transaction.atomic():
-        member = Membership.objects.select_related("user").filter(notebook_id=notebook_id, user_id=user_id).first()
+        live = Membership.objects.live().select_related("user")
+        member = live.filter(notebook_id=notebook_id, user_id=user_id).first()
         if member is None:
             raise NotFound("There is no such member.")
-        member.role = role
-        member.save(update_fields=["role"])
+        member.role, member.link = role, None  # named from now on: no longer bound to the link they came by
+        member.save(update_fields=["role", "link"])
         events.announce_access(notebook_id, user_id)
     return member
 

@@ -9,12 +9,15 @@ import logging
 import time
 from collections.abc import Callable
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.functional import SimpleLazyObject
 
-from notebooks_app import logs, metrics
+from notebooks_app import logs, metrics, sharing, sign_in_limits
+
+SIGNED_IN = "_rillbook_signed_in"  # on a request: the account that was signed in to (accounts.py)
 
 log = logging.getLogger("rillbook.request")
 
@@ -41,6 +44,63 @@ def observed(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callabl
             return watch.end(get_response(request))
         finally:
             watch.leave()
+
+    return synchronous
+
+
+@sync_and_async_middleware
+def guests(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Middleware, after Django's authentication: who is not signed in may hold share links (sharing.py)."""
+
+    def see(request: HttpRequest) -> None:
+        known = request.user
+        request.user = cast(Any, SimpleLazyObject(lambda: sharing.person_of(known, request.session)))
+
+    if iscoroutinefunction(get_response):
+
+        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            see(request)
+            return await get_response(request)
+
+        return asynchronous  # type: ignore[return-value]
+
+    def synchronous(request: HttpRequest) -> HttpResponseBase:
+        see(request)
+        return get_response(request)
+
+    return synchronous
+
+
+# What no page of ours uses, and no output may ask for in our name.
+PERMISSIONS = ", ".join(
+    f"{feature}=()"
+    for feature in (
+        "accelerometer", "browsing-topics", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer",
+        "microphone", "midi", "payment", "usb",
+    )
+)  # fmt: skip
+
+
+@sync_and_async_middleware
+def headers(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Middleware, in front of the pages: no cache keeps anything unless its view says so, and no device opens."""
+
+    def write(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if account := getattr(request, SIGNED_IN, None):
+            sign_in_limits.remember_device(response, account)
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        response.headers.setdefault("Permissions-Policy", PERMISSIONS)
+        return response
+
+    if iscoroutinefunction(get_response):
+
+        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            return write(request, await get_response(request))
+
+        return asynchronous  # type: ignore[return-value]
+
+    def synchronous(request: HttpRequest) -> HttpResponseBase:
+        return write(request, get_response(request))
 
     return synchronous
 

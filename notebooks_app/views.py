@@ -23,6 +23,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from notebooks_app import file_answers, files, headings, live, notebooks, reading, rendering, services
 from notebooks_app.access import Access, Role, open_notebook
+from notebooks_app.authentication import or_guest
 from notebooks_app.errors import RillbookError
 from notebooks_app.facts import CellState
 from notebooks_app.formats import FormatError, read_file
@@ -118,7 +119,7 @@ def notebook_import(request: HttpRequest) -> HttpResponse:
 # --- One notebook ------------------------------------------------------------------------------------------------
 
 
-@login_required
+@or_guest
 @never_cache
 @require_GET
 def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
@@ -130,7 +131,7 @@ def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     states = reading.states_of(small, session, timezone.now())
     first = _first_cell(request, len(small))
     near = [cell.pk for cell in small[first : first + WINDOW]]
-    connections = _connections(request.user)
+    connections = _connections(request.user) if access.role >= Role.EDITOR else []
     names = {item["id"]: item["name"] for item in connections}
     whole = reading.cell_documents(notebook_id, states=states, cell_ids=near, with_outputs=False)
     documents = {document["id"]: document for document in whole}
@@ -292,7 +293,7 @@ def demo_reset(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     return redirect("notebook", made.id)
 
 
-@login_required
+@or_guest
 @require_GET
 def notebook_export(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     access = _open(request, notebook_id)
@@ -306,7 +307,7 @@ def notebook_export(request: HttpRequest, notebook_id: uuid.UUID) -> HttpRespons
 # --- Output files and their frame --------------------------------------------------------------------------------
 
 
-@login_required
+@or_guest
 @require_GET
 @csp_override({"default-src": ["'none'"], "sandbox": True})  # type: ignore[dict-item]
 def output_file(request: HttpRequest, notebook_id: uuid.UUID, file_id: uuid.UUID) -> HttpResponseBase:
@@ -348,7 +349,7 @@ def welcome(request: HttpRequest, key: str) -> HttpResponse:
     user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
     if user is None:
         raise Http404("There is no such page.")
-    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    login(request, user)
     return redirect("home")
 
 

@@ -10,12 +10,13 @@ import uuid
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from notebooks_app import binning, views
+from notebooks_app.authentication import or_guest
 from notebooks_app.errors import RillbookError
 
 
@@ -28,10 +29,10 @@ def bin_list(request: HttpRequest) -> HttpResponse:
     return render(request, "notebooks/bin.html", {"notebooks": page.object_list, "page": page})
 
 
-@login_required
+@or_guest
 @never_cache
 @require_GET
-def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
+def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponseBase:
     """The notebook's page; where it is in the bin, a page that says so to those who could see it."""
     try:
         return views.notebook(request, notebook_id)

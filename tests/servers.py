@@ -30,7 +30,7 @@ from django.contrib.sessions.backends.db import SessionStore
 user, _ = get_user_model().objects.get_or_create(username={username!r})
 session = SessionStore()
 session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
-session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[BACKEND_SESSION_KEY] = "notebooks_app.accounts.PasswordBackend"
 session.create()
 print(settings.SESSION_COOKIE_NAME, session.session_key)
 """

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 def sign_in(client: Any, user: Any) -> Any:
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(user, backend="notebooks_app.accounts.PasswordBackend")
     return client
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -22,17 +23,26 @@ class NotebookQuerySet(models.QuerySet["Notebook"]):
 
     def visible_to(self, user: Person | None) -> NotebookQuerySet:
         if user is None or not user.is_authenticated:
-            return self.none()
+            return self._shown_to_guest(getattr(user, "share_links", ()))
         from notebooks_app.models.member import Membership
 
-        member = Membership.objects.filter(notebook=OuterRef("pk"), user_id=user.pk)
+        member = Membership.objects.live().filter(notebook=OuterRef("pk"), user_id=user.pk)
         return self.filter(Q(owner_id=user.pk) | Exists(member))
+
+    def _shown_to_guest(self, links: Collection[uuid.UUID]) -> NotebookQuerySet:
+        """What share links that open without an account show (sharing.py: Guest)."""
+        from notebooks_app.models.share import ShareLink
+
+        if not links:
+            return self.none()
+        opened = ShareLink.objects.live().filter(notebook=OuterRef("pk"), pk__in=links, allows_guests=True)
+        return self.filter(Exists(opened))
 
     def listed_for(self, user: AbstractBaseUser) -> NotebookQuerySet:
         """As `visible_to`, for lists: begins with the person's own rows and memberships and reads no others."""
         from notebooks_app.models.member import Membership
 
-        member = Membership.objects.filter(user_id=user.pk).values("notebook")
+        member = Membership.objects.live().filter(user_id=user.pk).values("notebook")
         return self.filter(pk__in=Notebook.objects.filter(owner_id=user.pk).values("pk").union(member))
 
     def alive(self) -> NotebookQuerySet:

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.urls import get_resolver
 from rest_framework.test import APIClient
 
-from notebooks_app.models import ApiToken, Membership, Notebook
+from notebooks_app.models import ApiToken, Membership, Notebook, ShareLink
 from tests.api.conftest import ROLES
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +34,9 @@ ROUTES = [
     ("post", "members/", {"user": "stranger", "role": "viewer"}, "owner"),
     ("patch", "members/{user}/", {"role": "editor"}, "owner"),
     ("delete", "members/{user}/", None, "owner"),
+    ("get", "links/", None, "owner"),
+    ("post", "links/", {"role": "viewer"}, "owner"),
+    ("delete", "links/{link}/", None, "owner"),
     ("get", "versions/", None, "viewer"),
     ("post", "versions/", {"name": "v"}, "editor"),
     ("get", "versions/{version}/", None, "viewer"),
@@ -61,6 +64,7 @@ def call(at, add, notebook, cast):
     """Send one route of the table with a client; the answer's status."""
     cell = add("x = 1")
     fields = {"cell": cell, "run": uuid.uuid4(), "operation": uuid.uuid4(), "version": uuid.uuid4()}
+    fields["link"] = _link(notebook)
     fields["user"] = Membership.objects.create(notebook=notebook, user=_member(), role="viewer").user_id
 
     def send(client, method, path, body):
@@ -69,6 +73,10 @@ def call(at, add, notebook, cast):
         return getattr(client, method)(at + path.format(**fields), body, format="json")
 
     return send
+
+
+def _link(notebook):
+    return ShareLink.objects.create(notebook=notebook, role="viewer", digest="x").pk
 
 
 def _member():

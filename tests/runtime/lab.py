@@ -10,8 +10,10 @@ from typing import Any
 from kernels_app.hosts.local import LocalKernelHost
 from kernels_app.runtime import Runtime
 from notebooks_app import db, events, reading, services
+from notebooks_app.access import Role
 from notebooks_app.models import Cell, Notebook
 from notebooks_app.services import Author
+from notebooks_app.standing import Seat
 
 WAIT_S = 20.0
 
@@ -35,6 +37,13 @@ class Listener:
 
     def window(self) -> dict[str, Any]:
         return {"window": "w", "person": 1, "cell": None, "selection": None}
+
+    @property
+    def seat(self) -> Seat:
+        return Seat(uuid.UUID(int=0), "", None, "")
+
+    def access_is(self, role: Role | None) -> None:
+        """Nobody's socket: it stays whatever happens."""
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         return [event for frame in self.frames for event in frame.get("events", ()) if event["type"] == kind]

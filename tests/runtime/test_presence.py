@@ -11,6 +11,8 @@ import pytest
 
 from kernels_app.consumers import selection_of
 from kernels_app.feed import NotebookFeed
+from notebooks_app.access import Role
+from notebooks_app.standing import Seat
 
 WAIT_S = 20.0
 
@@ -28,7 +30,11 @@ class Window:
         self.told += json.loads(text)["events"]
         self.heard.set()
 
-    def access_changed(self, user_id: int) -> None:
+    @property
+    def seat(self) -> Seat:
+        return Seat(uuid.UUID(int=0), "", self.who, "")
+
+    def access_is(self, role: Role | None) -> None:
         raise AssertionError("nobody's access changes here")
 
     def person(self) -> dict[str, Any]:

@@ -1,0 +1,137 @@
+"""How often a password may be tried: also in parallel, behind forged headers, by both names of an account."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client, RequestFactory
+
+from notebooks_app import sign_in_limits
+from notebooks_app.models import AttemptCount
+
+RIGHT = "a long enough password"
+TOO_MANY = "Too many attempts"
+
+
+def tries(client: Client, login: str, password: str = "wrong", **headers: Any) -> Any:
+    return client.post("/accounts/login/", {"login": login, "password": password}, **headers)
+
+
+def is_refused(answer: Any) -> bool:
+    return TOO_MANY in answer.content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+class TestOneAfterTheOther:
+    def test_ten_wrong_passwords_and_not_even_the_right_one_is_looked_at(self, owner):
+        refused = [is_refused(tries(Client(), "owner")) for _ in range(13)]
+        assert refused == [False] * 10 + [True] * 3
+        assert is_refused(tries(Client(), "owner", RIGHT))
+
+    def test_an_account_has_one_count_whatever_name_it_is_called_by(self, owner):
+        owner.email = "owner@example.com"
+        owner.save()
+        names = ["owner", "owner@example.com", "OWNER@example.com", "Owner@Example.com"]
+        refused = [is_refused(tries(Client(), names[n % 4])) for n in range(12)]
+        assert sum(refused) == 2
+
+    def test_a_stranger_does_not_lock_out_the_owners_browser(self, owner):
+        browser = Client()
+        assert tries(browser, "owner", RIGHT).status_code == 302
+        browser.post("/accounts/logout/")
+        for _ in range(12):
+            tries(Client(), "owner")
+        assert tries(browser, "owner", RIGHT).status_code == 302
+
+    def test_a_device_of_one_account_gives_no_more_attempts_at_another(self, owner, editor):
+        mine = Client()
+        tries(mine, "editor", RIGHT)
+        mine.post("/accounts/logout/")
+        refused = [is_refused(tries(mine, "owner")) for _ in range(12)]
+        assert sum(refused) == 2
+        refused = [is_refused(tries(mine, "editor")) for _ in range(12)]
+        assert sum(refused) == 2
+
+    def test_a_right_password_takes_back_what_was_wrong_before(self, owner):
+        for _ in range(3):
+            for _ in range(8):
+                tries(Client(), "owner")
+            assert tries(Client(), "owner", RIGHT).status_code == 302
+
+    def test_names_of_nobody_are_counted_and_answered_like_others(self, owner):
+        nobody, somebody = (
+            [tries(Client(), name).content.decode().count("errorlist") for _ in range(12)] for name in ("x", "owner")
+        )
+        assert nobody == somebody
+
+    def test_an_address_has_a_count_over_all_accounts(self, settings, db):
+        settings.SIGN_IN_ADDRESS_ATTEMPTS = 20
+        refused = [is_refused(tries(Client(), f"name{n}")) for n in range(25)]
+        assert refused == [False] * 20 + [True] * 5
+        assert not is_refused(tries(Client(), "name99", REMOTE_ADDR="192.0.2.7"))
+
+    def test_forged_headers_make_no_new_address(self, settings, db):
+        settings.SIGN_IN_ADDRESS_ATTEMPTS = 5
+        answers = [tries(Client(), f"n{n}", HTTP_X_FORWARDED_FOR=f"198.51.100.{n}") for n in range(8)]
+        assert sum(map(is_refused, answers)) == 3
+
+    def test_the_admins_form_has_the_same_count(self, admin_user):
+        for _ in range(10):
+            Client().post("/admin/login/", {"username": "admin", "password": "wrong"})
+        answer = Client().post("/admin/login/", {"username": "admin", "password": "password"})
+        assert answer.status_code == 200
+        assert "sessionid" not in str(answer.cookies)
+
+    def test_a_new_password_is_counted_by_the_old_ones_attempts(self, owner):
+        client = Client()
+        client.force_login(owner)
+        for _ in range(12):
+            client.post("/accounts/reauthenticate/", {"password": "wrong"})
+        answer = client.post("/accounts/reauthenticate/", {"password": RIGHT})
+        assert answer.status_code != 302
+
+    def test_no_name_and_no_address_is_kept_in_the_clear(self, owner):
+        tries(Client(), "owner")
+        assert all(len(row.key) == 64 and "owner" not in row.key for row in AttemptCount.objects.all())
+
+
+@pytest.mark.parametrize(
+    ("remote", "key"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("", "unknown"),
+        ("not an address", "unknown"),
+    ],
+)
+def test_an_address_is_what_one_customer_has(remote, key):
+    assert sign_in_limits.address_of(RequestFactory().get("/", REMOTE_ADDR=remote)) == key
+
+
+@pytest.mark.database
+@pytest.mark.django_db(transaction=True)
+def test_many_at_once_get_no_more_attempts_than_one_after_the_other():
+    limit = sign_in_limits.Limit("account 1", 10, 900)
+    start, taken = threading.Barrier(8), []
+
+    def attempt() -> None:
+        start.wait()
+        for _ in range(4):
+            try:
+                sign_in_limits.take(limit)
+                taken.append(1)
+            except sign_in_limits.TooManyAttempts:
+                pass
+        connection.close()
+
+    threads = [threading.Thread(target=attempt) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 10
