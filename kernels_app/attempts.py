@@ -59,6 +59,7 @@ class AttemptBook:
         self._texts: dict[str, WholeTexts] = {}
         self._durations: dict[str, int] = {}
         self._notes: dict[str, str] = {}
+        self._refusals: dict[str, tuple[str, ...]] = {}
         self._buffer: list[tuple[str, Json]] = []
         self._dirty: set[str] = set()
         self._dirty_outputs: set[str] = set()
@@ -118,7 +119,7 @@ class AttemptBook:
         self._tell_tails()
         record.outcome = action.outcome.value
         record.inputs, record.values = dict(action.inputs), dict(action.values)
-        record.warnings = _warnings(action.undeclared)
+        record.warnings = _warnings(action.undeclared) + self._refusals.pop(action.attempt, ())
         record.note = self._notes.pop(action.attempt, "")
         record.finished_at = timezone.now()
         measured = self._durations.pop(action.attempt, None)
@@ -141,6 +142,10 @@ class AttemptBook:
     def note(self, attempt: str, text: str) -> None:
         """A line the attempt says about itself; it may come in one frame with its start."""
         self._notes[attempt] = clean_text(text)[:500]
+
+    def warn(self, attempt: str, text: str) -> None:
+        """What is said of the attempt when it has ended, besides its output."""
+        self._refusals[attempt] = (*self._refusals.get(attempt, ()), text)
 
     def note_durations(self, entries: Iterable[Json]) -> None:
         for entry in entries:
@@ -178,6 +183,7 @@ class AttemptBook:
         if record is None:
             return
         self._logs.pop(record.id, None)
+        self._refusals.pop(record.id, None)
         self._cells.pop(record.id, None)
         self._ops.pop(record.id, None)
         self._behind.discard(record.id)

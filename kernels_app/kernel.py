@@ -68,6 +68,7 @@ class Kernel:
         self.died: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
         self.dropped = 0  # entries and messages that were not believed
         self._refused: set[str] = set()  # why, of this plan
+        self._counts_anew = False  # numbers were forged: the next frame says where the true ones are
         self._questions = 0  # asked on stdin and not answered, of this plan
         self.memory = 0  # bytes, as last seen
         self._manager = manager
@@ -207,6 +208,7 @@ class Kernel:
         frames, entries = await asyncio.to_thread(self._journal.since, self._next_frame or 0)
         if not entries:
             return
+        self.on_refused = lambda why: None  # that the kernel died is said, and what it forged at last is nobody's loss
         try:
             self._take_frame({"frame": frames.start, "entries": entries})
         except Exception:  # whoever listens failed: the kernel is dead all the same
@@ -240,6 +242,7 @@ class Kernel:
         assert self._plan is None, "one plan at a time"
         plan = self._plan = _Plan(plan_id, [item["attempt"] for item in items])
         self._running_since = time.monotonic()
+        self._counts_anew = self._counts_anew or bool(self._refused)
         self._refused, self._questions = set(), 0
         self._expect(plan.attempts)
         try:
@@ -434,9 +437,11 @@ class Kernel:
     def _count_frame(self, number: int) -> int | None:
         """How many frames are missing before this one; None if it is not a later one, and so not believed."""
         expected = self._next_frame if self._next_frame is not None else 0
+        if self._counts_anew and 0 <= number < expected:
+            expected = number
         if not expected <= number <= expected + GAP_MAX:
             return None
-        self._next_frame = number + 1
+        self._next_frame, self._counts_anew = number + 1, False
         return number - expected
 
     def _note(self, entry: Entry) -> None:

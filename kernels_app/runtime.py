@@ -80,7 +80,7 @@ RETRY_S = 1.0
 STOPPED_WORDS = "The kernel was stopped."
 PAUSED_WORDS = "The database does not answer: what runs goes on, and nothing else starts until it does."
 REPLACED_WORDS = "Another server process has taken this notebook over. Outputs are kept; variables are gone."
-REFUSED_WORDS = "Rillbook left out messages that code in this kernel forged or damaged ({})."
+REFUSED_WORDS = "Messages that code in this kernel forged or damaged were left out ({})."
 DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
@@ -755,8 +755,7 @@ class Runtime:
         known = self._known_attempts()
         attempt = self._owner_of_stray() or next(iter(known), None)
         if attempt is not None:
-            self._book.expect(attempt, known[attempt])
-            self._book.feed(attempt, [{"t": "notice", "attempt": attempt, "text": REFUSED_WORDS.format(why)}])
+            self._book.warn(attempt, REFUSED_WORDS.format(why))
 
     # --- Saving -------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ MAX_MIME_TYPES = 32
 MAX_DEPTH = 64
 MAX_NODES = 200_000
 MAX_TRACEBACK = 200
+MAX_SAME_DISPLAY = 50  # items that one update changes: the latest that show this display
 
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 _MIME = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,120}(?:; ?[\w.+-]{1,40}=[\w.+-]{1,40}){0,4}\Z", re.ASCII)
@@ -186,6 +187,7 @@ class OutputLog:
         self._clear_next = False
         self._inline = 0
         self._is_full = False
+        self._display_ids: set[str] = set()  # of the items, to look no further for others
         self._ops: list[Json] = []
         self._dirty: _Stream | None = None
         self._unsent: list[str] = []  # committed text of the dirty stream since its last operation
@@ -207,7 +209,7 @@ class OutputLog:
         The tail of a text that was cut is overtaken as fast as the kernel prints: who sends it on asks for it
         with `tail_ops` as often as somebody can read it.
         """
-        for entry in entries:
+        for entry in _last_updates(entries):
             handler = self._handlers.get(_text(entry.get("t")))
             if handler:
                 handler(self, entry)
@@ -238,12 +240,15 @@ class OutputLog:
         return changed, self._cleared_at > mark
 
     def find_display(self, display_id: str) -> list[int]:
-        """The items that show this display."""
-        return [
+        """The items that show this display, at most the latest MAX_SAME_DISPLAY."""
+        if display_id not in self._display_ids:
+            return []
+        found = [
             index
             for index, item in enumerate(self._items)
-            if isinstance(item, _Item) and display_id and item.output.get("display_id") == display_id
+            if isinstance(item, _Item) and item.output.get("display_id") == display_id
         ]
+        return found[-MAX_SAME_DISPLAY:]
 
     def update_display(self, entry: Mapping[str, Any]) -> list[Json]:
         """Apply an `update` entry, of this cell or of another; [] if the display is not here."""
@@ -291,6 +296,8 @@ class OutputLog:
             "display_id": _display_id(entry),
             "files": output["files"],
         }
+        if ordered["display_id"]:
+            self._display_ids.add(ordered["display_id"])
         self._add(_Item(ordered, size))
 
     def _update(self, entry: Mapping[str, Any]) -> None:
@@ -404,6 +411,7 @@ class OutputLog:
     def _clear_now(self) -> None:
         self._dirty, self._unsent, self._behind = None, [], {}
         self._items, self._changed = [], []
+        self._display_ids = set()
         self._inline, self._is_full, self._clear_next = 0, False, False
         self.mark += 1
         self._cleared_at = self.mark
@@ -534,6 +542,20 @@ def _shorten(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     return f"{text[: limit // 2]}\n… {len(text) - limit:,} characters left out …\n{text[-(limit // 2) :]}"
+
+
+def _last_updates(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The entries without updates of a display that a later one of them updates again: nobody would see those."""
+    kept: list[Mapping[str, Any]] = []
+    later: set[str] = set()
+    for entry in reversed(list(entries)):
+        if entry.get("t") == "update":
+            display_id = _display_id(entry) or ""
+            if display_id in later:
+                continue
+            later.add(display_id)
+        kept.append(entry)
+    return kept[::-1]
 
 
 def _display_id(entry: Mapping[str, Any]) -> str | None:
