@@ -394,3 +394,40 @@ def test_when_a_process_ends_the_other_answers(proxy: Proxy, token: str, servers
             assert answer.status == 200
     finally:
         servers[1].start()
+
+
+def test_a_browser_opens_a_notebook_below_the_base_path(
+    proxy: Proxy, token: str, cookies: dict[str, str], chromium: Any
+) -> None:
+    """Modules, bundles, the frame of HTML and the socket are all found; nothing is asked outside the base path."""
+    made = make_notebook(proxy, token)
+    shown = "<p id=told></p><script>told.textContent = 'forty-' + 'two'</script>"
+    source = f"from IPython.display import HTML; HTML({shown!r})"
+    call(proxy, token, "POST", f"notebooks/{made}/cells/", {"type": "python", "source": source})
+    context = chromium.new_context(ignore_https_errors=True)
+    context.add_cookies(
+        [
+            {"name": name, "value": value, "url": f"https://{proxy.host}", "secure": True}
+            for name, value in cookies.items()
+        ]
+    )
+    page = context.new_page()
+    asked: list[str] = []
+    problems: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "response", lambda response: response.status >= 400 and problems.append(f"{response.status} {response.url}")
+    )
+    try:
+        page.goto(f"https://{proxy.host}{BASE}/notebooks/{made}/")
+        page.locator(".cell .source").first.click()
+        page.locator(".cm-editor").wait_for(timeout=60_000)
+        page.keyboard.press("Shift+Enter")
+        told = page.frame_locator(".cell iframe").first.locator("#told")
+        told.get_by_text("forty-two").wait_for(timeout=60_000)
+    finally:
+        context.close()
+    own = [url for url in asked if url.startswith(f"https://{proxy.host}")]
+    assert len(own) > 10 and [url for url in own if not url.startswith(f"https://{proxy.host}{BASE}/")] == []
+    assert problems == []

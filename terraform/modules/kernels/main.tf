@@ -60,7 +60,7 @@ resource "aws_ecs_task_definition" "head" {
     image       = var.image
     essential   = true
     command     = ["head"]
-    stopTimeout = 30
+    stopTimeout = 60
     environment = [{ name = "RAY_AUTH_MODE", value = "token" }]
     secrets     = [{ name = "RAY_AUTH_TOKEN", valueFrom = var.secrets["RAY_AUTH_TOKEN"] }]
     linuxParameters = {
