@@ -201,6 +201,21 @@ def call(proxy: Proxy, token: str, method: str, path: str, body: Any = None) -> 
     return proxy.ask(method, f"{BASE}/api/v1/{path}", data, Authorization=token, Content_Type="application/json")
 
 
+@pytest.mark.parametrize("base", ["", "/rillbook", "/a/b"])
+def test_the_configuration_is_valid_at_the_root_and_below_a_path(tmp_path: Path, base: str) -> None:
+    _certificate(tmp_path)
+    names = {"SERVER_NAME": "books.example.com", "LISTEN_HTTP": "127.0.0.1:8080", "LISTEN_HTTPS": "127.0.0.1:8443"}
+    names |= {"TLS_CERTIFICATE": f"{tmp_path}/certificate.pem", "TLS_KEY": f"{tmp_path}/key.pem", "UPLOAD_MAX": "64m"}
+    names |= {"BASE_PATH": base, "WEB_SERVERS": "server 127.0.0.1:8000 max_fails=1 fail_timeout=5s;"}
+    template = (ROOT / "deploy" / "nginx" / "rillbook.conf.template").read_text(encoding="utf-8")
+    (tmp_path / "rillbook.conf").write_text(fill(template, names), encoding="utf-8")
+    (tmp_path / "nginx.conf").write_text(main_file(tmp_path), encoding="utf-8")
+    done = subprocess.run(
+        [nginx(), "-t", "-c", str(tmp_path / "nginx.conf")], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_plain_http_is_sent_to_https(proxy: Proxy) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", proxy.http_port, timeout=10)
     connection.request("GET", f"{BASE}/?page=2", headers={"Host": "127.0.0.1"})

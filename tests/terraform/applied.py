@@ -21,8 +21,7 @@ DOMAIN = "notebooks.example.com"
 CACHE = """
 # In place of the module's main.tf: the names that the others need of it.
 locals {
-  user = "rillbook"
-  arn  = "arn:aws:elasticache:eu-central-1:123456789012"
+  arn = "arn:aws:elasticache:eu-central-1:123456789012"
 }
 
 output "url" {
@@ -34,7 +33,7 @@ output "cache_name" {
 }
 
 output "user_name" {
-  value = local.user
+  value = var.name
 }
 
 output "cache_arn" {
@@ -42,7 +41,7 @@ output "cache_arn" {
 }
 
 output "user_arn" {
-  value = "${local.arn}:user:${local.user}"
+  value = "${local.arn}:user:${var.name}"
 }
 
 output "member_ids" {

@@ -151,7 +151,7 @@ def test_redis_takes_tls_and_iam_alone(plan: Planned) -> None:
     assert group["automatic_failover_enabled"] and group["multi_az_enabled"] and group["num_cache_clusters"] == 2
     application = plan.one("aws_elasticache_user", "application")
     assert application["authentication_mode"][0]["type"] == "iam"
-    assert application["user_id"] == application["user_name"] == "rillbook"
+    assert application["user_id"] == application["user_name"] == "rillbook-production"
     assert plan.one("aws_elasticache_user", "default")["access_string"].startswith("off ")
 
 

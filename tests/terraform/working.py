@@ -87,6 +87,14 @@ class Terraform:
         assert not check or done.returncode == 0, f"terraform {arguments[0]}:\n{problems}"
         return done
 
+    def evaluate(self, expression: str) -> str:
+        """What Terraform makes of an expression, as its console prints it."""
+        done = subprocess.run(
+            [terraform(), "console"], cwd=self.folder, env=self._environment, input=expression, capture_output=True,
+            text=True, timeout=60, check=True,
+        )  # fmt: skip
+        return done.stdout
+
     def plan(self, *more: str) -> dict[str, Any]:
         """What would be made from nothing, with the example's values: Terraform's JSON plan."""
         self.run("plan", "-input=false", "-refresh=false", f"-var-file={EXAMPLE}", "-out=plan", *more)

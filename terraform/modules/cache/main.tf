@@ -1,9 +1,5 @@
 # Redis: the channel layer, at most once and lossy by contract, so nothing is kept on disk. People sign in by IAM: a
-# role may connect as the user "rillbook", over TLS, and no password exists.
-
-locals {
-  user = "rillbook"
-}
+# role may connect as one user, over TLS, and no password exists.
 
 resource "aws_elasticache_subnet_group" "this" {
   name       = var.name
@@ -31,10 +27,10 @@ resource "aws_elasticache_user" "default" {
   no_password_required = true
 }
 
-# With IAM, id and name must be the same.
+# With IAM, id and name must be the same, and ids are the account's: so it is named as the environment.
 resource "aws_elasticache_user" "application" {
-  user_id       = local.user
-  user_name     = local.user
+  user_id       = var.name
+  user_name     = var.name
   engine        = "redis"
   access_string = "on ~* &* +@all -@admin -@dangerous"
 

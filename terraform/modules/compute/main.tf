@@ -137,7 +137,7 @@ resource "aws_lb" "this" {
 }
 
 resource "aws_lb_target_group" "web" {
-  name                 = var.name
+  name_prefix          = "rill-"
   vpc_id               = var.vpc_id
   target_type          = "ip"
   protocol             = "HTTP"
