@@ -21,12 +21,14 @@ export RAY_health_check_initial_delay_ms="${RAY_health_check_initial_delay_ms:-2
 
 case "${1:-web}" in
 web)
-    if [ "${KERNEL_HOST:-}" = ray ]; then
+    case "${KERNEL_HOST:-}" in
+    *[rR]ay*)
         # A driver needs a raylet on its own host; this one offers nothing.
         # shellcheck disable=SC2086
         ray start --address="$RAY_ADDRESS" --num-cpus=0 --num-gpus=0 --object-store-memory=100000000 \
             --disable-usage-stats $ray_ports
-    fi
+        ;;
+    esac
     exec python manage.py serve --host 0.0.0.0 --port "${PORT:-8000}" --no-migrate
     ;;
 migrate)

@@ -31,10 +31,10 @@ __all__ = [
 FRAME_CSP = (
     "sandbox allow-scripts; "
     "default-src 'none'; "
-    "script-src 'unsafe-inline' 'unsafe-eval' blob: {origin}/static/; "
-    "style-src 'unsafe-inline' {origin}/static/; "
-    "font-src data: {origin}/static/; "
-    "img-src data: blob: {origin}/static/; "
+    "script-src 'unsafe-inline' 'unsafe-eval' blob: {origin}{static}; "
+    "style-src 'unsafe-inline' {origin}{static}; "
+    "font-src data: {origin}{static}; "
+    "img-src data: blob: {origin}{static}; "
     "media-src data: blob:; "
     "worker-src blob:; "
     "connect-src 'none'; "
@@ -44,6 +44,6 @@ FRAME_CSP = (
 )
 
 
-def frame_csp(origin: str) -> str:
+def frame_csp(origin: str, static: str = "/static/") -> str:
     """The Content-Security-Policy header of the frame document; `origin` is scheme://host[:port]."""
-    return FRAME_CSP.format(origin=origin)
+    return FRAME_CSP.format(origin=origin, static=static)

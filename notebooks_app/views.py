@@ -325,7 +325,7 @@ def output_frame(request: HttpRequest) -> HttpResponse:
     """The one document in which output's script runs, with a policy and an origin of its own."""
     origin = f"{request.scheme}://{request.get_host()}"
     response = render(request, "frame.html", {"origin": origin})
-    response["Content-Security-Policy"] = rendering.frame_csp(origin)
+    response["Content-Security-Policy"] = rendering.frame_csp(origin, settings.STATIC_URL)
     response["Cache-Control"] = "private, max-age=3600"
     return response
 

@@ -26,9 +26,6 @@ READY_S = 60
 def built(folder: Path, site_packages: Path | None) -> Builder:
     for program in ("bwrap", "tini"):
         assert shutil.which(program), f"The image's packages must be here: apt-get install bubblewrap tini ({program})"
-    folder.chmod(0o755)
-    for parent in folder.parents[:3]:
-        parent.chmod(parent.stat().st_mode | 0o011)  # pytest's folders are closed; the image's user passes through
     return Builder(ROOT / "Dockerfile", folder, site_packages)
 
 

@@ -1,0 +1,79 @@
+# Three roles: what ECS may do to start a task, what the server may do while it runs, and what a migration may do.
+
+data "aws_iam_policy_document" "tasks_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ecs-tasks.amazonaws.com"]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "execution" {
+  # ECR knows no resource for this one.
+  statement {
+    sid       = "RegistryLogin"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "Image"
+    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    resources = [var.repository_arn]
+  }
+
+  statement {
+    sid       = "Logs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.web.arn}:*"]
+  }
+
+  statement {
+    sid       = "Secrets"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [for name, arn in var.secrets : arn if name != "DATABASE_URL"]
+  }
+
+  statement {
+    sid       = "DatabaseUrl"
+    actions   = ["ssm:GetParameters"]
+    resources = [var.secrets["DATABASE_URL"]]
+  }
+
+  statement {
+    sid       = "SecretsKey"
+    actions   = ["kms:Decrypt"]
+    resources = [var.kms_key_arn]
+  }
+}
+
+resource "aws_iam_role" "execution" {
+  name               = "${var.name}-execution"
+  assume_role_policy = data.aws_iam_policy_document.tasks_trust.json
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name   = "start-tasks"
+  role   = aws_iam_role.execution.id
+  policy = data.aws_iam_policy_document.execution.json
+}
+
+resource "aws_iam_role" "web" {
+  name               = "${var.name}-web"
+  assume_role_policy = data.aws_iam_policy_document.tasks_trust.json
+}
+
+resource "aws_iam_role_policy" "web" {
+  name   = "application"
+  role   = aws_iam_role.web.id
+  policy = var.application_policy
+}
+
+# A migration speaks to the database alone.
+resource "aws_iam_role" "migrate" {
+  name               = "${var.name}-migrate"
+  assume_role_policy = data.aws_iam_policy_document.tasks_trust.json
+}

@@ -1,0 +1,86 @@
+"""compose.yaml and what stands beside it: settings that exist, nothing open that need not be."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.servers import ROOT
+
+NGINX = ROOT / "deploy" / "nginx" / "rillbook.conf.template"
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+
+
+def servers(compose: dict[str, Any]) -> list[dict[str, Any]]:
+    return [compose["services"][name] for name in ("web1", "web2", "migrate")]
+
+
+def test_servers_are_given_settings_that_exist(compose: dict[str, Any]) -> None:
+    known = set(re.findall(r"`([A-Z][A-Z_]+)`", (ROOT / "README.md").read_text(encoding="utf-8")))
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "notebook_project").glob("*.py"))
+    for server in servers(compose):
+        names = {name.removesuffix("_FILE") for name in server["environment"] if not name.startswith("AWS_")}
+        assert len(names) > 15 and names - known == set()
+        assert [name for name in names if f'"{name}"' not in code] == []
+
+
+def test_secrets_come_from_files(compose: dict[str, Any]) -> None:
+    for server in servers(compose):
+        assert {name for name in server["environment"] if name.endswith("_FILE")} == {
+            "SECRET_KEY_FILE", "CONNECTION_KEYS_FILE", "DATABASE_PASSWORD_FILE",
+        }  # fmt: skip
+        mounted = {f"/run/secrets/{name}" for name in server["secrets"]}
+        assert mounted == {value for name, value in server["environment"].items() if name.endswith("_FILE")}
+
+
+def test_servers_have_no_capability(compose: dict[str, Any]) -> None:
+    for server in servers(compose):
+        assert server["cap_drop"] == ["ALL"] and "no-new-privileges:true" in server["security_opt"]
+        assert "privileged" not in server and "cap_add" not in server
+
+
+def test_only_nginx_is_reached_from_outside(compose: dict[str, Any]) -> None:
+    opened = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
+    assert opened.pop("nginx") == ["80:80", "443:443"]
+    assert all(port.startswith("127.0.0.1:") for ports in opened.values() for port in ports)
+    assert compose["networks"]["inside"]["internal"]
+    for name in ("postgres", "redis"):
+        assert compose["services"][name]["networks"] == ["inside"]
+
+
+def test_everything_with_a_state_has_a_volume_and_a_fixed_version(compose: dict[str, Any]) -> None:
+    for name in ("web1", "web2", "postgres", "minio"):
+        volume = compose["services"][name]["volumes"][0].split(":")[0]
+        assert volume in compose["volumes"]
+    images = [service["image"] for service in compose["services"].values()]
+    assert all(re.search(r":(\d|RELEASE|\$\{RILLBOOK_VERSION)", image) for image in images)
+
+
+def test_nginx_is_given_every_name_of_its_template(compose: dict[str, Any]) -> None:
+    asked = set(re.findall(r"\$\{([A-Z_]+)\}", NGINX.read_text(encoding="utf-8")))
+    given = compose["services"]["nginx"]["environment"]
+    assert set(given) == asked
+    upstreams = re.findall(r"server (\w+):8000", given["WEB_SERVERS"])
+    assert upstreams == [name for name in compose["services"] if name.startswith("web")]
+
+
+def test_the_upload_limit_is_the_servers(compose: dict[str, Any]) -> None:
+    limit = int(compose["services"]["web1"]["environment"]["UPLOAD_MAX_BYTES"])
+    assert compose["services"]["nginx"]["environment"]["UPLOAD_MAX"] == f"{limit // 1024**2}m"
+
+
+def test_the_example_of_the_environment_names_what_is_asked(compose: dict[str, Any]) -> None:
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    asked = set(re.findall(r"\$\{([A-Z_]+)[:}]", text))
+    example = (ROOT / "deploy" / "compose.env.example").read_text(encoding="utf-8")
+    named = set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
+    assert asked - named == set() and named - asked == {"COMPOSE_PROFILES"}
+    secrets = {entry["file"] for entry in compose["secrets"].values()}
+    assert all(file.removeprefix("./") in example for file in secrets)

@@ -1,0 +1,62 @@
+"""deploy/entry.sh: what each role of the image starts. Ray itself is a program that notes how it is called."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ROOT
+
+NOTE = '#!/bin/sh\necho "$(basename "$0") $*" >> "$NOTES"\n'
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    for name in ("ray", "python"):
+        program = tmp_path / name
+        program.write_text(NOTE, encoding="utf-8")
+        program.chmod(0o755)
+    return tmp_path
+
+
+def started(programs: Path, *role: str, **environment: str) -> list[str]:
+    """The command lines, in order."""
+    notes = programs / "notes"
+    given = {"PATH": f"{programs}:/usr/bin:/bin", "NOTES": str(notes)} | environment
+    subprocess.run([str(ROOT / "deploy" / "entry.sh"), *role], env=given, check=True, timeout=30)
+    return [" ".join(line.split()) for line in notes.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_web_task_serves_without_migrating(programs: Path) -> None:
+    assert started(programs, "web") == ["python manage.py serve --host 0.0.0.0 --port 8000 --no-migrate"]
+
+
+@pytest.mark.parametrize("host", ["ray", "kernels_app.hosts.ray.RayKernelHost"])
+def test_a_web_task_of_a_cluster_joins_it_first_and_offers_nothing(programs: Path, host: str) -> None:
+    lines = started(programs, "web", KERNEL_HOST=host, RAY_ADDRESS="head:6379")
+    assert lines[0].startswith("ray start --address=head:6379 --num-cpus=0 ") and "--block" not in lines[0]
+    assert lines[1].startswith("python manage.py serve ")
+
+
+def test_the_head_runs_no_kernel(programs: Path) -> None:
+    [line] = started(programs, "head")
+    assert line.startswith("ray start --head --port=6379 --num-cpus=0 ") and "--block" in line
+
+
+def test_a_node_offers_all_it_has(programs: Path) -> None:
+    [line] = started(programs, "node", RAY_ADDRESS="head:6379")
+    assert line.startswith("ray start --address=head:6379 ") and "--num-cpus" not in line and "--block" in line
+
+
+def test_migrate_and_manage_run_the_command(programs: Path) -> None:
+    assert started(programs, "migrate") == ["python manage.py migrate --no-input"]
+    assert started(programs, "manage", "doctor", "--json")[1] == "python manage.py doctor --json"
+
+
+def test_the_script_is_plain_and_executable() -> None:
+    script = ROOT / "deploy" / "entry.sh"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["sh", "-n", str(script)], check=True, timeout=10)

@@ -1,0 +1,105 @@
+"""The script that makes an instance a node: rendered by Terraform, run in a root of its own with AWS and Docker."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.terraform.working import Terraform
+
+ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:r/"
+VALUES = {
+    "region": "eu-central-1",
+    "image": "123456789012.example.com/r:7",
+    "registry": "123456789012.example.com",
+    "log_group": "/r/kernels",
+    "environment": {"RAY_ADDRESS": "head.r.internal:6379", "KERNEL_SANDBOX": "bubblewrap"},
+    "secrets": {"SECRET_KEY": f"{ARN}secret_key", "RAY_AUTH_TOKEN": f"{ARN}ray_token"},
+    "url_parameter": "arn:aws:ssm:eu-central-1:123456789012:parameter/r/database-url",
+}
+# A secret's value is its name in capitals; everything else that would change the machine only notes its call.
+STUBS = {
+    "aws": 'case "$1 $2" in\n'
+    '"secretsmanager get-secret-value") echo "value-of-${4##*/}" ;;\n'
+    '"ssm get-parameters") echo postgresql://rillbook@db/rillbook ;;\n'
+    '"ecr get-login-password") echo login ;;\nesac\n',
+    "docker": 'echo "docker $*" >> /var/notes\n[ "$1" != login ] || cat > /dev/null\n',
+    "systemctl": 'echo "systemctl $*" >> /var/notes\n',
+    "dnf": 'echo "dnf $*" >> /var/notes\n',
+    # Without an owner: whoever runs the tests may not give files away.
+    "install": 'words=\nwhile [ $# -gt 0 ]; do case $1 in -o|-g) shift ;; *) words="$words $1" ;; esac; shift; done\n'
+    "exec /usr/bin/install $words\n",
+}
+
+
+@pytest.fixture(scope="module")
+def machine(workspace: Terraform, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a machine on which the script ran, and after it what systemd would run before each start."""
+    script = workspace.evaluate(f'jsonencode(templatefile("modules/kernels/node.sh.tftpl", {json.dumps(VALUES)}))')
+    root = tmp_path_factory.mktemp("node")
+    for folder in ("etc/systemd/system", "var/lib", "run", "stubs", "sbin"):
+        (root / folder).mkdir(parents=True)
+    for name, body in STUBS.items():
+        (root / "stubs" / name).write_text(f"#!/bin/bash\n{body}", encoding="utf-8")
+        (root / "stubs" / name).chmod(0o755)
+    (root / "script").write_text(json.loads(json.loads(script)), encoding="utf-8")
+    run(root, "bash", "/root.script")
+    run(root, "/usr/local/sbin/rillbook-prepare")
+    return root
+
+
+def run(root: Path, *command: str) -> None:
+    walls = [
+        "bwrap",
+        "--die-with-parent",
+        "--clearenv",
+        "--setenv",
+        "PATH",
+        "/stubs:/usr/bin:/bin",
+        "--ro-bind",
+        "/usr",
+        "/usr",
+    ]
+    for name in ("bin", "lib", "lib64"):
+        walls += ["--symlink", f"usr/{name}", f"/{name}"]
+    for name in ("etc", "var", "run"):
+        walls += ["--bind", str(root / name), f"/{name}"]
+    walls += ["--ro-bind", str(root / "stubs"), "/stubs", "--bind", str(root / "sbin"), "/usr/local/sbin"]
+    walls += ["--ro-bind", str(root / "script"), "/root.script", "--dev", "/dev", "--proc", "/proc"]
+    done = subprocess.run([*walls, "--", *command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_secrets_are_in_memory_and_nowhere_else(machine: Path) -> None:
+    lines = (machine / "run/rillbook/environment").read_text(encoding="utf-8").splitlines()
+    told = dict(line.split("=", 1) for line in lines)
+    assert told["SECRET_KEY"] == "value-of-secret_key" and told["RAY_AUTH_TOKEN"] == "value-of-ray_token"
+    assert told["DATABASE_URL"] == "postgresql://rillbook@db/rillbook" and told["RAY_ADDRESS"] == "head.r.internal:6379"
+    kept = [path for name in ("etc", "sbin", "var") for path in (machine / name).rglob("*") if path.is_file()]
+    assert len(kept) >= 4 and [path for path in kept if "value-of-" in path.read_text(encoding="utf-8")] == []
+
+
+def test_only_root_reads_them(machine: Path) -> None:
+    assert (machine / "run/rillbook/environment").stat().st_mode & 0o077 == 0
+    assert (machine / "run/rillbook").stat().st_mode & 0o077 == 0
+
+
+def test_the_unit_runs_the_image_without_privileges(machine: Path) -> None:
+    unit = (machine / "etc/systemd/system/rillbook-node.service").read_text(encoding="utf-8")
+    start = re.sub(r"\\\n\s*", "", unit).split("ExecStart=")[1].splitlines()[0].split()
+    assert start[-2:] == [VALUES["image"], "node"] and "--privileged" not in start
+    assert start[start.index("--cap-drop") + 1] == "ALL" and "no-new-privileges" in start
+    assert start[start.index("--env-file") + 1] == "/run/rillbook/environment"
+
+
+def test_the_image_is_fetched_before_each_start(machine: Path) -> None:
+    notes = (machine / "var/notes").read_text(encoding="utf-8").splitlines()
+    assert notes[0] == "dnf install -y docker" and "systemctl enable --now rillbook-node" in notes
+    assert notes[-2:] == [
+        f"docker login --username AWS --password-stdin {VALUES['registry']}",
+        f"docker pull --quiet {VALUES['image']}",
+    ]
