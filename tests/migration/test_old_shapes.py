@@ -1,4 +1,4 @@
-"""Every shape that old notebooks were ever written in, through the command: kept, unchanged by a second run, verified."""
+"""Every shape that old notebooks were ever written in, through the command: kept, the same when run again, verified."""
 
 from __future__ import annotations
 
