@@ -26,7 +26,7 @@ from kernels_app.previews import previews
 from notebooks_app import graph, live, metrics, reading, serializers
 from notebooks_app.access import Role
 from notebooks_app.api_base import ApiView, cell_documents
-from notebooks_app.errors import NotFound, Unavailable
+from notebooks_app.errors import Conflict, NotFound, Unavailable
 from notebooks_app.facts import CellState, Outcome
 from notebooks_app.models import CellRun, KernelSession, Run
 from notebooks_app.services import Author
@@ -36,7 +36,7 @@ type Document = dict[str, Any]
 START_S = 60.0  # to claim a notebook's lease and take the request, on top of the time the caller grants the run
 POLL_S = 0.05
 SAVED_S = 10.0
-PAGE = OpenApiParameter("page", OpenApiTypes.INT)
+CURSOR = OpenApiParameter("cursor", OpenApiTypes.STR, description="from next or previous")
 LIMIT = OpenApiParameter("limit", OpenApiTypes.INT)
 REFUSED = {
     400: serializers.ErrorOut,
@@ -51,15 +51,17 @@ metrics.use(HostGauges())
 
 
 class RunList(ApiView):
-    @extend_schema(operation_id="runs_list", parameters=[PAGE, LIMIT], responses={200: serializers.RunPage, **REFUSED})
+    asks = {"GET": [CURSOR, LIMIT]}
+
+    @extend_schema(operation_id="runs_list", responses={200: serializers.RunPage, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.VIEWER, "read it")
-        runs = Run.objects.filter(notebook_id=notebook_id).select_related("started_by").order_by("-started_at", "-id")
-        pages, rows = self.page(runs)
+        runs = Run.objects.filter(notebook_id=notebook_id).select_related("started_by")
+        links, rows = self.page(runs, by="started_at")
         orders = _orders(rows)
         epoch = _live_epoch(notebook_id)
         listed = [{"run": _run_document(run, epoch), "order": orders[run.pk]} for run in rows]
-        return pages.get_paginated_response(listed)
+        return Response({**links, "results": listed})
 
     @extend_schema(
         request=serializers.RunCreate,
@@ -79,6 +81,28 @@ class RunDetail(ApiView):
         document = _run_answer(notebook_id, run_id, asked=(), timed_out=False)
         if document is None:
             raise NotFound("There is no such run in this notebook.")
+        return Response(document)
+
+
+class RunCancel(ApiView):
+    """Ends the run if it goes on; requests that were merged with it end too, for there is one queue."""
+
+    @extend_schema(
+        request=serializers.Waiting, responses={200: serializers.RunOut, **REFUSED, 409: serializers.ErrorOut}
+    )
+    def post(self, request: Request, notebook_id: uuid.UUID, run_id: uuid.UUID) -> Response:
+        self.open(notebook_id, Role.RUNNER, "stop a run")
+        body = self.body(serializers.Waiting)
+        known = _run_answer(notebook_id, run_id, asked=(), timed_out=False)
+        if known is None:
+            raise NotFound("There is no such run in this notebook.")
+        if known["run"]["outcome"] is not None:
+            raise Conflict(f"The run is over: {known['run']['outcome']}.")
+        timeout_s = body["timeout_s"] if body["wait"] else 0.0
+        settled = _call(_stop(_host(), notebook_id, timeout_s), START_S + timeout_s)
+        if body["wait"] and settled:
+            _await_end(run_id)
+        document = _run_answer(notebook_id, run_id, asked=(), timed_out=body["wait"] and not settled)
         return Response(document)
 
 
@@ -196,6 +220,13 @@ def _await_row(run_id: uuid.UUID) -> None:
     """Until the saver, which gathers for 50 ms, has written the run: who reads it by its id shall find it."""
     deadline = time.monotonic() + SAVED_S
     while not Run.objects.filter(pk=run_id).exists() and time.monotonic() < deadline:
+        time.sleep(POLL_S / 2)
+
+
+def _await_end(run_id: uuid.UUID) -> None:
+    """Until the saver has written the end of the run."""
+    deadline = time.monotonic() + SAVED_S
+    while Run.objects.filter(pk=run_id, finished_at=None).exists() and time.monotonic() < deadline:
         time.sleep(POLL_S / 2)
 
 

@@ -18,9 +18,9 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from notebooks_app import cursors, etags, live, notebooks, reading, serializers, services
+from notebooks_app import etags, import_connections, live, notebooks, reading, serializers, services
 from notebooks_app.access import Access, Role, open_notebook
-from notebooks_app.api_base import ApiView, cell_documents, flag, limit_of, whole
+from notebooks_app.api_base import ApiView, cell_documents, flag, whole
 from notebooks_app.api_history import seq_of_revision
 from notebooks_app.authentication import scope_limit
 from notebooks_app.errors import BadRequest, Conflict, Forbidden, NotFound
@@ -30,9 +30,11 @@ from notebooks_app.services import Accepted
 type Document = dict[str, Any]
 
 CHANGES_AT_MOST = 500
+CELLS_RUN_AT_MOST = 1_000
 SCOPES = {"read": Role.VIEWER, "run": Role.RUNNER, "edit": Role.OWNER}
 SAME_OPERATION = uuid.UUID("6f0e5d0c-6b1f-4c6e-9a55-8f0b6b1f0f5e")  # namespace of the second part of one request
 OUTPUTS = OpenApiParameter("outputs", OpenApiTypes.BOOL, description="0 leaves outputs out (they are null then)")
+SOURCES = OpenApiParameter("sources", OpenApiTypes.BOOL, description="0 leaves sources out (they are null then)")
 SINCE = OpenApiParameter("since", OpenApiTypes.INT, description="seq after which changes are wanted")
 SINCE_REVISION = OpenApiParameter("since_revision", OpenApiTypes.INT, description="the same by revision; not both")
 SEARCH = OpenApiParameter("search", OpenApiTypes.STR, description="part of the name or of the imported id")
@@ -49,16 +51,17 @@ REFUSED_EDIT = {**REFUSED, 409: serializers.ErrorOut, 413: serializers.ErrorOut}
 
 
 class NotebookList(ApiView):
+    asks = {"GET": [SEARCH, QUERY, OWNER, ROLE, CURSOR, LIMIT]}
+
     @extend_schema(
         operation_id="notebooks_list",
-        parameters=[SEARCH, QUERY, OWNER, ROLE, CURSOR, LIMIT],
         responses={200: serializers.NotebookPage, **REFUSED},
     )
     def get(self, request: Request) -> Response:
         found = _searched(Notebook.objects.listed_for(request.user).alive(), request)
         shown = found.with_role(request.user).select_related("owner").with_cell_count()
-        rows, links = cursors.page(request, shown, by="updated_at", limit=limit_of(request))
-        return Response({"count": found.count(), **links, "results": [self._row(row) for row in rows]})
+        links, rows = self.page(shown, by="updated_at")
+        return Response({**links, "count": found.count(), "results": [self._row(row) for row in rows]})
 
     def _row(self, notebook: Any) -> Document:
         role = min(Role[(notebook.member_role or "owner").upper()], scope_limit(self.request))
@@ -82,15 +85,12 @@ class NotebookList(ApiView):
         except IntegrityError:
             raise Conflict("A notebook with this id exists already.") from None
         access = open_notebook(request.user, made.pk, limit=scope_limit(request))
-        return Response(_whole_notebook(access, with_outputs=True), status=201)
+        return Response(_whole_notebook(access), status=201)
 
 
 def _searched(found: Any, request: Request) -> Any:
     """The notebooks that the address asks for. Raises BadRequest naming what is wrong."""
     asked = request.query_params
-    for name in ("search", "q", "owner"):
-        if "\x00" in asked.get(name, ""):
-            raise BadRequest(f"{name}: holds a NUL character.")
     text = asked.get("search", asked.get("q", ""))[: settings.NAME_MAX_LENGTH].strip()
     if text:
         found = found.filter(Q(name__icontains=text) | Q(external_id__icontains=text))
@@ -108,10 +108,12 @@ def _searched(found: Any, request: Request) -> Any:
 
 
 class NotebookDetail(ApiView):
-    @extend_schema(parameters=[OUTPUTS], responses={200: serializers.NotebookWithCells, **REFUSED})
+    asks = {"GET": [OUTPUTS, SOURCES]}
+
+    @extend_schema(responses={200: serializers.NotebookWithCells, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
         access = self.open(notebook_id, Role.VIEWER, "read it")
-        document = _whole_notebook(access, with_outputs=flag(request, "outputs", default=True))
+        document = _whole_notebook(access, **_parts(request))
         return self.tagged(etags.make(document["revision"], document), lambda: document)
 
     @extend_schema(request=serializers.NotebookPatch, responses={200: serializers.NotebookOut, **REFUSED})
@@ -136,9 +138,55 @@ class NotebookDetail(ApiView):
     @extend_schema(responses={204: None, **REFUSED})
     def delete(self, request: Request, notebook_id: uuid.UUID) -> Response:
         access = self.open(notebook_id, Role.OWNER, "delete it")
-        notebooks.delete_notebook(access.notebook)
+        with transaction.atomic():
+            self.guard(notebook_id, None, lambda: _revision(notebook_id))
+            notebooks.delete_notebook(access.notebook)
         live.end(notebook_id, "The notebook was deleted.")
         return Response(status=204)
+
+
+class NotebookName(ApiView):
+    """The name alone, as the predecessor had it."""
+
+    @extend_schema(request=serializers.NameIn, responses={200: serializers.NotebookOut, **REFUSED})
+    def put(self, request: Request, notebook_id: uuid.UUID) -> Response:
+        self.open(notebook_id, Role.EDITOR, "rename it")
+        body = self.body(serializers.NameIn)
+        operation_id = self.operation(body)
+        with transaction.atomic():
+            self.guard(notebook_id, operation_id, lambda: _revision(notebook_id))
+            services.rename_notebook(notebook_id, body["name"], author=self.author(), operation_id=operation_id)
+        return Response(_notebook(self.open(notebook_id, Role.VIEWER, "read it")))
+
+
+class NotebookDatabase(ApiView):
+    """The notebook's connection: one that is there, one made of a DSN, or none."""
+
+    @extend_schema(request=serializers.DatabaseIn, responses={200: serializers.NotebookOut, **REFUSED_EDIT})
+    def put(self, request: Request, notebook_id: uuid.UUID) -> Response:
+        access = self.open(notebook_id, Role.EDITOR, "choose its connection")
+        body = self.body(serializers.DatabaseIn)
+        operation_id = self.operation(body)
+        if body.get("dsn") is not None:
+            self.require_scope(Role.EDITOR, "make connections")
+        with transaction.atomic():
+            self.guard(notebook_id, operation_id, lambda: _revision(notebook_id))
+            chosen = _text_id(body.get("connection"))
+            if body.get("dsn") is not None:
+                chosen = str(_connection_of(request.user, access.notebook, body["dsn"]).pk)
+            fields = {"connection": chosen}
+            services.update_notebook(notebook_id, fields, author=self.author(), operation_id=operation_id)
+        return Response(_notebook(self.open(notebook_id, Role.VIEWER, "read it")))
+
+
+def _connection_of(user: Any, notebook: Notebook, dsn: str) -> Connection:
+    """The person's connection with this DSN, made if there is none. Raises BadRequest naming what is wrong in it."""
+    for known in Connection.objects.filter(owner=user):
+        if import_connections.dsn_of(known) == dsn:
+            return known
+    made = Connection(owner=user, name=import_connections.free_name(user, notebook.name))
+    _save_connection(made, dsn)
+    return made
 
 
 def _revision(notebook_id: uuid.UUID) -> int:
@@ -149,12 +197,20 @@ def _notebook(access: Access) -> Document:
     return {**reading.notebook_document(access.notebook), "role": access.role.name.lower()}
 
 
-def _whole_notebook(access: Access, *, with_outputs: bool) -> Document:
+def _whole_notebook(access: Access, **parts: bool) -> Document:
     notebook_id = access.notebook.pk
     return {
         **_notebook(access),
-        "cells": cell_documents(notebook_id, with_outputs=with_outputs),
+        "cells": cell_documents(notebook_id, **parts),
         "kernel": live.kernel(notebook_id),
+    }
+
+
+def _parts(request: Request) -> dict[str, bool]:
+    """Which large parts of cells the address asks for."""
+    return {
+        "with_outputs": flag(request, "outputs", default=True),
+        "with_sources": flag(request, "sources", default=True),
     }
 
 
@@ -162,11 +218,12 @@ def _whole_notebook(access: Access, *, with_outputs: bool) -> Document:
 
 
 class CellList(ApiView):
-    @extend_schema(operation_id="cells_list", parameters=[OUTPUTS], responses={200: serializers.CellsOut, **REFUSED})
+    asks = {"GET": [OUTPUTS, SOURCES]}
+
+    @extend_schema(operation_id="cells_list", responses={200: serializers.CellsOut, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.VIEWER, "read it")
-        with_outputs = flag(request, "outputs", default=True)
-        return Response({"cells": cell_documents(notebook_id, with_outputs=with_outputs)})
+        return Response({"cells": cell_documents(notebook_id, **_parts(request))})
 
     @extend_schema(request=serializers.CellCreate, responses={201: serializers.ChangedCellOut, **REFUSED_EDIT})
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
@@ -190,10 +247,12 @@ class CellList(ApiView):
 
 
 class CellDetail(ApiView):
-    @extend_schema(parameters=[OUTPUTS], responses={200: serializers.CellOut, **REFUSED})
+    asks = {"GET": [OUTPUTS, SOURCES], "DELETE": [OPERATION]}
+
+    @extend_schema(responses={200: serializers.CellOut, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID, cell_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.VIEWER, "read it")
-        document = _cell(notebook_id, cell_id, with_outputs=flag(request, "outputs", default=True))
+        document = _cell(notebook_id, cell_id, **_parts(request))
         return self.tagged(etags.make(document["version"], document), lambda: document)
 
     @extend_schema(request=serializers.CellPatch, responses={200: serializers.ChangedCellOut, **REFUSED_EDIT})
@@ -225,7 +284,7 @@ class CellDetail(ApiView):
         assert accepted is not None  # the shape demands something to change
         return accepted
 
-    @extend_schema(parameters=[OPERATION], responses={204: None, **REFUSED})
+    @extend_schema(responses={204: None, **REFUSED})
     def delete(self, request: Request, notebook_id: uuid.UUID, cell_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "delete cells")
         operation_id = _query_id(request, "operation_id") or uuid.uuid4()
@@ -235,6 +294,24 @@ class CellDetail(ApiView):
         return Response(status=204)
 
 
+class CellOutputs(ApiView):
+    """A cell's outputs alone; large items of them are in `files`, each with the address of its bytes."""
+
+    @extend_schema(responses={200: serializers.OutputsOut, **REFUSED})
+    def get(self, request: Request, notebook_id: uuid.UUID, cell_id: uuid.UUID) -> Response:
+        self.open(notebook_id, Role.VIEWER, "read it")
+        cell = _cell(notebook_id, cell_id, with_sources=False)
+        document = {
+            "cell": cell["id"],
+            "version": cell["version"],
+            "status": cell["status"],
+            "freshness": cell["freshness"],
+            "attempt": cell["state"]["attempt"],
+            "outputs": cell["outputs"],
+        }
+        return self.tagged(etags.make(document["version"], document), lambda: document)
+
+
 class CellMove(ApiView):
     @extend_schema(request=serializers.CellMoveIn, responses={200: serializers.ChangedCellOut, **REFUSED})
     def post(self, request: Request, notebook_id: uuid.UUID, cell_id: uuid.UUID) -> Response:
@@ -242,6 +319,7 @@ class CellMove(ApiView):
         body = self.body(serializers.CellMoveIn)
         operation_id = self.operation(body)
         with transaction.atomic():
+            self.guard(notebook_id, operation_id, lambda: _version(notebook_id, cell_id))
             accepted = services.move_cells(
                 notebook_id,
                 [cell_id],
@@ -277,8 +355,8 @@ def _version(notebook_id: uuid.UUID, cell_id: uuid.UUID) -> int:
     return found
 
 
-def _cell(notebook_id: uuid.UUID, cell_id: uuid.UUID, *, with_outputs: bool = True) -> Document:
-    found = cell_documents(notebook_id, cell_ids=[cell_id], with_outputs=with_outputs)
+def _cell(notebook_id: uuid.UUID, cell_id: uuid.UUID, **parts: bool) -> Document:
+    found = cell_documents(notebook_id, cell_ids=[cell_id], **parts)
     if not found:
         raise NotFound(f"There is no cell {cell_id} in this notebook.")
     return found[0]
@@ -317,21 +395,24 @@ def _query_id(request: Request, name: str) -> uuid.UUID | None:
 
 
 class ChangeList(ApiView):
-    @extend_schema(parameters=[SINCE, SINCE_REVISION, LIMIT], responses={200: serializers.ChangesOut, **REFUSED})
+    asks = {"GET": [SINCE, SINCE_REVISION, LIMIT]}
+
+    @extend_schema(responses={200: serializers.ChangesOut, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
         access = self.open(notebook_id, Role.VIEWER, "read it")
         since = _since(request, notebook_id)
-        limit = max(1, whole(request, "limit", default=CHANGES_AT_MOST, most=CHANGES_AT_MOST))
+        limit = whole(request, "limit", default=CHANGES_AT_MOST, least=1, most=CHANGES_AT_MOST)
         log = Change.objects.filter(notebook_id=notebook_id, seq__gt=since).order_by("seq")[: limit + 1]
         changes = list(log)
-        more, changes = len(changes) > limit, changes[:limit]
+        upto = changes[limit - 1].seq if len(changes) > limit else max(since, access.notebook.seq)
+        ran, upto = reading.cells_run_between(notebook_id, since, upto, CELLS_RUN_AT_MOST)
         return Response(
             {
                 "seq": access.notebook.seq,
-                "next": changes[-1].seq if more else max(since, access.notebook.seq),
-                "more": more,
-                "events": [change.as_event() for change in changes],
-                "cells_run": [str(cell) for cell in reading.cells_run_since(notebook_id, since)],
+                "next": upto,
+                "more": upto < access.notebook.seq,
+                "events": [change.as_event() for change in changes if change.seq <= upto],
+                "cells_run": [str(cell) for cell in ran],
             }
         )
 
@@ -351,7 +432,7 @@ class Undo(ApiView):
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "take changes back")
         body = self.body(serializers.UndoIn)
-        new = body.get("new_operation_id") or uuid.uuid4()
+        new = self.operation({"operation_id": body.get("new_operation_id")})
         accepted = services.undo(notebook_id, body["operation_id"], new_operation_id=new, author=self.author())
         return Response({**_numbers(accepted, new), "event": accepted.event})
 

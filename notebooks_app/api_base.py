@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
-from django.db.models import QuerySet
-from rest_framework.pagination import PageNumberPagination
+from django.db.models import Model, QuerySet
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from notebooks_app import etags, idempotency, live, reading
+from notebooks_app import cursors, etags, idempotency, live, reading
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.authentication import scope_limit
 from notebooks_app.errors import BadRequest, Forbidden, PreconditionFailed, TooLarge
@@ -22,6 +22,7 @@ from notebooks_app.facts import CellState
 from notebooks_app.models import Change, IdempotentAnswer, Notebook
 from notebooks_app.schema import ApiSchema
 from notebooks_app.services import Author
+from notebooks_app.text import replace_surrogates
 
 type Document = dict[str, Any]
 
@@ -31,16 +32,11 @@ MAX_WHOLE = (1 << 31) - 1
 BY_KEY = uuid.UUID("0a8f5c86-6f0e-4e0c-8a0c-2f4a7c0f9d11")  # namespace of operations named by an Idempotency-Key
 
 
-class Pages(PageNumberPagination):
-    page_size = PAGE_SIZE
-    page_size_query_param = "limit"
-    max_page_size = PAGE_SIZE_MAX
-
-
 class ApiView(APIView):
     """A view of the API. Every refusal is an exception; api_errors.py answers it."""
 
     schema = ApiSchema()
+    asks: ClassVar[dict[str, list[OpenApiParameter]]] = {}  # what an address may ask, by method; all else is refused
     answers_secret = False  # whether an answer holds what must not be kept in the clear
     _claimed: IdempotentAnswer | None = None
 
@@ -48,9 +44,22 @@ class ApiView(APIView):
         """Say who calls, bound the body, and claim the request's Idempotency-Key (raises Replay)."""
         super().initial(request, *args, **kwargs)
         _bound_body(request)
+        self._check_query(request)
         key = idempotency.key_of(request._request)
         if key is not None:
             self._claimed = idempotency.claim(cast(int, request.user.pk), key, idempotency.digest_of(request._request))
+
+    def _check_query(self, request: Request) -> None:
+        """Raises BadRequest naming what the address asks and this method does not know, or asks twice."""
+        known = sorted(parameter.name for parameter in self.asks.get(str(request.method), ()))
+        for name, values in request.query_params.lists():
+            if name not in known:
+                has = f"known are {', '.join(known)}" if known else "there is none here"
+                raise BadRequest(f"{replace_surrogates(name)[:40]}: the address asks for what is not known; {has}.")
+            if len(values) > 1:
+                raise BadRequest(f"{name}: is given {len(values)} times.")
+            if "\x00" in values[0]:
+                raise BadRequest(f"{name}: holds a NUL character.")
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, idempotency.Replay):
@@ -129,9 +138,10 @@ class ApiView(APIView):
     def author(self) -> Author:
         return Author.of(self.request.user)
 
-    def page(self, rows: QuerySet[Any]) -> tuple[Pages, list[Any]]:
-        pages = Pages()
-        return pages, list(pages.paginate_queryset(rows, self.request, view=self) or [])
+    def page[T: Model](self, rows: QuerySet[T], *, by: str) -> tuple[Document, list[T]]:
+        """`count`, `next` and `previous` of a list, newest `by` first, and the rows where the cursor stands."""
+        found, links = cursors.page(self.request, rows, by=by, limit=limit_of(self.request))
+        return {"count": rows.count(), **links}, found
 
 
 def _bound_body(request: Request) -> None:
@@ -147,8 +157,8 @@ def _bound_body(request: Request) -> None:
 
 
 def limit_of(request: Request, *, most: int = PAGE_SIZE_MAX) -> int:
-    """How many rows a page has: `limit`, at least 1."""
-    return max(1, min(whole(request, "limit", default=PAGE_SIZE, most=MAX_WHOLE), most))
+    """How many rows a page has: `limit`, from 1; more than `most` are not given."""
+    return min(whole(request, "limit", default=PAGE_SIZE, least=1, most=MAX_WHOLE), most)
 
 
 def flag(request: Request, name: str, *, default: bool) -> bool:
@@ -161,19 +171,14 @@ def flag(request: Request, name: str, *, default: bool) -> bool:
     return value.lower() in ("1", "true")
 
 
-def whole(request: Request, name: str, *, default: int, most: int) -> int:
-    """A whole number from 0 to `most` in the address."""
+def whole(request: Request, name: str, *, default: int, most: int, least: int = 0) -> int:
+    """A whole number from `least` to `most` in the address."""
     value = request.query_params.get(name)
     if value is None:
         return default
-    if not (value.isascii() and value.isdigit() and len(value) < 20 and int(value) <= most):
-        raise BadRequest(f"{name}: must be a whole number from 0 to {most}.")
+    if not (value.isascii() and value.isdigit() and len(value) < 20 and least <= int(value) <= most):
+        raise BadRequest(f"{name}: must be a whole number from {least} to {most}.")
     return int(value)
-
-
-def operation(body: dict[str, Any]) -> uuid.UUID:
-    """The operation id that the caller chose, or a new one."""
-    return body.pop("operation_id", None) or uuid.uuid4()
 
 
 def cell_documents(
@@ -182,10 +187,11 @@ def cell_documents(
     states: dict[str, CellState] | None = None,
     cell_ids: Iterable[uuid.UUID] | None = None,
     with_outputs: bool = True,
+    with_sources: bool = True,
 ) -> list[Document]:
     """Cells as docs/architecture.md section 2 has them, with their number on the page, status and freshness on top.
 
-    Outputs that were not asked for are null, which is not the same as none.
+    Outputs and sources that were not asked for are null, which is not the same as none.
     """
     known = live.states(notebook_id) if states is None else states
     documents = reading.cell_documents(notebook_id, states=known, cell_ids=cell_ids, with_outputs=with_outputs)
@@ -196,6 +202,8 @@ def cell_documents(
         document["freshness"] = document["state"]["freshness"]
         if not with_outputs:
             document["outputs"] = None
+        if not with_sources:
+            document["source"] = None
     return documents
 
 

@@ -16,14 +16,14 @@ from rest_framework.response import Response
 
 from notebooks_app import binning, history, live, restoring, serializers, versions
 from notebooks_app.access import Role
-from notebooks_app.api_base import ApiView, operation, whole
+from notebooks_app.api_base import ApiView, whole
 from notebooks_app.models import Change
 from notebooks_app.services import Accepted
 
 type Document = dict[str, Any]
 
 CELLS_AT_MOST = 20_000  # named in one request
-PAGE = OpenApiParameter("page", OpenApiTypes.INT)
+CURSOR = OpenApiParameter("cursor", OpenApiTypes.STR, description="from next or previous")
 LIMIT = OpenApiParameter("limit", OpenApiTypes.INT)
 BEFORE = OpenApiParameter("before", OpenApiTypes.INT, description="seq before which changes are wanted")
 REFUSED = {400: serializers.ErrorOut, 403: serializers.ErrorOut, 404: serializers.ErrorOut}
@@ -145,11 +145,13 @@ class EmptiedOut(drf.Serializer[Any]):
 
 
 class VersionList(ApiView):
-    @extend_schema(operation_id="versions_list", parameters=[PAGE, LIMIT], responses={200: VersionPage, **REFUSED})
+    asks = {"GET": [CURSOR, LIMIT]}
+
+    @extend_schema(operation_id="versions_list", responses={200: VersionPage, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.VIEWER, "read its versions")
-        pages, rows = self.page(versions.versions_of(notebook_id))
-        return pages.get_paginated_response([versions.version_document(row) for row in rows])
+        links, rows = self.page(versions.versions_of(notebook_id), by="created_at")
+        return Response({**links, "results": [versions.version_document(row) for row in rows]})
 
     @extend_schema(request=VersionCreate, responses={201: VersionOut, **REFUSED_CHANGE})
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
@@ -187,7 +189,7 @@ class VersionRestore(ApiView):
     @extend_schema(request=RestoreIn, responses={200: serializers.ChangeOut, **REFUSED_CHANGE})
     def post(self, request: Request, notebook_id: uuid.UUID, version_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "bring versions back")
-        operation_id = operation(self.body(RestoreIn))
+        operation_id = self.operation(self.body(RestoreIn))
         accepted = restoring.restore_version(
             notebook_id, version_id, author=self.author(), operation_id=operation_id
         )
@@ -203,12 +205,14 @@ def _change(accepted: Accepted, operation_id: uuid.UUID) -> Document:
 
 
 class History(ApiView):
-    @extend_schema(parameters=[BEFORE, LIMIT], responses={200: HistoryOut, **REFUSED})
+    asks = {"GET": [BEFORE, LIMIT]}
+
+    @extend_schema(responses={200: HistoryOut, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.VIEWER, "read its history")
         before = whole(request, "before", default=serializers.MAX_SEQ, most=serializers.MAX_SEQ)
-        limit = whole(request, "limit", default=history.CHANGES_AT_MOST, most=history.CHANGES_AT_MOST)
-        return Response(history.recent_changes(notebook_id, before=before, limit=max(limit, 1)))
+        limit = whole(request, "limit", default=history.CHANGES_AT_MOST, least=1, most=history.CHANGES_AT_MOST)
+        return Response(history.recent_changes(notebook_id, before=before, limit=limit))
 
 
 class Undoable(ApiView):
@@ -229,11 +233,14 @@ def seq_of_revision(notebook_id: uuid.UUID, revision: int) -> int:
 
 
 class CellBin(ApiView):
-    @extend_schema(operation_id="bin_cells_list", parameters=[PAGE, LIMIT], responses={200: BinnedCellPage, **REFUSED})
+    asks = {"GET": [CURSOR, LIMIT]}
+
+    @extend_schema(operation_id="bin_cells_list", responses={200: BinnedCellPage, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.VIEWER, "look into its bin")
-        pages, rows = self.page(binning.deleted_cells(notebook_id))
-        return pages.get_paginated_response([binning.cell_document(row) for row in rows])
+        links, rows = self.page(binning.deleted_cells(notebook_id), by="deleted_at")
+        rows.sort(key=lambda row: (row.deleted_at, row.position), reverse=True)  # those deleted together as they stood
+        return Response({**links, "results": [binning.cell_document(row) for row in rows]})
 
     @extend_schema(operation_id="bin_cells_empty", responses={200: EmptiedOut, **REFUSED})
     def delete(self, request: Request, notebook_id: uuid.UUID) -> Response:
@@ -247,7 +254,7 @@ class CellBinRestore(ApiView):
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "bring cells back")
         body = self.body(BinRestoreIn)
-        operation_id = operation(body)
+        operation_id = self.operation(body)
         accepted = binning.restore_cells(
             notebook_id, body.get("cells"), author=self.author(), operation_id=operation_id
         )
@@ -255,10 +262,12 @@ class CellBinRestore(ApiView):
 
 
 class NotebookBin(ApiView):
-    @extend_schema(operation_id="bin_list", parameters=[PAGE, LIMIT], responses={200: BinnedNotebookPage})
+    asks = {"GET": [CURSOR, LIMIT]}
+
+    @extend_schema(operation_id="bin_list", responses={200: BinnedNotebookPage})
     def get(self, request: Request) -> Response:
-        pages, rows = self.page(binning.deleted_notebooks(request.user))
-        return pages.get_paginated_response([binning.notebook_document(row) for row in rows])
+        links, rows = self.page(binning.deleted_notebooks(request.user), by="deleted_at")
+        return Response({**links, "results": [binning.notebook_document(row) for row in rows]})
 
 
 class NotebookBinDetail(ApiView):

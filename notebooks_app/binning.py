@@ -35,8 +35,8 @@ def deleted_cells(notebook_id: uuid.UUID) -> QuerySet[Cell]:
     """Cells in the bin, last deleted first, with `shown` and `length` (characters) of their source, not the source."""
     found = Cell.objects.filter(notebook_id=notebook_id).exclude(deleted_at=None)
     shown = found.annotate(shown=Substr("source", 1, SHOWN_CHARACTERS), length=Length("source"))
-    # Cells that went together are in the order they had.
-    return shown.only("id", "type", "deleted_at").order_by("-deleted_at", "-position")
+    # Cells that went together are in the order they had: positions in the bin count down.
+    return shown.only("id", "type", "deleted_at", "position").order_by("-deleted_at", "-position")
 
 
 def cell_document(cell: Any) -> Document:

@@ -95,16 +95,21 @@ def _with_dsn(owner: Any, dsn: str) -> Connection | None:
 
 
 def _make(owner: Any, found: ImportedNotebook) -> Connection:
-    base = f"database of {clean_name(found.name, max_length=settings.NAME_MAX_LENGTH)}"[: MAX_NAME - 6]
+    connection = Connection(owner=owner, name=free_name(owner, found.name))
+    connection.set_dsn(found.dsn)
+    connection.save(force_insert=True)
+    return connection
+
+
+def free_name(owner: Any, notebook_name: str) -> str:
+    """A name for the connection of a notebook that its owner has given to none."""
+    base = f"database of {clean_name(notebook_name, max_length=settings.NAME_MAX_LENGTH)}"[: MAX_NAME - 6]
     taken = set(Connection.objects.filter(owner=owner, name__startswith=base).values_list("name", flat=True))
     name, number = base, 1
     while name in taken:
         number += 1
         name = f"{base} {number}"
-    connection = Connection(owner=owner, name=name)
-    connection.set_dsn(found.dsn)
-    connection.save(force_insert=True)
-    return connection
+    return name
 
 
 def _named(found: ImportedNotebook, owner: Any, name: str) -> Connection | None:

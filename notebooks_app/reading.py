@@ -213,3 +213,18 @@ def cells_run_since(notebook_id: uuid.UUID, seq: int) -> list[uuid.UUID]:
     """Cells whose outputs or attempts a runtime saved after `seq`."""
     cells = Cell.objects.alive().filter(notebook_id=notebook_id, run_seq__gt=seq)
     return list(cells.values_list("pk", flat=True))
+
+
+def cells_run_between(notebook_id: uuid.UUID, after: int, upto: int, most: int) -> tuple[list[uuid.UUID], int]:
+    """Cells that a runtime saved last after `after` and up to `upto`, and the number they reach to.
+
+    It is `upto`, or less where there are more than `most`: cells saved under one number stay together.
+    """
+    cells = Cell.objects.alive().filter(notebook_id=notebook_id, run_seq__gt=after, run_seq__lte=upto)
+    found = list(cells.order_by("run_seq").values_list("pk", "run_seq")[: most + 1])
+    if len(found) > most:
+        last = found[-1][1]
+        whole = [pair for pair in found if pair[1] < last]
+        upto = whole[-1][1] if whole else last
+        found = whole or list(cells.filter(run_seq=last).values_list("pk", "run_seq"))
+    return [pk for pk, _ in found], upto

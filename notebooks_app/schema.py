@@ -28,7 +28,7 @@ class ApiSchema(AutoSchema):
     """Adds what every operation may answer."""
 
     def get_override_parameters(self) -> list[Any]:
-        found = list(super().get_override_parameters())
+        found = [*super().get_override_parameters(), *getattr(self.view, "asks", {}).get(self.method, ())]
         return found + [IDEMPOTENCY_KEY] if self.method != "GET" else found
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:

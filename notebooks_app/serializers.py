@@ -138,6 +138,22 @@ class NotebookPatch(Operation):
     connection = Id(required=False, allow_null=True)
 
 
+class NameIn(Operation):
+    name = Name(length=settings.NAME_MAX_LENGTH)
+
+
+class DatabaseIn(Operation):
+    """One of them; `"connection": null` is none."""
+
+    connection = Id(required=False, allow_null=True, help_text="id of a connection")
+    dsn = Text(write_only=True, required=False, allow_blank=False, help_text="becomes a connection of yours")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if len({"connection", "dsn"} & set(attrs)) != 1:
+            raise serializers.ValidationError({"connection": "Give one of connection and dsn."})
+        return attrs
+
+
 class Place(Operation):
     """At most one of them."""
 
@@ -267,7 +283,7 @@ class CellOut(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     number = serializers.IntegerField(help_text="place on the page, from 1")
     type = serializers.ChoiceField(Cell.Type.values)
-    source = serializers.CharField()
+    source = serializers.CharField(allow_null=True)
     version = serializers.IntegerField()
     result_name = serializers.CharField()
     connection = serializers.UUIDField(allow_null=True)
@@ -285,6 +301,15 @@ class ChangedCellOut(CellOut):
     seq = serializers.IntegerField()
     revision = serializers.IntegerField()
     operation_id = serializers.UUIDField()
+
+
+class OutputsOut(serializers.Serializer[Any]):
+    cell = serializers.UUIDField()
+    version = serializers.IntegerField()
+    status = serializers.ChoiceField(["idle", "queued", "running"])
+    freshness = serializers.ChoiceField(["new", "current", "stale", "failed", "blocked"])
+    attempt = serializers.UUIDField(allow_null=True)
+    outputs = serializers.ListField(child=serializers.DictField())
 
 
 class CellsOut(serializers.Serializer[Any]):
@@ -339,7 +364,7 @@ class ChangeOut(serializers.Serializer[Any]):
 class RunDocument(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     kind = serializers.CharField(help_text="requested, run_all, run_stale or restart")
-    outcome = serializers.CharField(allow_null=True, help_text="ok, error, interrupted or died; null while it goes on")
+    outcome = serializers.CharField(allow_null=True, help_text="ok, error or interrupted; null while it goes on")
     by = serializers.CharField(allow_null=True)
     started_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)

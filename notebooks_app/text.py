@@ -33,9 +33,11 @@ def replace_surrogates(text: str) -> str:
 
 
 def clean_name(name: object, *, max_length: int) -> str:
-    """A notebook's name: one line, trimmed, not empty. Raises BadRequest."""
+    """A notebook's name: one line, trimmed, not empty; controls become spaces. Raises BadRequest, for NUL too."""
     if not isinstance(name, str):
         raise BadRequest("name: must be text.")
+    if "\x00" in name:
+        raise BadRequest("name: holds a NUL character.")
     name = replace_surrogates(_CONTROLS.sub(" ", name)).strip()
     if not name:
         raise BadRequest("name: must not be empty.")

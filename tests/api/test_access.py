@@ -28,6 +28,10 @@ ROUTES = [
     ("delete", "cells/{cell}/", None, "editor"),
     ("post", "cells/{cell}/move/", {"index": 0}, "editor"),
     ("post", "batch/", {"operations": [{"op": "insert"}]}, "editor"),
+    ("put", "name/", {"name": "Other"}, "editor"),
+    ("put", "db/", {"connection": None}, "editor"),
+    ("get", "cells/{cell}/outputs/", None, "viewer"),
+    ("post", "runs/{run}/cancel/", {}, "runner"),
     ("get", "changes/", None, "viewer"),
     ("post", "undo/", {"operation_id": "{operation}"}, "editor"),
     ("get", "members/", None, "owner"),
@@ -85,7 +89,7 @@ def _member():
 
 def granted(path: str, status: int) -> bool:
     """Whether one was let in: that a thing is not there or that no kernel runs here is said after that."""
-    if path in ("undo/", "runs/{run}/", "bin/restore/") or "{version}" in path:
+    if path in ("undo/", "runs/{run}/", "runs/{run}/cancel/", "bin/restore/") or "{version}" in path:
         return status == 404
     if path in ("runs/", "stop/", "interrupt/", "restart/"):
         return status in (200, 503)
