@@ -140,8 +140,8 @@ class NotebookDetail(ApiView):
         access = self.open(notebook_id, Role.OWNER, "delete it")
         with transaction.atomic():
             self.guard(notebook_id, None, lambda: _revision(notebook_id))
-            notebooks.delete_notebook(access.notebook)
-        live.end(notebook_id, "The notebook was deleted.")
+            notebooks.put_in_bin(access.notebook)
+        notebooks.end_kernel(access.notebook)
         return Response(status=204)
 
 

@@ -92,7 +92,16 @@ def _analyse(cells: list[Cell]) -> None:
 
 def delete_notebook(notebook: Notebook) -> None:
     """Move the notebook to the bin and end its kernel, wherever that runs. Back, and for ever: binning.py."""
+    put_in_bin(notebook)
+    end_kernel(notebook)
+
+
+def put_in_bin(notebook: Notebook) -> None:
     Notebook.objects.filter(pk=notebook.pk, deleted_at=None).update(deleted_at=timezone.now())
+
+
+def end_kernel(notebook: Notebook) -> None:
+    """End the kernel of a notebook in the bin. Outside of transactions: its runtime writes its last words first."""
     live.end(notebook.pk, "The notebook was deleted.")
     # In another process its runtime finds the lease gone, as if another server had taken over, and ends the kernel.
     KernelSession.objects.filter(notebook=notebook).exclude(host="").update(
