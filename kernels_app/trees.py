@@ -83,11 +83,18 @@ def measure(folders: Iterable[Path], *, most: int) -> Held:
 
 def remove(folder: Path) -> None:
     """Delete a folder and all in it, however deep; what cannot be deleted stays. Raises nothing."""
-    if not os.path.lexists(folder):
-        return
+    try:
+        for _ in walk(folder):
+            pass
+    except TooDeep:  # the library would hold a descriptor for each level; rm does not
+        _remove_deep(folder)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_deep(folder: Path) -> None:
     rm = shutil.which("rm", path="/bin:/usr/bin")
     if rm is None:
-        shutil.rmtree(folder, ignore_errors=True)
         return
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         subprocess.run([rm, "-rf", "--", str(folder)], stderr=subprocess.DEVNULL, timeout=_REMOVE_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -31,6 +32,7 @@ RENEW_S = 2.0
 MOVE_HELD_S = 60.0
 CLAIM_RETRY_S = 0.5
 IDLE_LOOK_S = 5.0
+SAMPLE_S = 20.0
 GONE = "Outputs are kept; variables are gone."
 HELD_ELSEWHERE = (
     "This notebook's kernel lives in another server process. Run it from a page of that server, or end that process: "
@@ -56,6 +58,7 @@ class LocalKernelHost:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._renewed_at = time.monotonic()
         self._claiming = asyncio.Lock()
+        self._sampled = asyncio.Event()
         self._owners: dict[uuid.UUID, int] = {}  # of notebooks that have had a kernel here
         self._starting: set[uuid.UUID] = set()
 
@@ -105,6 +108,7 @@ class LocalKernelHost:
 
     async def _prepare(self) -> None:
         await asyncio.to_thread(ensure_sample_apart, settings.SAMPLE_DATABASE)
+        self._sampled.set()
         assert self._pool is not None
         await self._pool.start()
 
@@ -238,6 +242,8 @@ class LocalKernelHost:
         assert pool is not None
         if words := await asyncio.to_thread(checks.refusal):
             raise RuntimeError(words)
+        with contextlib.suppress(TimeoutError):  # who reads the sample must find it; others go on
+            await asyncio.wait_for(self._sampled.wait(), SAMPLE_S)
         async with self._claiming:  # one after the other, so that none is counted too late
             allowance = await db.read(lambda: allowances.of_notebook(notebook_id, pool.profile))
             here = [(held, owner) for held, owner in self._owners.items() if self._holds_kernel(held)]
