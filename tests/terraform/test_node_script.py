@@ -1,4 +1,4 @@
-"""The script that makes an instance a node: rendered by Terraform, run in a root of its own with AWS and Docker."""
+"""The script that makes an instance a node: rendered by Terraform, run in a root of its own with stand-ins for AWS."""
 
 from __future__ import annotations
 
