@@ -1,4 +1,4 @@
-"""The API held against its OpenAPI description by schemathesis: no fault of ours, no answer that it does not tell of."""
+"""The API held against its OpenAPI description by schemathesis: no fault of ours, no answer it does not tell of."""
 
 from __future__ import annotations
 
