@@ -15,6 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import get_script_prefix, reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_sameorigin
@@ -154,7 +155,9 @@ def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
         "people": [],
         "kernel": kernel,
         "window": _window(request, first, len(small)),
-        "page_data": _page_data(request, access, cells, states, kernel) | {"connections": connections},
+        "page_data": _page_data(request, access, cells, states, kernel)
+        | {"connections": connections}
+        | _about(found, states),
     }
     return render(request, "notebooks/notebook.html", context)
 
@@ -236,6 +239,17 @@ def _page_data(
             "analysis_max_bytes": settings.ANALYSIS_MAX_BYTES,
             "wide": request.COOKIES.get("wide") == "1",
         },
+    }
+
+
+def _about(notebook: Notebook, states: dict[str, CellState]) -> dict[str, Any]:
+    """What a reader is told on top: whose it is, and how old the oldest output that is shown is."""
+    ended = [state.finished_at for state in states.values() if state.finished_at is not None]
+    oldest = min(ended, default=None)
+    return {
+        "owner": services.Author.of(notebook.owner).name,
+        "ran_at": oldest.isoformat() if oldest else None,
+        "ran_words": date_format(oldest, "j M Y, H:i e") if oldest else "",
     }
 
 

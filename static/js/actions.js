@@ -15,7 +15,7 @@ import { toast } from "./toasts.js";
  * @property {string} group
  * @property {"anywhere" | "edit" | "command"} where
  * @property {string[]} keys
- * @property {"view" | "run" | "edit"} needs  what the person must be allowed to do
+ * @property {"view" | "run" | "edit" | "own"} needs  what the person must be allowed to do
  * @property {(page: Page) => any} act
  */
 
@@ -94,6 +94,7 @@ function general() {
   return [
     action("palette", "Command palette", "search", ["Mod+K"], (page) => page.openPalette(), anywhere),
     action("help", "Keys and help", "keyboard", ["Mod+Shift+H"], (page) => page.openHelp(), anywhere),
+    action("share", "Share …", "person", [], (page) => page.openShare(), { ...anywhere, needs: "own" }),
     action("help_key", "Keys and help", "keyboard", ["?"], (page) => page.openHelp(), { needs: "view" }),
     action("save", "Name a version", "history", ["Mod+S"], (page) => page.nameVersion(), anywhere),
     action("find", "Find and replace in all cells", "search", ["Mod+Shift+F"], (page) => page.openFind(), anywhere),

@@ -37,6 +37,7 @@ export class CellEditor {
   view;
   #options;
   #language = new Compartment();
+  #writing = new Compartment();
 
   /** @param {HTMLElement} box  the source box, whose content it replaces @param {EditorOptions} options */
   constructor(box, options) {
@@ -118,6 +119,11 @@ export class CellEditor {
     this.view.dispatch({ effects: this.#language.reconfigure(this.#languageOf(type)) });
   }
 
+  /** @param {boolean} readOnly */
+  setReadOnly(readOnly) {
+    this.view.dispatch({ effects: this.#writing.reconfigure(writing(readOnly)) });
+  }
+
   destroy() {
     this.view.destroy();
   }
@@ -131,8 +137,7 @@ export class CellEditor {
         keymap.of([...closeBracketsKeymap, ...completionKeymap, ...historyKeymap, ...withoutRunKeys(defaultKeymap)]),
         EditorState.lineSeparator.of("\n"),
         EditorState.tabSize.of(4),
-        EditorState.readOnly.of(readOnly),
-        EditorView.editable.of(!readOnly),
+        this.#writing.of(writing(readOnly)),
         EditorView.contentAttributes.of({ "aria-label": label, autocorrect: "off", autocapitalize: "off", spellcheck: "false" }),
         EditorView.cspNonce.of(nonce),
         EditorView.clipboardInputFilter.of(normalised),
@@ -214,6 +219,11 @@ function isAtEdge(view, edge) {
   if (!main.empty || completionStatus(state) === "active") return false;
   const line = state.doc.lineAt(main.head);
   return edge === "up" ? line.number === 1 : line.number === state.doc.lines;
+}
+
+/** Whether one may write in the text. @param {boolean} readOnly */
+function writing(readOnly) {
+  return [EditorState.readOnly.of(readOnly), EditorView.editable.of(!readOnly)];
 }
 
 /** Running is the page's (keys.js); CodeMirror's own use of those keys would add a line. @param {readonly any[]} bindings */

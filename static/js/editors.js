@@ -58,6 +58,12 @@ export class Editors extends EventTarget {
     }
   }
 
+  /** The person's role changed. @param {boolean} readOnly */
+  setReadOnly(readOnly) {
+    this.#readOnly = readOnly;
+    for (const id of this.#store.order) this.get(id)?.setReadOnly(readOnly);
+  }
+
   get isReadOnly() {
     return this.#readOnly;
   }

@@ -6,13 +6,13 @@ import { h } from "./dom.js";
  * @param {import("./store.js").NotebookStore} store
  * @param {import("./cells.js").CellList} list
  * @param {import("./socket.js").NotebookSocket} socket
- * @param {boolean} mayAnswer
+ * @param {() => boolean} mayAnswer
  */
 export function listenForInput(store, list, socket, mayAnswer) {
   store.addEventListener("input", (event) => {
     const { cell, attempt, prompt, password } = /** @type {CustomEvent} */ (event).detail;
     const view = list.view(cell);
-    if (!view || !mayAnswer) return;
+    if (!view || !mayAnswer()) return;
     close(attempt);
     if (view.isFar) list.complete(view);
     const form = promptForm(prompt, password, attempt, socket);

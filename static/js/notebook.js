@@ -22,6 +22,7 @@ import { keepOutline } from "./outline.js";
 import { Page, mayDo } from "./page.js";
 import { Panels } from "./panels.js";
 import { tellPresence } from "./presence.js";
+import { keepRole } from "./roles.js";
 import { Runs } from "./runs.js";
 import { Selection } from "./selection.js";
 import { keepSliders } from "./sliders.js";
@@ -62,6 +63,7 @@ function start() {
     perform: (action) => perform(action, page),
   });
   keepTopbar(page);
+  keepRole(page);
   listenForThemes();
   watchKernel(store, runs);
   watchConnection(socket, editing);
@@ -103,7 +105,7 @@ function joinCells(page, root) {
   listenForPresses(page);
   listenForConflicts(page);
   listenForDrags(root, list, selection, structure);
-  listenForInput(store, list, socket, page.may("run"));
+  listenForInput(store, list, socket, () => page.may("run"));
   fillFarCells(list, store, socket);
   store.addEventListener("state", () => tick(root));
   tick(root);

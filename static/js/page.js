@@ -11,6 +11,7 @@ import { newId } from "./ids.js";
 import { keyCaps, lettersAreOn, setLetters } from "./keys.js";
 import { openMenu } from "./menu.js";
 import { openPalette } from "./palette.js";
+import { openShare } from "./share_dialog.js";
 import { toast } from "./toasts.js";
 import { renameInPlace } from "./topbar.js";
 import { openNaming } from "./version_dialog.js";
@@ -58,7 +59,7 @@ export class Page {
     this.data = parts.data;
   }
 
-  /** Whether this person may view, run or edit. The server decides again. @param {"view" | "run" | "edit"} what */
+  /** Whether this person may view, run or edit. The server decides again. @param {"view" | "run" | "edit" | "own"} what */
   may(what) {
     return mayDo(this.data, what);
   }
@@ -193,6 +194,10 @@ export class Page {
     openPalette(this, this.actions, (action) => perform(action, this));
   }
 
+  openShare() {
+    openShare(this);
+  }
+
   openFind() {
     openFind(this);
   }
@@ -236,8 +241,8 @@ export class Page {
   }
 }
 
-/** @param {import("./types.js").PageData} data @param {"view" | "run" | "edit"} what */
+/** @param {import("./types.js").PageData} data @param {"view" | "run" | "edit" | "own"} what */
 export function mayDo(data, what) {
   const role = data.user?.role ?? "viewer";
-  return ROLES.indexOf(role) >= { view: 0, run: 1, edit: 2 }[what];
+  return ROLES.indexOf(role) >= { view: 0, run: 1, edit: 2, own: 3 }[what];
 }

@@ -215,6 +215,7 @@ export class NotebookStore extends EventTarget {
     "cell.updated": (event) => this.#updated(event),
     "cells.restored": ({ inserted }) => this.#restored(inserted),
     "notebook.restored": ({ steps }) => (steps ? this.#restored(steps) : this.#emit("reload")),
+    "access.changed": ({ role }) => this.#emit("access", { role }),
     "version.named": () => this.#emit("versions"),
     "cells.placed": ({ moves }) => moves.forEach((/** @type {any} */ event) => this.#moved(event)),
     "notebook.renamed": ({ name }) => this.#setNotebook({ name }),
