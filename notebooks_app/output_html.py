@@ -47,6 +47,9 @@ ORDER = (
     "application/json",
     "text/plain",
 )
+# A value that is not what its type promises (code forged it, or a file that was imported): its page opens all the same.
+DAMAGED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
+DAMAGED_WORDS = "This output cannot be drawn: it is not the {} that it says it is."
 PLACEHOLDER_TEXT_MAX = 2000  # the text of a chart is its whole JSON: of no use to a reader
 JSON_CLASSES = {
     str: "tok-string",
@@ -68,7 +71,10 @@ def item_html(output: Output) -> SafeString:
     """One item in its `.output-item`, which says its index, kind and the MIME type that was drawn."""
     kind = output["kind"]
     mime = "" if kind in ("stream", "error") else mime_of(output)
-    body = DRAW_KIND[kind](output) if kind in DRAW_KIND else _bundle(output, mime)
+    try:
+        body = DRAW_KIND[kind](output) if kind in DRAW_KIND else _bundle(output, mime)
+    except DAMAGED:
+        body = format_html('<p class="cell-note">{}</p>', DAMAGED_WORDS.format(mime or kind))
     return format_html(
         '<div class="output-item" data-item="{}" data-kind="{}" data-mime="{}">{}</div>',
         output["index"],

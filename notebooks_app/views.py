@@ -309,6 +309,7 @@ def demo_reset(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
 
 @or_guest
 @require_GET
+@csp_override({"default-src": ["'none'"], "sandbox": True})  # type: ignore[dict-item]
 def notebook_export(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     access = _open(request, notebook_id)
     text = notebooks.export_ipynb(access.notebook)

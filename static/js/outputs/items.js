@@ -84,8 +84,8 @@ async function addTools(view, output, cell, context) {
   if (output.kind === "stream" || mime === "text/plain") boundText(element);
   if (output.kind === "error") return addCopy(element, output);
   if (mime === TABLE && output.data?.[TABLE]) {
-    const wrap = /** @type {HTMLElement} */ (element.querySelector(".table-wrap"));
-    new TableTools(wrap, output.data[TABLE], { cell: cell.id, item: output.index }, context);
+    const wrap = /** @type {HTMLElement | null} */ (element.querySelector(".table-wrap"));
+    if (wrap) new TableTools(wrap, output.data[TABLE], { cell: cell.id, item: output.index }, context);
   } else if (FRAMED.includes(mime)) await addFrame(view, output, mime, context);
   else if (mime === "text/markdown" || mime === "text/latex") await typeset(element);
   else if (mime.startsWith("image/")) addFullSize(element);
@@ -122,7 +122,7 @@ async function drawBundle(element, output, mime) {
 
 /** @param {HTMLElement} element @param {string} mime @param {any} value */
 async function drawValue(element, mime, value) {
-  if (mime === TABLE) element.append(drawTable(value));
+  if (mime === TABLE) element.append(tableOrNote(value));
   else if (mime === "text/latex") element.append(drawLatex(value));
   else if (mime === "application/json") element.append(drawJson(value));
   else if (mime === "text/markdown") {
@@ -130,6 +130,15 @@ async function drawValue(element, mime, value) {
     prose.append(await parseMarkdown(textOf(value)));
   } else if (mime === "text/plain") element.append(plainText(textOf(value)));
   else element.append(el("div", { class: "output-text" }, textOf(value)));
+}
+
+/** A table; where code forged one of another shape, a note that says so. @param {any} value */
+function tableOrNote(value) {
+  try {
+    return drawTable(value);
+  } catch {
+    return el("p", { class: "cell-note" }, `This output cannot be drawn: it is not the ${TABLE} that it says it is.`);
+  }
 }
 
 /** What the frame is put in; it keeps a chart's height from the start. @param {Output} output @param {string} mime */

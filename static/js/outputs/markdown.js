@@ -18,6 +18,7 @@ const CLASSES = { div: ["math", "block"], span: ["math", "inline"], td: ["is-num
 const SCHEME = /^[a-z][a-z0-9+.-]*:/i;
 const LINK = /^(?:https?|mailto):/i;
 const PICTURE = /^data:image\/(png|jpeg|gif|webp);/i;
+const MATHS_DEPTH = 300;
 /** @type {Record<string, string>} */
 const ALIGN = { "text-align:right": "is-number", "text-align:center": "is-center" };
 
@@ -57,10 +58,23 @@ export async function typeset(root) {
   loadingMaths ??= loadMaths();
   const katex = await loadingMaths;
   for (const element of elements) {
-    katex.render((element.textContent ?? "").trim(), element, {
-      displayMode: element.classList.contains("block"), throwOnError: false, errorColor: "inherit", strict: "ignore", maxSize: 50, maxExpand: 500,
+    const set = el("span"); // apart from the page, which a tree of any depth would crash when it is laid out
+    katex.render((element.textContent ?? "").trim(), set, {
+      displayMode: element.classList.contains("block"), throwOnError: false, errorColor: "inherit", strict: "ignore", trust: false,
+      maxSize: 50, maxExpand: 500,
     });
+    if (isShallow(set)) element.replaceChildren(...set.childNodes);
   }
+}
+
+/** Whether a tree is at most MATHS_DEPTH elements deep. Formulas that people write have some fifty. @param {Element} root */
+function isShallow(root) {
+  let level = [root];
+  for (let depth = 0; level.length; depth += 1) {
+    if (depth > MATHS_DEPTH) return false;
+    level = level.flatMap((one) => [...one.children]);
+  }
+  return true;
 }
 
 /** @param {any} value */
