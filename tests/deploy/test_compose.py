@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
+import subprocess
+import sys
+from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +90,26 @@ def test_the_example_of_the_environment_names_what_is_asked(compose: dict[str, A
     assert asked - named == set() and named - asked == {"COMPOSE_PROFILES"}
     secrets = {entry["file"] for entry in compose["secrets"].values()}
     assert all(file.removeprefix("./") in example for file in secrets)
+
+
+def test_servers_start_checking_with_what_they_are_given(compose: dict[str, Any], tmp_path: Path) -> None:
+    """The example's values, secrets made as it says: settings load, and nothing is found wrong with them."""
+    example = (ROOT / "deploy" / "compose.env.example").read_text(encoding="utf-8")
+    values = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, re.MULTILINE))
+    values["EMAIL_URL"] = "smtp://rillbook:word@mail.example.com"  # whoever leaves it empty is told by the check
+
+    def filled(text: str) -> str:
+        return re.sub(r"\$\{([A-Z_]+)(?::[-?]([^}]*))?\}", lambda found: values.get(found[1]) or found[2] or "", text)
+
+    made = {"secret_key": secrets.token_hex(32), "database_password": secrets.token_hex(24)}
+    made["connection_keys"] = b64encode(secrets.token_bytes(32)).decode()
+    for name, value in made.items():
+        (tmp_path / name).write_text(value, encoding="utf-8")
+    given = {name: filled(str(value)) for name, value in compose["services"]["web1"]["environment"].items()}
+    given = {name: value.replace("/run/secrets", str(tmp_path)) for name, value in given.items()}
+    own = {"PATH": os.environ["PATH"], "RILLBOOK_DATA_DIR": str(tmp_path), "KERNEL_SANDBOX": "auto"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy"],
+        cwd=ROOT, env=given | own, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and "no issues" in done.stdout + done.stderr, done.stdout + done.stderr

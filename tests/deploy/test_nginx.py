@@ -151,8 +151,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory, postgres: str, redis_serve
     """Two processes of one Rillbook for a team, as compose.yaml runs them."""
     made: list[LiveServer] = []
     environment = {
-        "RILLBOOK_MODE": "multi", "SECRET_KEY": secrets.token_hex(32),
-        "DATABASE_URL": postgres, "REDIS_URL": redis_server,
+        "RILLBOOK_MODE": "multi", "SECRET_KEY": secrets.token_urlsafe(48), "DATABASE_URL": postgres,
+        "REDIS_URL": redis_server,
         "BEHIND_PROXY": "true", "BASE_PATH": BASE, "ALLOWED_HOSTS": "127.0.0.1", "UPLOAD_MAX_BYTES": str(UPLOAD_MAX),
         "LOG_FORMAT": "json", "KERNEL_POOL_SIZE": "0",
     }  # fmt: skip

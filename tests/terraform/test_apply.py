@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.servers import ROOT
 from tests.terraform.applied import DOMAIN, WITHOUT, Aws, given
 from tests.terraform.working import EXAMPLE, Terraform, moto_server
 
@@ -109,6 +113,36 @@ def test_web_tasks_are_told_where_everything_is(aws: Aws, outputs: dict[str, Any
     assert secrets["DATABASE_URL"].endswith(f"parameter/{NAME}/database-url")
     values = [secret(aws, purpose) for purpose in ("secret_key", "database_password", "ray_token")]
     assert not set(values) & set(told.values())
+
+
+@pytest.mark.usefixtures("applied")
+def test_the_settings_load_with_what_tasks_are_given(aws: Aws, tmp_path: Path) -> None:
+    """As ECS would give them: the environment, and the values of secrets and parameters."""
+    family = f"{NAME}-web"
+    told = environment(aws, family)
+    for each in container(aws, family)["secrets"]:
+        arn = each["valueFrom"]
+        if ":parameter/" in arn:
+            told[each["name"]] = aws("ssm").get_parameter(Name=arn.split(":parameter")[1])["Parameter"]["Value"]
+        else:
+            told[each["name"]] = aws("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+    program = (
+        "import django, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'notebook_project.settings'; django.setup()\n"
+        "from django.conf import settings; database = settings.DATABASES['default']\n"
+        "print(database['USER'], len(database['PASSWORD']), database['OPTIONS']['sslmode'])\n"
+        "print(settings.CHANNEL_LAYERS['default']['CONFIG']['hosts'][0]['address'])\n"
+    )
+    own = {"PATH": os.environ["PATH"], "RILLBOOK_DATA_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=told | own,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == ["rillbook", "40", "require", told["REDIS_URL"]], done.stderr
 
 
 @pytest.mark.usefixtures("applied")

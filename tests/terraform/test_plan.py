@@ -252,7 +252,8 @@ def settings_read() -> set[str]:
         "print(' '.join(sorted(asked)))\n"
     )
     given = {
-        "PATH": os.environ["PATH"], "RILLBOOK_MODE": "multi", "SECRET_KEY": secrets.token_hex(32), "BEHIND_PROXY": "1",
+        "PATH": os.environ["PATH"], "RILLBOOK_MODE": "multi", "SECRET_KEY": secrets.token_urlsafe(48),
+        "BEHIND_PROXY": "1",
         "DATABASE_URL": "postgresql://rillbook@db/rillbook", "REDIS_IAM_USER": "rillbook", "REDIS_IAM_CACHE": "c",
         "AWS_REGION": "eu-central-1", "REDIS_URL": "rediss://cache:6379/0", "OUTPUTS_BUCKET": "outputs",
     }  # fmt: skip
