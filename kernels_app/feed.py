@@ -267,6 +267,9 @@ class NotebookFeed:
             if message["type"] == "notebook.access":
                 await self._look_at_sockets(message["user"])
                 continue
+            if message["type"] == "notebook.told":
+                self.send_live(message["events"])
+                continue
             try:
                 await self.receive(message["seq"], message["events"])
             except Exception:

@@ -23,10 +23,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html_join
 
-from notebooks_app import binning, live, notebooks, services, usage
+from notebooks_app import binning, live, notebooks, services, sharing, usage
 from notebooks_app.admin_lists import LookOnly, PageAdmin, as_uuid, fixed_filter, link, list_link
 from notebooks_app.errors import RillbookError
-from notebooks_app.models import ApiToken, Cell, Connection, Membership, Notebook, Run
+from notebooks_app.models import ApiToken, Cell, Connection, Membership, Notebook, Run, ShareLink
 from notebooks_app.services import Author
 
 STORAGE_KEPT_S = 600
@@ -182,6 +182,29 @@ class MembershipAdmin(PageAdmin):
     search_fields = ("notebook__name", "user__username")
     autocomplete_fields = ("notebook", "user")
     readonly_fields = ("created_at",)
+
+
+@admin.register(ShareLink)
+class ShareLinkAdmin(LookOnly):
+    list_display = (
+        "notebook", "name", "role", "allows_guests", "created_by", "created_at", "expires_at", "revoked_at", "uses",
+    )  # fmt: skip
+    list_filter = ("role", "allows_guests", ("revoked_at", admin.EmptyFieldListFilter))
+    list_select_related = ("notebook", "created_by")
+    search_fields = ("notebook__name", "name")
+    ordering = ("-created_at",)
+    exclude = ("digest",)
+    actions = ("revoke",)
+
+    @admin.action(description="Revoke (ends what they gave, at once)", permissions=["view"])
+    def revoke(self, request: HttpRequest, chosen: QuerySet[ShareLink]) -> None:
+        if not request.user.has_perm("notebooks_app.change_sharelink"):
+            raise PermissionDenied
+        found = list(chosen.filter(revoked_at=None))
+        for share in found:
+            sharing.revoke(share.notebook_id, share.pk)
+            self.log_change(request, share, "Revoked.")
+        messages.success(request, f"{len(found)} revoked.")
 
 
 @admin.register(Run)

@@ -14,7 +14,7 @@ from rest_framework import serializers as drf
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from notebooks_app import binning, history, live, restoring, serializers, versions
+from notebooks_app import binning, events, history, restoring, serializers, versions
 from notebooks_app.access import Role
 from notebooks_app.api_base import ApiView, whole
 from notebooks_app.models import Change
@@ -159,7 +159,7 @@ class VersionList(ApiView):
         body = self.body(VersionCreate)
         made = versions.name_version(notebook_id, body["name"], author=self.author())
         document = versions.version_document(versions.version_of(notebook_id, made.pk))
-        live.tell(notebook_id, [{"type": "version.named", "version": document}])
+        events.tell_on_commit(notebook_id, [{"type": "version.named", "version": document}])
         return Response(document, status=201)
 
 

@@ -26,7 +26,6 @@ type Document = dict[str, Any]
 SHOWN_CHARACTERS = 400  # of a deleted cell's source
 RESTORED_AT_MOST = 1_000  # cells in one change
 BATCH = 200
-_ALIVE = Count("cells", filter=Q(cells__deleted_at=None))
 
 # --- Cells -----------------------------------------------------------------------------------------------------------
 
@@ -123,7 +122,7 @@ def _delete_cells(cells: QuerySet[Cell]) -> int:
 def deleted_notebooks(owner: Any) -> QuerySet[Notebook]:
     """A person's own notebooks in the bin, last deleted first, with `cell_count`."""
     found = Notebook.objects.filter(owner=owner).exclude(deleted_at=None)
-    return found.annotate(cell_count=_ALIVE).order_by("-deleted_at", "id")
+    return found.with_cell_count().order_by("-deleted_at", "id")
 
 
 def notebook_document(notebook: Any) -> Document:
@@ -178,7 +177,7 @@ def _delete(notebook: Notebook) -> None:
 def old_notebooks(older_than: datetime) -> QuerySet[Any]:
     """Notebooks that have been in a bin since before `older_than`, with `cell_count`."""
     found = Notebook.objects.filter(deleted_at__lt=older_than).select_related("owner")
-    return found.annotate(cell_count=_ALIVE).order_by("deleted_at", "id")
+    return found.with_cell_count().order_by("deleted_at", "id")
 
 
 def notebooks_with_old_cells(older_than: datetime) -> QuerySet[Any]:

@@ -44,6 +44,12 @@ def announce_access(notebook_id: uuid.UUID, user_id: int | None) -> None:
     transaction.on_commit(lambda: _post(message))
 
 
+def tell_on_commit(notebook_id: uuid.UUID, events: list[Event]) -> None:
+    """Tell all who watch, in every process, what has no number: it is news, and nothing is lost with it."""
+    message = {"type": "notebook.told", "notebook": str(notebook_id), "events": events}
+    transaction.on_commit(lambda: _post(message))
+
+
 def announce(notebook_id: uuid.UUID, seq: int, events: list[Event]) -> None:
     """Send to the group, from any thread: on the server's loop where there is one, else on a loop of its own."""
     _post(envelope(notebook_id, seq, events))

@@ -75,10 +75,5 @@ def kernel(notebook_id: uuid.UUID) -> Document:
     return found if found is not None else reading.kernel_document(reading.session_of(notebook_id), timezone.now())
 
 
-def tell(notebook_id: uuid.UUID, events: list[Document]) -> None:
-    """Unnumbered events for those who watch in this process."""
-    _live.tell(notebook_id, events)
-
-
 def end(notebook_id: uuid.UUID, reason: str) -> None:
     _live.end(notebook_id, reason)

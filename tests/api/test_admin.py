@@ -23,12 +23,13 @@ from notebooks_app.models import (
     Output,
     OutputFile,
     Run,
+    ShareLink,
 )
 
 pytestmark = pytest.mark.django_db
 
 SECRET = "s3cret-w0rd"
-MODELS = ("notebook", "membership", "run", "connection", "apitoken", "kernelsession", "person")
+MODELS = ("notebook", "membership", "sharelink", "run", "connection", "apitoken", "kernelsession", "person")
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def fill(owner, count: int, start: int = 0) -> None:
         Membership.objects.create(
             notebook=notebook, user=get_user_model().objects.create_user(f"member {number}"), role="viewer"
         )
+        ShareLink.issue(notebook=notebook, role="viewer", created_by=owner)
         Run.objects.create(notebook=notebook, started_by=owner, started_at=timezone.now())
         KernelSession.objects.create(notebook=notebook, expires=timezone.now(), state="stopped")
         database = Connection(owner=owner, name=f"db {number}")
@@ -145,6 +147,16 @@ def test_notebooks_are_moved_to_the_bin(admin, owner):
     assert chosen is not None
     admin.post(address("notebook"), {"action": "move_to_bin", "_selected_action": [str(chosen.pk)]})
     assert Notebook.objects.alive().count() == 1
+
+
+def test_share_links_are_revoked_here_and_show_no_digest(admin, owner):
+    notebook = Notebook.objects.create(owner=owner, name="Shared")
+    made, text = ShareLink.issue(notebook=notebook, role="viewer", created_by=owner, allows_guests=True)
+    page = admin.get(reverse("admin:notebooks_app_sharelink_change", args=[made.pk]))
+    assert made.digest not in page.content.decode()
+    chosen = {"action": "revoke", "_selected_action": [str(made.pk)]}
+    assert admin.post(reverse("admin:notebooks_app_sharelink_changelist"), chosen).status_code == 302
+    assert ShareLink.find(text) is None
 
 
 def test_a_token_is_revoked_here(admin, owner):
