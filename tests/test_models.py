@@ -128,7 +128,7 @@ def test_a_dsn_is_kept_encrypted_and_opens_only_in_its_row(owner):
     assert kept.dsn() == DSN
     assert b"s3cret" not in bytes(kept.secret)
     second.secret = kept.secret
-    with pytest.raises(ValueError, match="does not open"):
+    with pytest.raises(ValueError, match="belongs to another row"):
         second.dsn()
 
 

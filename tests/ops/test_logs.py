@@ -73,6 +73,7 @@ def test_a_record_of_a_request_by_token_names_its_user_and_not_the_token(client,
     assert token not in output.getvalue()
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("given", ["", "a b", "x" * 81, "é", "a\tb", '{"x": 1}'])
 def test_an_odd_request_id_is_replaced(client, given):
     answer = client.get("/accounts/login/", headers={"X-Request-ID": given})

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
     "run_all": ("runner", {}),
     "run_stale": ("runner", {}),
     "stop": ("runner", {}),
+    "turn": ("runner", {"cell": CELL, "name": "x", "value": "1", "version": 1, **OPERATION}),
     "take_out": ("runner", {"cell": CELL}),
     "restart": ("runner", {"run_all": False}),
     "input_reply": ("runner", {"attempt": CELL, "value": ""}),

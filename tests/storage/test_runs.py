@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from django.contrib.auth import get_user_model
-from django.core.cache import cache
 from django.core.files.storage import storages
 from django.db.models import Max
 from django.db.models.functions import Length
@@ -50,12 +49,14 @@ class Measuring(Listener):
     def send_text(self, text: str) -> None:
         self.sizes.append(len(text))
 
+    def send_frames(self, texts: list[str]) -> None:
+        self.sizes.extend(map(len, texts))
+
 
 @pytest_asyncio.fixture
 async def lab(transactional_db: None, settings: Any, tmp_path: Path) -> AsyncIterator[Lab]:
     settings.KERNEL_WORK_DIR = tmp_path / "work"
     settings.SAMPLE_DATABASE = tmp_path / "sample" / "sample.duckdb"
-    cache.clear()
     user = await db.write(lambda: get_user_model().objects.create_user("ana"))
     opened = await open_lab(user)
     opened.listener = Measuring()
