@@ -257,7 +257,10 @@ def test_a_dead_kernel_is_explained_with_a_way_on(open_notebook: Open) -> None:
 
 def test_a_viewer_reads_and_changes_nothing(open_notebook: Open) -> None:
     page, far = open_notebook([cell("a = 1")], role="viewer")
-    page.locator('.cell[data-number="1"] .source').click()
+    source = page.locator('.cell[data-number="1"] .source')
+    expect(source).to_be_hidden()
+    page.get_by_role("button", name="Show code").first.click()
+    source.click()
     page.keyboard.type("dd")
     page.keyboard.press("Control+Enter")
     page.wait_for_timeout(300)

@@ -107,6 +107,7 @@ def test_escape_names_nothing_and_gives_the_keys_back_to_the_cell(windows: Windo
     page.keyboard.press("Control+s")
     page.locator("[data-ui-dialog=naming]").wait_for()
     page.keyboard.press("Escape")
+    page.locator("[data-ui-dialog=naming]").wait_for(state="hidden")
     page.locator(".cm-content:focus").wait_for()
     page.keyboard.type("0")
     shows(page, ["x = 20"])
