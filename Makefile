@@ -18,7 +18,7 @@ run: .venv/.installed ## Start Rillbook; prints one URL that signs you in (HOST=
 test: .venv/.installed-dev ## Run the tests: on SQLite, then those of the database on PostgreSQL
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile -m "not browser and not soak"
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile -m "browser and not soak"
-	$(PYTHON) scripts/with_postgres.py $(PYTHON) -m pytest -m database -n 0
+	$(PYTHON) scripts/with_postgres.py $(PYTHON) -m pytest -m "database and not soak" -n 0
 
 lint: .venv/.installed-dev .node/.installed ## Check style, types and imports, Python and JavaScript
 	.venv/bin/ruff check

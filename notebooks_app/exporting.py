@@ -19,7 +19,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from notebooks_app import files
+from notebooks_app import files, output_ops, reading
 from notebooks_app.crypto import DecryptionError
 from notebooks_app.errors import RillbookError
 from notebooks_app.formats import ImportedCell, ImportedNotebook, bundles, ipynb, legacy, percent_writer
@@ -125,13 +125,22 @@ def whole_outputs(notebook_id: uuid.UUID) -> dict[uuid.UUID, list[Json]]:
     large: dict[int, list[OutputFile]] = defaultdict(list)
     for file in OutputFile.objects.filter(output__cell__notebook_id=notebook_id):
         large[file.output_id or 0].append(file)
+    rows = Output.objects.filter(cell__notebook_id=notebook_id).order_by("cell_id", "index")
+    with_pieces = Cell.objects.filter(notebook_id=notebook_id, chunks__isnull=False).distinct()
+    pieces = reading.pieces_of(list(with_pieces.values_list("pk", flat=True)), {})
+    late = {cell_id for cell_id, _ in pieces}
     found: dict[uuid.UUID, list[Json]] = defaultdict(list)
-    for row in Output.objects.filter(cell__notebook_id=notebook_id).order_by("cell_id", "index"):
+    attempts: dict[uuid.UUID, uuid.UUID | None] = {}
+    for row in rows:
         output = row.as_json({})
         for file in large.get(row.pk, []):
-            _put_back(output, file)
-        found[row.cell_id].append(_without_cut(output))
-    return found
+            if row.kind != Output.Kind.STREAM or row.cell_id not in late:  # pieces count from the row's own text
+                _put_back(output, file)
+        found[row.cell_id].append(output)
+        attempts[row.cell_id] = row.attempt
+    for (cell_id, attempt), ops in pieces.items():
+        found[cell_id] = output_ops.apply(found[cell_id] if attempts.get(cell_id) == attempt else [], ops)
+    return {cell_id: [_without_cut(output) for output in outputs] for cell_id, outputs in found.items()}
 
 
 def _put_back(output: Json, file: OutputFile) -> None:

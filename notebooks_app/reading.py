@@ -161,16 +161,19 @@ def outputs_of(
     for row in rows:
         attempts[row.cell_id] = row.attempt
         found[row.cell_id].append(row.as_json(files.get(row.pk, {})))
-    for (cell_id, attempt), ops in _chunks(cell_ids, running or {}).items():
+    for (cell_id, attempt), ops in pieces_of(cell_ids, running or {}).items():
         saved = attempts.get(cell_id) == attempt  # else the rows are those of the attempt before
         found[cell_id] = output_ops.apply(found[cell_id] if saved else [], ops)
     return found
 
 
-def _chunks(
+def pieces_of(
     cell_ids: list[uuid.UUID], running: Mapping[uuid.UUID, uuid.UUID]
 ) -> dict[tuple[uuid.UUID, uuid.UUID], list[Document]]:
-    """What is saved in pieces on top of rows: of a cell that runs that attempt's alone, else the last attempt's."""
+    """Operations, by (cell, attempt), that are saved in pieces on top of the attempt's rows.
+
+    Of a cell that runs, those of that attempt alone (`running`), else the last attempt's.
+    """
     ops: dict[tuple[uuid.UUID, uuid.UUID], list[Document]] = defaultdict(list)
     last: dict[uuid.UUID, uuid.UUID] = {}
     chunks = StreamChunk.objects.filter(cell__in=cell_ids).order_by("id")

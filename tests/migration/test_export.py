@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from django.core.files.storage import storages
 from notebooks_app import exporting
 from notebooks_app.demo import demo_notebook
 from notebooks_app.formats import ipynb
-from notebooks_app.models import Connection, Notebook, OutputFile
+from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile, StreamChunk
 from notebooks_app.notebooks import import_notebook
 from tests.migration.conftest import DSN, cell, document, run
 
@@ -37,6 +38,24 @@ def without_status(found: dict[str, Any]) -> dict[str, Any]:
 
 def export(folder: Path, *more: str) -> Any:
     return run("export_notebooks", "--output", str(folder), *more)
+
+
+def test_what_is_saved_in_pieces_is_exported_too(owner: Any):
+    notebook = Notebook.objects.create(owner=owner, name="Running")
+    ended = Cell.objects.create(notebook=notebook, position=1)
+    runs = Cell.objects.create(notebook=notebook, position=2)
+    attempt = uuid.uuid4()
+    data = {"name": "stdout", "text": "a\n", "cut": None}
+    Output.objects.create(cell=ended, attempt=attempt, index=0, kind="stream", data=data)
+    Output.objects.create(cell=runs, attempt=uuid.uuid4(), index=0, kind="stream", data={**data, "text": "old\n"})
+    StreamChunk.objects.create(
+        cell=ended, attempt=attempt, ops=[{"op": "text", "item": 0, "name": "stdout", "from": 2, "text": "late\n"}]
+    )
+    StreamChunk.objects.create(
+        cell=runs, attempt=uuid.uuid4(), ops=[{"op": "text", "item": 0, "name": "stdout", "from": 0, "text": "new\n"}]
+    )
+    texts = [[output["text"] for output in one.outputs] for one in exporting.load(notebook).cells]
+    assert texts == [["a\nlate\n"], ["new\n"]]
 
 
 def test_an_old_notebook_comes_back_as_it_was(owner: Any, old: Old, tmp_path: Path):
