@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from scripts.with_postgres import temporary_postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,11 +79,11 @@ def names() -> list[str]:
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-def test_migrations_run_back_and_forth_with_rows_in_the_tables(engine, tmp_path, request):
-    more = {"DATABASE_URL": request.getfixturevalue("postgres")} if engine == "postgresql" else {}
-    own = environment(tmp_path, **more)
+def test_migrations_run_back_and_forth_with_rows_in_the_tables(engine, tmp_path):
     code = BOTH_WAYS.replace("NAMES", repr(names()[::-1]))
-    assert "both ways" in manage(own, "shell", "--no-imports", "-c", code)
+    with contextlib.ExitStack() as stack:  # a server with nothing in it: other tests fill the shared one
+        more = {"DATABASE_URL": stack.enter_context(temporary_postgres())} if engine == "postgresql" else {}
+        assert "both ways" in manage(environment(tmp_path, **more), "shell", "--no-imports", "-c", code)
 
 
 def test_no_migration_is_missing(tmp_path):
