@@ -29,7 +29,12 @@ class ApiSchema(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         found = [*super().get_override_parameters(), *getattr(self.view, "asks", {}).get(self.method, ())]
-        return found + [IDEMPOTENCY_KEY] if self.method != "GET" else found
+        if self.method == "GET":
+            return found + [IF_NONE_MATCH] if getattr(self.view, "is_tagged", False) else found
+        return [*found, IDEMPOTENCY_KEY, *([IF_MATCH] if self._is_guarded() else [])]
+
+    def _is_guarded(self) -> bool:
+        return self.method in getattr(self.view, "guarded", ())
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         from notebooks_app.serializers import ErrorOut
@@ -38,6 +43,10 @@ class ApiSchema(AutoSchema):
         for status in ALWAYS + (WRITING if self.method != "GET" else ()):
             if str(status) not in bodies:
                 bodies[str(status)] = self._get_response_for_code(ErrorOut, str(status), direction=direction)
+        if self._is_guarded():
+            bodies["412"] = self._get_response_for_code(ErrorOut, "412", direction=direction)
+        if self.method == "GET" and getattr(self.view, "is_tagged", False):
+            bodies["304"] = {"description": "The caller has what it would get."}
         return bodies
 
 

@@ -90,6 +90,16 @@ class Id(serializers.UUIDField):
         return super().to_internal_value(data)
 
 
+class When(serializers.DateTimeField):
+    def to_internal_value(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise serializers.ValidationError("Must be a time, such as 2026-12-31T18:00:00Z.")
+        try:
+            return super().to_internal_value(value)
+        except serializers.ValidationError:
+            raise serializers.ValidationError("Must be a time, such as 2026-12-31T18:00:00Z.") from None
+
+
 class Choice(serializers.ChoiceField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str) or data not in self.choices:
@@ -375,6 +385,11 @@ class RunOut(serializers.Serializer[Any]):
     order = serializers.ListField(child=serializers.UUIDField())
     cells = CellOut(many=True)
     timed_out = serializers.BooleanField()
+
+
+class RestartOut(RunOut):
+    run = RunDocument(allow_null=True, help_text="null without run_all")
+    kernel = KernelOut(required=False, help_text="without run_all")
 
 
 class RunListed(serializers.Serializer[Any]):

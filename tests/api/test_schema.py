@@ -20,9 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from notebooks_app import versions
-from notebooks_app.models import ApiToken, Connection, Notebook
-from notebooks_app.services import Author
+from notebooks_app.models import ApiToken
 
 pytestmark = pytest.mark.django_db
 
@@ -44,27 +42,6 @@ def requests_keep_the_connection(db: None) -> Iterator[None]:
     yield
     for signal in (request_started, request_finished):
         signal.connect(close_old_connections)
-
-
-@pytest.fixture
-def known(cast: dict[str, Any], notebook: Notebook, add: Any) -> dict[str, Any]:
-    """Ids of things that are there, by the names that addresses give them."""
-    cell = add("x = 1")
-    add("print(x)")
-    version = versions.name_version(notebook.pk, "first", author=Author.of(cast["owner"]))
-    connection = Connection(owner=cast["owner"], name="shop")
-    connection.set_dsn("postgresql://reader:secret@db.example.org/shop")
-    connection.save()
-    member = notebook.memberships.first()
-    token, _ = ApiToken.issue(cast["owner"].pk, "other", "read")
-    return {
-        "notebook_id": str(notebook.pk),
-        "cell_id": cell,
-        "version_id": str(version.pk),
-        "connection_id": str(connection.pk),
-        "user_id": member.user_id,
-        "token_id": token.pk,
-    }
 
 
 @pytest.fixture
