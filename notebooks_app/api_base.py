@@ -177,6 +177,7 @@ def _bound_body(request: Request) -> int:
     else:
         plain._body = plain.read(limit + 1)
         size = len(plain._body)
+        plain.META["CONTENT_LENGTH"] = str(size)  # else the framework takes a body of unknown length for none
     if size > limit:
         raise TooLarge(f"The body has more than the {limit:,} bytes that are read.")
     return size
