@@ -46,17 +46,20 @@ class ApiView(APIView):
     """A view of the API. Every refusal is an exception; api_errors.py answers it."""
 
     schema = ApiSchema()
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     content_negotiation_class = Negotiation
     asks: ClassVar[dict[str, list[OpenApiParameter]]] = {}  # what an address may ask, by method; all else is refused
     guarded: ClassVar[frozenset[str]] = frozenset()  # methods that heed If-Match
     is_tagged = False  # whether GET answers an ETag
-    bodiless: ClassVar[frozenset[str]] = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})  # methods that take no body
+    bodiless: ClassVar[frozenset[str]] = frozenset({"GET", "HEAD", "DELETE"})  # methods that take no body
     answers_secret = False  # whether an answer holds what must not be kept in the clear
     _claimed: IdempotentAnswer | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Say who calls, bound what was sent, and claim the request's Idempotency-Key (raises Replay)."""
         super().initial(request, *args, **kwargs)
+        if getattr(self, str(request.method).lower(), None) is None or request.method in ("OPTIONS", "TRACE"):
+            self.http_method_not_allowed(request)
         size = _bound_body(request)
         self._check_query(request)
         if size and request.method in self.bodiless and request._request.body.strip() not in NO_BODY:

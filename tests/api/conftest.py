@@ -82,7 +82,7 @@ def add(notebook: Notebook, cast: dict[str, Any]) -> Callable[..., str]:
 def known(cast: dict[str, Any], notebook: Notebook, add: Callable[..., str]) -> dict[str, Any]:
     """Ids of things that are there, by the names that addresses give them."""
     cell = add("x = 1")
-    add("print(x)")
+    other = add("print(x)")
     version = versions.name_version(notebook.pk, "first", author=services.Author.of(cast["owner"]))
     connection = Connection(owner=cast["owner"], name="shop")
     connection.set_dsn("postgresql://reader:secret@db.example.org/shop")
@@ -91,6 +91,7 @@ def known(cast: dict[str, Any], notebook: Notebook, add: Callable[..., str]) -> 
     return {
         "notebook_id": str(notebook.pk),
         "cell_id": cell,
+        "other_cell": other,
         "version_id": str(version.pk),
         "connection_id": str(connection.pk),
         "run_id": str(Run.objects.create(notebook=notebook, outcome="ok", started_at=now, finished_at=now).pk),

@@ -174,7 +174,7 @@ VALID: dict[str, Any] = {
 @pytest.mark.parametrize("path", sorted({operation.path for operation in ALL}))
 def test_a_method_that_is_not_there_is_refused(client, known, path):
     there = {operation.method for operation in ALL if operation.path == path}
-    for method in (*METHODS, "trace", "proppatch"):
+    for method in (*METHODS, "options", "trace", "proppatch"):
         if method not in there:
             answer = client.generic(method.upper(), path.format(**known))
             assert refused(answer, 405, of=method)["code"] == "not_allowed"
