@@ -277,6 +277,7 @@ FIELDS = [
 ]  # fmt: skip
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("method", "path", "body", "word"), FIELDS, ids=[f"{index} {one[3]}" for index, one in enumerate(FIELDS)]
 )
@@ -303,6 +304,7 @@ ADDRESSES = [
 ]  # fmt: skip
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(("path", "question"), [(path, one) for path, found in ADDRESSES for one in found])
 def test_a_wrong_value_in_the_address_is_refused_by_name(client, known, path, question):
     answer = client.get(f"/api/v1/{path.format(**known)}?{question}")

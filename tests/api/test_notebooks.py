@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from notebooks_app.models import Cell, Membership, Notebook
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 LIST = "/api/v1/notebooks/"
 

@@ -29,8 +29,9 @@ STEPS = {
 
 
 @pytest.fixture(scope="module")
-def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    server = LiveServer(tmp_path_factory.mktemp("server"), UPLOAD_MAX_BYTES="1000000")
+def live_server(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[LiveServer]:
+    """On PostgreSQL: test_runs.py and test_documented.py have SQLite."""
+    server = LiveServer(tmp_path_factory.mktemp("server"), UPLOAD_MAX_BYTES="1000000", DATABASE_URL=postgres)
     server.session_cookies("me")
     yield server
     server.stop()
