@@ -13,8 +13,7 @@ from typing import Any
 
 from django.db import close_old_connections
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -23,9 +22,10 @@ from kernels_app.hosts import get_host
 from kernels_app.hosts.base import KernelHost, RuntimeHandle
 from kernels_app.live import HostLive
 from kernels_app.previews import previews
-from notebooks_app import graph, live, metrics, reading, serializers
+from notebooks_app import db, graph, live, metrics, reading, serializers
 from notebooks_app.access import Role
 from notebooks_app.api_base import ApiView, cell_documents
+from notebooks_app.api_parameters import CURSOR, LIMIT, REFUSED
 from notebooks_app.errors import Conflict, NotFound, Unavailable
 from notebooks_app.facts import CellState, Outcome
 from notebooks_app.models import CellRun, KernelSession, Run
@@ -36,14 +36,6 @@ type Document = dict[str, Any]
 START_S = 60.0  # to claim a notebook's lease and take the request, on top of the time the caller grants the run
 POLL_S = 0.05
 SAVED_S = 10.0
-CURSOR = OpenApiParameter("cursor", OpenApiTypes.STR, description="from next or previous")
-LIMIT = OpenApiParameter("limit", OpenApiTypes.INT)
-REFUSED = {
-    400: serializers.ErrorOut,
-    403: serializers.ErrorOut,
-    404: serializers.ErrorOut,
-    503: serializers.ErrorOut,
-}
 
 # The routes are loaded in every server process, and only there.
 live.use(HostLive())
@@ -88,7 +80,8 @@ class RunCancel(ApiView):
     """Ends the run if it goes on; requests that were merged with it end too, for there is one queue."""
 
     @extend_schema(
-        request=serializers.Waiting, responses={200: serializers.RunOut, **REFUSED, 409: serializers.ErrorOut}
+        request=serializers.Waiting,
+        responses={200: serializers.RunOut, 202: serializers.RunOut, **REFUSED, 409: serializers.ErrorOut},
     )
     def post(self, request: Request, notebook_id: uuid.UUID, run_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.RUNNER, "stop a run")
@@ -98,12 +91,8 @@ class RunCancel(ApiView):
             raise NotFound("There is no such run in this notebook.")
         if known["run"]["outcome"] is not None:
             raise Conflict(f"The run is over: {known['run']['outcome']}.")
-        timeout_s = body["timeout_s"] if body["wait"] else 0.0
-        settled = _call(_stop(_host(), notebook_id, timeout_s), START_S + timeout_s)
-        if body["wait"] and settled:
-            _await_end(run_id)
-        document = _run_answer(notebook_id, run_id, asked=(), timed_out=body["wait"] and not settled)
-        return Response(document)
+        _call(_stop(_host(), notebook_id, str(run_id)), START_S)
+        return _answer(notebook_id, str(run_id), body, asked=())
 
 
 class Stop(ApiView):
@@ -114,14 +103,15 @@ class Stop(ApiView):
         self.open(notebook_id, Role.RUNNER, "stop a run")
         body = self.body(serializers.Waiting)
         timeout_s = body["timeout_s"] if body["wait"] else 0.0
-        settled = _call(_stop(_host(), notebook_id, timeout_s), START_S + timeout_s)
+        _call(_stop(_host(), notebook_id), START_S)
+        settled = _call(_settle(_host(), notebook_id, timeout_s), START_S + timeout_s)
         return Response({"kernel": live.kernel(notebook_id), "settled": settled})
 
 
 class Restart(ApiView):
     @extend_schema(
         request=serializers.RestartIn,
-        responses={200: serializers.RunOut, 202: serializers.RunOut, **REFUSED},
+        responses={200: serializers.RestartOut, 202: serializers.RestartOut, **REFUSED},
     )
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.RUNNER, "restart its kernel")
@@ -172,12 +162,18 @@ async def _restart(host: KernelHost, notebook_id: uuid.UUID, body: Document, by:
     return await runtime.restart(by=by, run_all=body["run_all"])
 
 
-async def _stop(host: KernelHost, notebook_id: uuid.UUID, timeout_s: float) -> bool:
+async def _stop(host: KernelHost, notebook_id: uuid.UUID, run: str | None = None) -> None:
+    """End what goes on; with `run` only if that is a part of it. Raises Unavailable if another server runs it."""
     runtime = await host.get(notebook_id)
-    if runtime is None:
-        return True
-    await runtime.stop()
-    return await runtime.settle(timeout_s)
+    if runtime is not None:
+        await runtime.stop(run)
+    elif await db.read(lambda: _live_epoch(notebook_id)) is not None:
+        raise Unavailable("Another server runs this notebook: stop it there.")
+
+
+async def _settle(host: KernelHost, notebook_id: uuid.UUID, timeout_s: float) -> bool:
+    runtime = await host.get(notebook_id)
+    return await runtime.settle(timeout_s) if runtime is not None else True
 
 
 async def _until_started(host: KernelHost, notebook_id: uuid.UUID, timeout_s: float) -> bool:
@@ -220,13 +216,6 @@ def _await_row(run_id: uuid.UUID) -> None:
     """Until the saver, which gathers for 50 ms, has written the run: who reads it by its id shall find it."""
     deadline = time.monotonic() + SAVED_S
     while not Run.objects.filter(pk=run_id).exists() and time.monotonic() < deadline:
-        time.sleep(POLL_S / 2)
-
-
-def _await_end(run_id: uuid.UUID) -> None:
-    """Until the saver has written the end of the run."""
-    deadline = time.monotonic() + SAVED_S
-    while Run.objects.filter(pk=run_id, finished_at=None).exists() and time.monotonic() < deadline:
         time.sleep(POLL_S / 2)
 
 

@@ -220,7 +220,9 @@ class Runtime:
         self._decide(Restart(), RunAll(run, by=by.name, kind="restart"))
         return run
 
-    async def stop(self) -> None:
+    async def stop(self, run: str | None = None) -> None:
+        if run is not None and run not in self._state.runs:  # over: what goes on now is another's
+            return
         had_plan = self._state.plan is not None
         self._decide(Stop())
         if had_plan and self._kernel is not None:

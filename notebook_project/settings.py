@@ -316,6 +316,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "MemberRoleEnum": ["viewer", "runner", "editor"],
         "RoleEnum": ["viewer", "runner", "editor", "owner"],
+        "OutputKindEnum": ["stream", "display_data", "execute_result", "error"],
+        "NotebookKindEnum": ["normal", "blank", "demo"],
     },
 }
 

@@ -5,7 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from kernels_app import api as kernels_api
-from notebooks_app import api, api_batch, api_history, api_members, views, views_bin, views_share
+from notebooks_app import api, api_batch, api_cells, api_history, api_members, api_own, views, views_bin, views_share
 from notebooks_app.authentication import or_token
 
 api_patterns = [
@@ -13,12 +13,12 @@ api_patterns = [
     path("notebooks/<uuid:notebook_id>/", api.NotebookDetail.as_view(), name="api_notebook"),
     path("notebooks/<uuid:notebook_id>/name/", api.NotebookName.as_view(), name="api_notebook_name"),
     path("notebooks/<uuid:notebook_id>/db/", api.NotebookDatabase.as_view(), name="api_notebook_db"),
-    path("notebooks/<uuid:notebook_id>/cells/", api.CellList.as_view(), name="api_cells"),
-    path("notebooks/<uuid:notebook_id>/cells/<uuid:cell_id>/", api.CellDetail.as_view(), name="api_cell"),
-    path("notebooks/<uuid:notebook_id>/cells/<uuid:cell_id>/move/", api.CellMove.as_view(), name="api_cell_move"),
+    path("notebooks/<uuid:notebook_id>/cells/", api_cells.CellList.as_view(), name="api_cells"),
+    path("notebooks/<uuid:notebook_id>/cells/<uuid:cell_id>/", api_cells.CellDetail.as_view(), name="api_cell"),
+    path("notebooks/<uuid:notebook_id>/cells/<uuid:cell_id>/move/", api_cells.CellMove.as_view(), name="api_cell_move"),
     path(
         "notebooks/<uuid:notebook_id>/cells/<uuid:cell_id>/outputs/",
-        api.CellOutputs.as_view(),
+        api_cells.CellOutputs.as_view(),
         name="api_cell_outputs",
     ),
     path("notebooks/<uuid:notebook_id>/batch/", api_batch.Batch.as_view(), name="api_batch"),
@@ -70,11 +70,12 @@ api_patterns = [
     path("bin/", api_history.NotebookBin.as_view(), name="api_bin"),
     path("bin/<uuid:notebook_id>/", api_history.NotebookBinDetail.as_view(), name="api_bin_notebook"),
     path("bin/<uuid:notebook_id>/restore/", api_history.NotebookBinRestore.as_view(), name="api_bin_restore"),
-    path("connections/", api.ConnectionList.as_view(), name="api_connections"),
-    path("connections/<uuid:connection_id>/", api.ConnectionDetail.as_view(), name="api_connection"),
-    path("tokens/", api.TokenList.as_view(), name="api_tokens"),
-    path("tokens/<int:token_id>/", api.TokenDetail.as_view(), name="api_token"),
+    path("connections/", api_own.ConnectionList.as_view(), name="api_connections"),
+    path("connections/<uuid:connection_id>/", api_own.ConnectionDetail.as_view(), name="api_connection"),
+    path("tokens/", api_own.TokenList.as_view(), name="api_tokens"),
+    path("tokens/<int:token_id>/", api_own.TokenDetail.as_view(), name="api_token"),
     path("schema/", SpectacularAPIView.as_view(), name="api_schema"),
+    path("", api.Unknown.as_view()),
     path("<path:rest>", api.Unknown.as_view()),
 ]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.db.models import Model, QuerySet
 from drf_spectacular.utils import OpenApiParameter
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -21,7 +23,7 @@ from notebooks_app.errors import BadRequest, Forbidden, PreconditionFailed, TooL
 from notebooks_app.facts import CellState
 from notebooks_app.models import Change, IdempotentAnswer, Notebook
 from notebooks_app.schema import ApiSchema
-from notebooks_app.services import Author
+from notebooks_app.services import Accepted, Author
 from notebooks_app.text import replace_surrogates
 
 type Document = dict[str, Any]
@@ -29,29 +31,50 @@ type Document = dict[str, Any]
 PAGE_SIZE = 50
 PAGE_SIZE_MAX = 200
 MAX_WHOLE = (1 << 31) - 1
+NO_BODY = (b"", b"{}")
+SAME_OPERATION = uuid.UUID("6f0e5d0c-6b1f-4c6e-9a55-8f0b6b1f0f5e")  # namespace of the second part of one request
 BY_KEY = uuid.UUID("0a8f5c86-6f0e-4e0c-8a0c-2f4a7c0f9d11")  # namespace of operations named by an Idempotency-Key
+
+
+class Negotiation(DefaultContentNegotiation):
+    """By the Accept header alone: `?format=` is a question like any other."""
+
+    settings: Any = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
 
 
 class ApiView(APIView):
     """A view of the API. Every refusal is an exception; api_errors.py answers it."""
 
     schema = ApiSchema()
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
+    content_negotiation_class = Negotiation
     asks: ClassVar[dict[str, list[OpenApiParameter]]] = {}  # what an address may ask, by method; all else is refused
+    guarded: ClassVar[frozenset[str]] = frozenset()  # methods that heed If-Match
+    is_tagged = False  # whether GET answers an ETag
+    bodiless: ClassVar[frozenset[str]] = frozenset({"GET", "HEAD", "DELETE"})  # methods that take no body
     answers_secret = False  # whether an answer holds what must not be kept in the clear
     _claimed: IdempotentAnswer | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Say who calls, bound the body, and claim the request's Idempotency-Key (raises Replay)."""
+        """Say who calls, bound what was sent, and claim the request's Idempotency-Key (raises Replay)."""
         super().initial(request, *args, **kwargs)
-        _bound_body(request)
+        if getattr(self, str(request.method).lower(), None) is None or request.method in ("OPTIONS", "TRACE"):
+            self.http_method_not_allowed(request)
+        size = _bound_body(request)
         self._check_query(request)
+        if size and request.method in self.bodiless and request._request.body.strip() not in NO_BODY:
+            raise BadRequest(f"body: {request.method} takes none here; what it may ask is in the address.")
+        unheeded = {"If-Match", "If-None-Match"} & set(request.headers)
+        if unheeded and request.method in idempotency.METHODS and request.method not in self.guarded:
+            raise BadRequest(f"{min(unheeded)}: nothing here is guarded by it.")
         key = idempotency.key_of(request._request)
         if key is not None:
             self._claimed = idempotency.claim(cast(int, request.user.pk), key, idempotency.digest_of(request._request))
 
     def _check_query(self, request: Request) -> None:
         """Raises BadRequest naming what the address asks and this method does not know, or asks twice."""
-        known = sorted(parameter.name for parameter in self.asks.get(str(request.method), ()))
+        method = "GET" if request.method == "HEAD" else str(request.method)
+        known = sorted(parameter.name for parameter in self.asks.get(method, ()))
         for name, values in request.query_params.lists():
             if name not in known:
                 has = f"known are {', '.join(known)}" if known else "there is none here"
@@ -90,7 +113,10 @@ class ApiView(APIView):
 
     def body(self, shape: type[Serializer[Any]]) -> dict[str, Any]:
         """The request's body as `shape` has it. Raises ValidationError naming each wrong field."""
-        checked = shape(data=self.request.data)
+        data = self.request.data
+        if not isinstance(data, Mapping):
+            raise BadRequest("body: must be a JSON object.")
+        checked = shape(data=data)
         checked.is_valid(raise_exception=True)
         return dict(checked.validated_data)
 
@@ -144,16 +170,20 @@ class ApiView(APIView):
         return {"count": rows.count(), **links}, found
 
 
-def _bound_body(request: Request) -> None:
-    """Raises TooLarge for a body over the limit, also where it did not say its length."""
+def _bound_body(request: Request) -> int:
+    """How many bytes the body has. Raises TooLarge over the limit, also where the request did not say its length."""
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     plain: Any = request._request
-    size = int(plain.META.get("CONTENT_LENGTH") or 0)
-    if size <= limit and not plain.META.get("CONTENT_LENGTH") and request.method in idempotency.METHODS:
+    said = plain.META.get("CONTENT_LENGTH") or ""
+    if said.isascii() and said.isdigit():
+        size = int(said)
+    else:
         plain._body = plain.read(limit + 1)
         size = len(plain._body)
+        plain.META["CONTENT_LENGTH"] = str(size)  # else the framework takes a body of unknown length for none
     if size > limit:
         raise TooLarge(f"The body has more than the {limit:,} bytes that are read.")
+    return size
 
 
 def limit_of(request: Request, *, most: int = PAGE_SIZE_MAX) -> int:
@@ -171,6 +201,14 @@ def flag(request: Request, name: str, *, default: bool) -> bool:
     return value.lower() in ("1", "true")
 
 
+def parts(request: Request) -> dict[str, bool]:
+    """Which large parts of cells the address asks for."""
+    return {
+        "with_outputs": flag(request, "outputs", default=True),
+        "with_sources": flag(request, "sources", default=True),
+    }
+
+
 def whole(request: Request, name: str, *, default: int, most: int, least: int = 0) -> int:
     """A whole number from `least` to `most` in the address."""
     value = request.query_params.get(name)
@@ -179,6 +217,19 @@ def whole(request: Request, name: str, *, default: int, most: int, least: int = 
     if not (value.isascii() and value.isdigit() and len(value) < 20 and least <= int(value) <= most):
         raise BadRequest(f"{name}: must be a whole number from {least} to {most}.")
     return int(value)
+
+
+def numbers(accepted: Accepted, operation_id: uuid.UUID) -> Document:
+    return {"seq": accepted.seq, "revision": accepted.revision, "operation_id": str(operation_id)}
+
+
+def second(operation_id: uuid.UUID) -> uuid.UUID:
+    """The operation id of the second of two changes that one request makes: the same again on a retry."""
+    return uuid.uuid5(SAME_OPERATION, str(operation_id))
+
+
+def text_id(value: uuid.UUID | None) -> str | None:
+    return str(value) if value is not None else None
 
 
 def cell_documents(

@@ -86,6 +86,8 @@ class BatchOut(drf.Serializer[Any]):
 
 
 class Batch(ApiView):
+    guarded = frozenset({"POST"})
+
     @extend_schema(request=BatchIn, responses={200: BatchOut})
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "change cells")

@@ -64,13 +64,21 @@ def _failure(error: Exception, context: dict[str, Any]) -> Response:
 
 
 def _sentence(error: APIException) -> str:
+    """What is wrong, each field by its place: `operations[1].version: Must be a whole number.`"""
     detail = error.detail
     if isinstance(detail, dict):
-        return " ".join(f"{name}: {_first(value)}" for name, value in detail.items())
-    return _first(detail)
+        return " ".join(": ".join(_first(value, str(name))) for name, value in detail.items())
+    return _first(detail, "")[1]
 
 
-def _first(detail: Any) -> str:
+def _first(detail: Any, place: str) -> tuple[str, str]:
+    """The place of the first thing that is wrong, and what it is."""
     while isinstance(detail, (list, dict)) and detail:
-        detail = detail[0] if isinstance(detail, list) else next(iter(detail.values()))
-    return str(detail)
+        if isinstance(detail, list):
+            index, inner = next(((index, item) for index, item in enumerate(detail) if item), (0, detail[0]))
+            place += f"[{index}]" if isinstance(inner, (list, dict)) else ""
+        else:
+            name, inner = next(iter(detail.items()))
+            place += f"[{name}]" if isinstance(name, int) or name.isdigit() else f".{name}"
+        detail = inner
+    return place, str(detail)

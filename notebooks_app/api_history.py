@@ -8,8 +8,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers as drf
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,17 +16,15 @@ from rest_framework.response import Response
 from notebooks_app import binning, events, history, restoring, serializers, versions
 from notebooks_app.access import Role
 from notebooks_app.api_base import ApiView, whole
+from notebooks_app.api_parameters import CURSOR, LIMIT, REFUSED, REFUSED_CHANGE, whole_parameter
 from notebooks_app.models import Change
 from notebooks_app.services import Accepted
 
 type Document = dict[str, Any]
 
 CELLS_AT_MOST = 20_000  # named in one request
-CURSOR = OpenApiParameter("cursor", OpenApiTypes.STR, description="from next or previous")
-LIMIT = OpenApiParameter("limit", OpenApiTypes.INT)
-BEFORE = OpenApiParameter("before", OpenApiTypes.INT, description="seq before which changes are wanted")
-REFUSED = {400: serializers.ErrorOut, 403: serializers.ErrorOut, 404: serializers.ErrorOut}
-REFUSED_CHANGE = {**REFUSED, 409: serializers.ErrorOut, 413: serializers.ErrorOut}
+BEFORE = whole_parameter("before", "seq before which changes are wanted", least=0, most=serializers.MAX_SEQ)
+CHANGES = whole_parameter("limit", "of changes", least=1, most=history.CHANGES_AT_MOST)
 
 # --- Shapes ----------------------------------------------------------------------------------------------------------
 
@@ -205,7 +202,7 @@ def _change(accepted: Accepted, operation_id: uuid.UUID) -> Document:
 
 
 class History(ApiView):
-    asks = {"GET": [BEFORE, LIMIT]}
+    asks = {"GET": [BEFORE, CHANGES]}
 
     @extend_schema(responses={200: HistoryOut, **REFUSED})
     def get(self, request: Request, notebook_id: uuid.UUID) -> Response:
@@ -280,6 +277,8 @@ class NotebookBinDetail(ApiView):
 
 
 class NotebookBinRestore(ApiView):
+    bodiless = ApiView.bodiless | {"POST"}
+
     @extend_schema(request=None, responses={200: RestoredOut, **REFUSED})
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.require_scope(Role.OWNER, "bring notebooks back")

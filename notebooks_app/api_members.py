@@ -86,8 +86,8 @@ class MemberDetail(ApiView):
 class LinkIn(serializers.Body):
     role = serializers.Choice(Membership.Role.values)
     name = serializers.Name(length=100, required=False, help_text="what you call it")
-    allows_guests = drf.BooleanField(required=False, default=False, help_text="opens without an account; viewers only")
-    expires_at = drf.DateTimeField(required=False, allow_null=True, default=None)
+    allows_guests = serializers.Flag(default=False, help_text="opens without an account; viewers only")
+    expires_at = serializers.When(allow_null=True, default=None)
 
 
 class LinkOut(drf.Serializer[Any]):

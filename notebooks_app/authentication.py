@@ -90,6 +90,10 @@ def or_token(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespons
                 return JsonResponse(body, status=401, headers={"WWW-Authenticate": "Bearer"})
             if found is not None:
                 request.user = found[0]
+                try:
+                    return view(request, *args, **kwargs)
+                except Http404:
+                    return JsonResponse({"error": {"code": "not_found", "message": "Not found."}}, status=404)
         return view(request, *args, **kwargs)
 
     return signed_in

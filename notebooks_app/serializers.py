@@ -90,6 +90,16 @@ class Id(serializers.UUIDField):
         return super().to_internal_value(data)
 
 
+class When(serializers.DateTimeField):
+    def to_internal_value(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise serializers.ValidationError("Must be a time, such as 2026-12-31T18:00:00Z.")
+        try:
+            return super().to_internal_value(value)
+        except serializers.ValidationError:
+            raise serializers.ValidationError("Must be a time, such as 2026-12-31T18:00:00Z.") from None
+
+
 class Choice(serializers.ChoiceField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str) or data not in self.choices:
@@ -279,11 +289,60 @@ class KernelOut(serializers.Serializer[Any]):
     epoch = serializers.IntegerField(required=False)
 
 
-class CellOut(serializers.Serializer[Any]):
+STATUSES = ["idle", "queued", "running"]
+FRESHNESS = ["new", "current", "stale", "failed", "blocked"]
+OUTCOMES = ["ok", "error", "interrupted", "died"]
+
+
+class StateOut(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(STATUSES)
+    freshness = serializers.ChoiceField(FRESHNESS)
+    loaded = serializers.BooleanField(help_text="whether its names are in the kernel now")
+    place = serializers.IntegerField(allow_null=True, help_text="in the queue, from 1")
+    errors = serializers.ListField(child=serializers.DictField(), help_text="why it cannot run as it stands")  # type: ignore[assignment]
+    blocked_by = serializers.ListField(child=serializers.DictField(), help_text="cell and name it waits for")
+    disabled_by = serializers.ListField(child=serializers.UUIDField())
+    stale_because = serializers.DictField(allow_null=True, help_text="kind, cell, name")
+    attempt = serializers.UUIDField(allow_null=True, help_text="the last execution")
+    outcome = serializers.ChoiceField(OUTCOMES, allow_null=True, help_text="died: its kernel did, meanwhile")
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    duration_ms = serializers.IntegerField(allow_null=True)
+    execution_count = serializers.IntegerField(allow_null=True)
+    reason = serializers.DictField(allow_null=True, help_text="why it ran: kind, cell, name, by")
+    warnings = serializers.ListField(child=serializers.CharField())
+    note = serializers.CharField(help_text="what a query says of itself")
+
+
+class FileOut(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="path on this server; the same token opens it")
+    size_bytes = serializers.IntegerField()
+
+
+class OutputOut(serializers.Serializer[Any]):
+    """An item: of a stream, of display data, or an error, by `kind`."""
+
+    index = serializers.IntegerField()
+    kind = serializers.ChoiceField(["stream", "display_data", "execute_result", "error"])
+    files = serializers.DictField(child=FileOut(), help_text="large items by MIME type")
+    name = serializers.ChoiceField(["stdout", "stderr"], required=False)
+    text = serializers.CharField(required=False)
+    cut = serializers.DictField(required=False, allow_null=True, help_text="omitted_bytes, omitted_lines, tail")
+    data = serializers.DictField(required=False, help_text="values by MIME type")  # type: ignore[assignment]
+    metadata = serializers.DictField(required=False)
+    display_id = serializers.CharField(required=False, allow_null=True)
+    ename = serializers.CharField(required=False)
+    evalue = serializers.CharField(required=False)
+    traceback = serializers.ListField(child=serializers.CharField(), required=False)
+    truncated = serializers.BooleanField(required=False, help_text="in the answer of a run: a preview")
+
+
+class RunCellOut(serializers.Serializer[Any]):
+    """A cell in the answer of a run: without its source."""
+
     id = serializers.UUIDField()
     number = serializers.IntegerField(help_text="place on the page, from 1")
     type = serializers.ChoiceField(Cell.Type.values)
-    source = serializers.CharField(allow_null=True)
     version = serializers.IntegerField()
     result_name = serializers.CharField()
     connection = serializers.UUIDField(allow_null=True)
@@ -291,10 +350,14 @@ class CellOut(serializers.Serializer[Any]):
     code_hidden = serializers.BooleanField()
     definitions = serializers.ListField(child=serializers.CharField())
     references = serializers.ListField(child=serializers.CharField())
-    status = serializers.ChoiceField(["idle", "queued", "running"])
-    freshness = serializers.ChoiceField(["new", "current", "stale", "failed", "blocked"])
-    state = serializers.DictField()
-    outputs = serializers.ListField(child=serializers.DictField(), allow_null=True)
+    status = serializers.ChoiceField(STATUSES)
+    freshness = serializers.ChoiceField(FRESHNESS)
+    state = StateOut()
+    outputs = OutputOut(many=True, allow_null=True)
+
+
+class CellOut(RunCellOut):
+    source = serializers.CharField(allow_null=True)  # type: ignore[assignment]
 
 
 class ChangedCellOut(CellOut):
@@ -306,10 +369,10 @@ class ChangedCellOut(CellOut):
 class OutputsOut(serializers.Serializer[Any]):
     cell = serializers.UUIDField()
     version = serializers.IntegerField()
-    status = serializers.ChoiceField(["idle", "queued", "running"])
-    freshness = serializers.ChoiceField(["new", "current", "stale", "failed", "blocked"])
+    status = serializers.ChoiceField(STATUSES)
+    freshness = serializers.ChoiceField(FRESHNESS)
     attempt = serializers.UUIDField(allow_null=True)
-    outputs = serializers.ListField(child=serializers.DictField())
+    outputs = OutputOut(many=True)
 
 
 class CellsOut(serializers.Serializer[Any]):
@@ -364,7 +427,7 @@ class ChangeOut(serializers.Serializer[Any]):
 class RunDocument(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     kind = serializers.CharField(help_text="requested, run_all, run_stale or restart")
-    outcome = serializers.CharField(allow_null=True, help_text="ok, error or interrupted; null while it goes on")
+    outcome = serializers.ChoiceField(OUTCOMES, allow_null=True, help_text="null while it goes on")
     by = serializers.CharField(allow_null=True)
     started_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)
@@ -372,9 +435,14 @@ class RunDocument(serializers.Serializer[Any]):
 
 class RunOut(serializers.Serializer[Any]):
     run = RunDocument()
-    order = serializers.ListField(child=serializers.UUIDField())
-    cells = CellOut(many=True)
+    order = serializers.ListField(child=serializers.UUIDField(), help_text="cells as they started")
+    cells = RunCellOut(many=True, help_text="all concerned, their outputs as previews")
     timed_out = serializers.BooleanField()
+
+
+class RestartOut(RunOut):
+    run = RunDocument(allow_null=True, help_text="null without run_all")
+    kernel = KernelOut(required=False, help_text="without run_all")
 
 
 class RunListed(serializers.Serializer[Any]):

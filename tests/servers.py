@@ -126,12 +126,12 @@ class Api:
     """A small client of /api/v1/: `api("POST", "notebooks/", {...}) -> (status, body)`."""
 
     def __init__(self, url: str, token: str) -> None:
-        self._url, self._token = url, token
+        self._url = url
+        self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def __call__(self, method: str, path: str, body: Any = None, timeout_s: float = 60) -> tuple[int, Any]:
         data = json.dumps(body).encode() if body is not None else None
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self._url}/api/v1/{path}", data=data, headers=headers, method=method)
+        request = urllib.request.Request(f"{self._url}/api/v1/{path}", data=data, headers=self.headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as answer:
                 return answer.status, _json(answer.read())

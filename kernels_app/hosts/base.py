@@ -30,8 +30,11 @@ class RuntimeHandle(Protocol):
     async def wait(self, run: str, timeout_s: float) -> bool:
         """Wait until a run is over and saved; False if it still goes on after `timeout_s`."""
 
-    async def stop(self) -> None:
-        """End the whole run; queued cells return to what they were. Returns when that is decided."""
+    async def stop(self, run: str | None = None) -> None:
+        """End the whole run; queued cells return to what they were. Returns when that is decided.
+
+        `run`: only if that request is among what goes on.
+        """
 
     async def take_out(self, cell: str) -> None: ...
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from notebooks_app import services
-from notebooks_app.models import Membership, Notebook
+from notebooks_app import services, sharing, versions
+from notebooks_app.models import ApiToken, Connection, Membership, Notebook, Run
 
 ROLES = ("owner", "editor", "runner", "viewer", "stranger")
 type Client = Any
@@ -75,3 +76,26 @@ def add(notebook: Notebook, cast: dict[str, Any]) -> Callable[..., str]:
         return str(made)
 
     return cell
+
+
+@pytest.fixture
+def known(cast: dict[str, Any], notebook: Notebook, add: Callable[..., str]) -> dict[str, Any]:
+    """Ids of things that are there, by the names that addresses give them."""
+    cell = add("x = 1")
+    other = add("print(x)")
+    version = versions.name_version(notebook.pk, "first", author=services.Author.of(cast["owner"]))
+    connection = Connection(owner=cast["owner"], name="shop")
+    connection.set_dsn("postgresql://reader:secret@db.example.org/shop")
+    connection.save()
+    now = timezone.now()
+    return {
+        "notebook_id": str(notebook.pk),
+        "cell_id": cell,
+        "other_cell": other,
+        "version_id": str(version.pk),
+        "connection_id": str(connection.pk),
+        "run_id": str(Run.objects.create(notebook=notebook, outcome="ok", started_at=now, finished_at=now).pk),
+        "link_id": str(sharing.create(notebook, role="viewer")[0].pk),
+        "user_id": cast["editor"].pk,
+        "token_id": ApiToken.issue(cast["owner"].pk, "other", "read")[0].pk,
+    }

@@ -11,7 +11,7 @@ from rest_framework.test import APIRequestFactory, force_authenticate
 from notebooks_app.api import Unknown
 from notebooks_app.models import Cell, Change
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def sources(client, at) -> str:

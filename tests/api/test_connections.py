@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from notebooks_app.models import ApiToken, Cell, Connection
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 LIST = "/api/v1/connections/"
 SECRET = "s3cret-w0rd"

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from notebooks_app.models import Cell, Membership, Notebook
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 LIST = "/api/v1/notebooks/"
 
@@ -82,8 +82,9 @@ def test_an_edit_whose_if_match_is_of_an_older_version_is_refused_and_writes_not
     cell = f"{at}cells/{add('x = 1')}/"
     tag = client.get(cell).headers["ETag"]
     client.patch(cell, {"source": "x = 2", "version": 1}, format="json")
-    for send in (client.patch, client.delete):
-        refused = send(cell, {"disabled": True}, format="json", headers={"If-Match": tag})
+    held = {"If-Match": tag}
+    for refused in (client.patch(cell, {"disabled": True}, format="json", headers=held),
+                    client.delete(cell, headers=held)):  # fmt: skip
         error = refused.json()["error"]
         assert (refused.status_code, error["code"], error["version"]) == (412, "precondition_failed", 2)
     assert client.patch(at, {"name": "N"}, format="json", headers={"If-Match": '"1"'}).status_code == 412

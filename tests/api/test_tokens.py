@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from notebooks_app.models import ApiToken
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 LIST = "/api/v1/tokens/"
 
