@@ -73,7 +73,7 @@ NOT_THEIRS = {
     "bin/<uuid:notebook_id>/restore/": "post", "bin/<uuid:notebook_id>/delete/": "post",
     "api/v1/bin/<uuid:notebook_id>/": "delete", "api/v1/bin/<uuid:notebook_id>/restore/": "post",
     "api/v1/connections/<uuid:connection_id>/": "get", "api/v1/tokens/<int:token_id>/": "delete",
-    "api/v1/<path:rest>": "get",
+    "api/v1/<path:rest>": "get", "api/v1/": "get",
 }  # fmt: skip
 # For everybody: they hold nothing of anybody's.
 OPEN = {
