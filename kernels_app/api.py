@@ -193,7 +193,12 @@ def _has_started(runtime: RuntimeHandle) -> bool:
 
 async def _wait(host: KernelHost, notebook_id: uuid.UUID, run: str, timeout_s: float) -> bool:
     runtime = await host.get(notebook_id)
-    return await runtime.wait(run, timeout_s) if runtime is not None else True
+    if runtime is None:
+        return True
+    is_over = await runtime.wait(run, timeout_s)
+    if is_over:  # the files of long texts follow their cell: who waits may open them
+        await runtime.keep_files()
+    return is_over
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------------

@@ -242,6 +242,10 @@ class Runtime:
             return False
         return True
 
+    async def keep_files(self) -> None:
+        await self._book.settled()
+        await self.host.saver.flush()
+
     async def settle(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         while self._state.runs or self._state.running or self._state.plan:

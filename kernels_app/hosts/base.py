@@ -30,6 +30,9 @@ class RuntimeHandle(Protocol):
     async def wait(self, run: str, timeout_s: float) -> bool:
         """Wait until a run is over and saved; False if it still goes on after `timeout_s`."""
 
+    async def keep_files(self) -> None:
+        """Wait until the files of what was shown are kept and saved, or could not be; within a bounded time."""
+
     async def stop(self, run: str | None = None) -> None:
         """End the whole run; queued cells return to what they were. Returns when that is decided.
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import builtins
 import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ipykernel.zmqshell import ZMQInteractiveShell
@@ -50,18 +52,13 @@ class Shell(ZMQInteractiveShell):
 
     def system(self, cmd: str) -> None:
         """`!command`: as IPython does it, but an interrupt ends the cell and not the command alone."""
-        before = interrupt.count()
-        super().system_piped(cmd)
-        if interrupt.count() != before:
-            raise KeyboardInterrupt
+        with _interrupt_ends_the_cell():
+            super().system_piped(cmd)
 
     def getoutput(self, *args: Any, **kwargs: Any) -> Any:
         """`x = !command`, with the same rule."""
-        before = interrupt.count()
-        output = super().getoutput(*args, **kwargs)
-        if interrupt.count() != before:
-            raise KeyboardInterrupt
-        return output
+        with _interrupt_ends_the_cell():
+            return super().getoutput(*args, **kwargs)
 
     def payloadpage_page(self, strg: Any, *args: Any, **kwargs: Any) -> None:
         """`name?` and other paged text: shown as output of the cell."""
@@ -82,6 +79,21 @@ class Shell(ZMQInteractiveShell):
         builtins.exit = builtins.quit = refuse_exit  # type: ignore[assignment]
         builtins.input = kernel.raw_input
         getpass.getpass = kernel.getpass
+
+
+@contextmanager
+def _interrupt_ends_the_cell() -> Iterator[None]:
+    """An interrupt that IPython turned into the command's end, or (hit before the command's process was there)
+    into an error of its own, is raised after all.
+    """
+    before = interrupt.count()
+    try:
+        yield
+    except Exception:
+        if interrupt.count() == before:
+            raise
+    if interrupt.count() != before:
+        raise KeyboardInterrupt
 
 
 def refuse_exit(*_args: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,15 @@ from notebooks_app.models import ApiToken, Connection, Membership, Notebook, Run
 
 ROLES = ("owner", "editor", "runner", "viewer", "stranger")
 type Client = Any
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each operation of a test by schemathesis an id of its own: xdist runs one test of an id, and no other."""
+    for item in items:
+        if type(item).__name__ == "SchemathesisFunction" and not item.nodeid.endswith("]"):
+            item._id = dataclasses.replace(item._id, params=item.name.partition("[")[2].removesuffix("]"))
+    ids = {item.nodeid for item in items}
+    assert len(ids) == len(items), "Tests with the same id: some of them would not run."
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ def blocks(heading: str) -> list[str]:
 @pytest.fixture(scope="module")
 def environment(live_server: LiveServer) -> dict[str, str]:
     live_server.session_cookies("me")
+    live_server.session_cookies("ann")
     token = live_server.manage("create_token", "me", "--scope", "edit").splitlines()[-1]
     return {**os.environ, "TOKEN": token}
 
@@ -47,6 +48,8 @@ def test_the_examples_with_curl_do_what_they_say(live_server: LiveServer, enviro
     assert '  "text": [\n    "20\\n"\n  ]' in "\n".join(said)
     assert '  "code": "conflict",' in said
     assert '"interrupted"' in said
+    for line in ("50000", "editor", "cells.restored", "requested", "postgresql://reader:…@db.example.org/shop"):
+        assert line in said, said
     assert said[-1] == "Prices 2026"
     assert "null" not in said
 
@@ -70,3 +73,12 @@ def test_the_example_in_python_does_what_it_says(
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "ok True"
     assert "2 idle current ['20\\n']" in done.stdout
+    assert done.stdout.splitlines()[-6:] == [
+        "run: ok",
+        "file: True",
+        "restored: 200 notebook.restored",
+        "seq: True",
+        "400 sorce: There is no such field; known are after, before, connection, id, index, operation_id, result_name, "
+        "source, type.",
+        "deleted: 204",
+    ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import ROOT, Api, LiveServer
+from tests.servers import Api, LiveServer
 
 type Json = dict[str, Any]
 
@@ -396,19 +393,3 @@ def test_a_run_whose_server_was_killed_reads_as_interrupted_and_outputs_stay(boo
     assert (slow["status"], slow["freshness"], slow["state"]["loaded"]) == ("idle", "failed", False)
     assert (kept["freshness"], text(kept)) == ("current", "kept\n")
     assert b.order(b.run("a")) == "a"
-
-
-def test_the_example_in_the_documentation_works(server, tmp_path):
-    """The Python block of docs/api.md as it stands, but for the server's address."""
-    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    block = page.split("## With Python", 1)[1].split("A conflict's", 1)[0]
-    code = "\n".join(line[4:] for line in block.splitlines() if line.startswith("    ") or not line)
-    script = tmp_path / "example.py"
-    script.write_text(code.replace("http://127.0.0.1:8000", server.url), encoding="utf-8")
-    token = server.manage("create_token", "me", "--scope", "edit")
-    environment = {**os.environ, "TOKEN": token}
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=60)
-    assert done.stderr == ""
-    assert done.stdout.splitlines() == [
-        "ok True", "1 idle current []", "2 idle current ['20\\n']",
-    ]  # fmt: skip

@@ -44,6 +44,21 @@ def test_an_interrupt_ends_the_cell_and_leaves_the_rest(kernel: KernelUnderTest,
     assert again.text(fine) == "fine\n"
 
 
+@pytest.mark.parametrize("command", ["!sleep 60", "x = !sleep 60"])
+def test_an_interrupt_before_a_command_has_its_process_is_an_interrupt(
+    kernel: KernelUnderTest, command: str
+) -> None:
+    slow = "import pexpect, time\ndef start(*_, **__):\n    print('go')\n    time.sleep(60)\n"
+    cell = item(f"{slow}pexpect.spawn = pexpect.spawnb = start\n{command}")
+    if command.startswith("x"):
+        cell = item(f"{slow}import subprocess\nsubprocess.Popen = start\n{command}")
+    message = kernel.begin([cell])
+    kernel.wait_for_text("go")
+    kernel.interrupt()
+    result = kernel.end(message)
+    assert (result.outcome(cell), result.error(cell)["ename"]) == ("interrupted", "KeyboardInterrupt")
+
+
 def test_a_cell_that_catches_the_interrupt_ends_well_and_the_plan_still_stops(
     kernel: KernelUnderTest,
 ) -> None:
