@@ -5,9 +5,10 @@ SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
-JOBS ?= 2
+JOBS ?= 3
+CHECKS := mypy ruff imports orm tsc js
 
-.PHONY: help run test lint soak bench lock clean
+.PHONY: help run test lint soak bench lock clean $(addprefix lint-,$(CHECKS))
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -15,18 +16,24 @@ help: ## List the commands
 run: .venv/.installed ## Start Rillbook; prints one URL that signs you in (HOST=, PORT= to choose)
 	@exec $(PYTHON) manage.py serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
-test: .venv/.installed-dev ## Run the tests: on SQLite, then those of the database on PostgreSQL
-	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile -m "not browser and not soak"
-	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile -m "browser and not soak"
-	$(PYTHON) scripts/with_postgres.py $(PYTHON) -m pytest -m "database and not soak" -n 0
+# Each file's tests stay together, in the order of tests/conftest.py.
+PYTEST := $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
+test: .venv/.installed-dev ## Run the tests: on SQLite, then those of the database on PostgreSQL
+	$(PYTEST) -m "not browser and not soak"
+	$(PYTEST) -m "browser and not soak"
+	$(PYTHON) scripts/with_postgres.py $(PYTEST) -m "database and not soak"
+
+# Side by side: none of them waits for another.
 lint: .venv/.installed-dev .node/.installed ## Check style, types and imports, Python and JavaScript
-	.venv/bin/ruff check
-	.venv/bin/mypy
-	.venv/bin/lint-imports
-	$(PYTHON) scripts/lint_orm.py
-	.node/node_modules/.bin/tsc --project tsconfig.json
-	node --test tests/js/*.test.mjs
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target $(addprefix lint-,$(CHECKS))
+
+lint-mypy: ; .venv/bin/mypy
+lint-ruff: ; .venv/bin/ruff check
+lint-imports: ; .venv/bin/lint-imports
+lint-orm: ; $(PYTHON) scripts/lint_orm.py
+lint-tsc: ; .node/node_modules/.bin/tsc --project tsconfig.json
+lint-js: ; node --test tests/js/*.test.mjs
 
 soak: .venv/.installed-dev ## Run the long tests
 	$(PYTHON) -m pytest -m soak -n 0

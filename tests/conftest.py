@@ -18,12 +18,19 @@ CHROMIUM_FLAGS = [
 ]  # fmt: skip
 
 
+# Files of these take long, one by one: begun first, so that no worker is left alone with one at the end.
+LONG = (
+    "faults", "security", "cluster", "pressure", "migration", "runtime", "storage", "ops", "deploy", "terraform", "api",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what uses Chromium: Playwright's synchronous API leaves an event loop running in its thread, in which no
-    asynchronous test can start, so that `make test` runs these apart."""
+    asynchronous test can start, so that `make test` runs these apart. Long ones come first."""
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+    items.sort(key=lambda item: LONG.index(folder) if (folder := item.path.parent.name) in LONG else len(LONG))
 
 
 def _person(name: str) -> Any:

@@ -70,7 +70,11 @@ class LiveServer:
             time.sleep(0.05)
 
     def environment(self) -> dict[str, str]:
-        own = {"RILLBOOK_DATA_DIR": str(self.data_dir), "DJANGO_SETTINGS_MODULE": "notebook_project.settings"}
+        own = {
+            "RILLBOOK_DATA_DIR": str(self.data_dir),
+            "DJANGO_SETTINGS_MODULE": "notebook_project.settings",
+            "KERNEL_POOL_SIZE": "0",  # most tests need no kernel, or one: none is started on stock
+        }
         kept = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
         return kept | own | self._environment
 

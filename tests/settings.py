@@ -13,7 +13,7 @@ _MAKER = os.getpid()
 from notebook_project.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-KERNEL_POOL_SIZE = 1
+KERNEL_POOL_SIZE = 0
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 STATIC_ROOT.mkdir()  # noqa: F405  WhiteNoise warns at every request of a test without it
 
