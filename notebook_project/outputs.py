@@ -40,6 +40,7 @@ def bucket_options() -> dict[str, Any]:
         "region_name": REGION,
         "default_acl": None,
         "file_overwrite": True,  # keys name their content
+        "max_memory_size": 8 * 1024 * 1024,  # of a file that is read; more of it goes to a temporary file
         "transfer_config": TransferConfig(use_threads=False),
         "client_config": Config(
             signature_version="s3v4",

@@ -51,7 +51,7 @@ class StorageLine:
             self._within(lambda: _save(storage, key, own, size_bytes), own.close)
         except Exception as error:
             self._closed_until = time.monotonic() + AGAIN_S
-            raise error if isinstance(error, StorageFailed) else StorageFailed(_words(error)) from error
+            raise error if isinstance(error, StorageFailed) else StorageFailed(words_of(error)) from error
         self._closed_until = 0.0
 
     def _within(self, work: Callable[[], None], close: Callable[[], None]) -> None:
@@ -132,7 +132,7 @@ def _save(storage: Storage, key: str, file: BinaryIO, size_bytes: int) -> None:
             raise StorageFailed("another file is in its place")
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
     """What an operator needs of a storage's error: its class, and what the server or the system answered."""
     response = getattr(error, "response", None) or {}  # a time-out of botocore has None
     code = response.get("Error", {}).get("Code")
