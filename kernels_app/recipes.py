@@ -91,7 +91,7 @@ def behind_bubblewrap(room: Room) -> dict[str, Any]:
 
 def behind_landlock(room: Room) -> dict[str, Any]:
     """The recipe of the second rung. Raises seccomp.UnknownMachine: without the filter it would stop too little."""
-    program = seccomp.program(has_namespaces=False, has_network=room.network)
+    program = seccomp.program(has_namespaces=False, has_network=room.network, has_uid=room.uid is not None)
     return _common(room) | {
         "argv": list(room.argv),
         "cwd": str(room.work),

@@ -26,6 +26,7 @@ _ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 # Flags of clone(2) that make a namespace. CLONE_NEWTIME shares its bit with the exit signal: unshare and clone3 only.
 NAMESPACES = 0x7E020000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_F_SETLEASE, _F_NOTIFY = 1024, 1026
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _STREAM_KIND, _DATAGRAM = 0xF, 2
 
@@ -64,7 +65,21 @@ _SHARED: dict[str, tuple[int, int]] = {
 _ABOUT_OTHERS: dict[str, tuple[int, int]] = {
     "prlimit64": (302, 261), "sched_setaffinity": (203, 122), "sched_setattr": (314, 274),
 }  # fmt: skip
+# Landlock lets a process change these of any file that its uid owns, by name or by a descriptor to read from: they do
+# nothing where that uid is the server's. (Refused, they would fail what copies files or unpacks them.)
+_OF_FILES: dict[str, tuple[int, int]] = {
+    "chmod": (90, 0), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, 0),
+    "lchown": (94, 0), "fchown": (93, 55), "fchownat": (260, 54), "utime": (132, 0), "utimes": (235, 0),
+    "futimesat": (261, 0), "utimensat": (280, 88),
+}  # fmt: skip
+_OF_FILES_TOO: dict[str, tuple[int, int]] = {
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+}  # fmt: skip
+_WATCHED: dict[str, tuple[int, int]] = {"inotify_add_watch": (254, 27)}  # Landlock lets it see names in any folder
 _CLONE, _CLONE3, _IOCTL, _PERSONALITY = (56, 220), (435, 435), (16, 29), (135, 92)
+_FCNTL = (72, 25)
 _SOCKET, _SOCKETPAIR, _CONNECT, _SETPRIORITY, _IOPRIO_SET = (41, 198), (53, 199), (42, 203), (141, 140), (251, 30)
 
 
@@ -89,11 +104,14 @@ def is_known(machine: str = "") -> bool:
     return (machine or platform.machine()) in _ARCHES
 
 
-def program(machine: str = "", *, has_namespaces: bool = True, has_network: bool = False) -> bytes:
+def program(
+    machine: str = "", *, has_namespaces: bool = True, has_network: bool = False, has_uid: bool = True
+) -> bytes:
     """The filter for a kernel, as an array of struct sock_filter.
 
     Without namespaces of its own (the Landlock rung) a kernel may not touch tables it shares with the machine, and
-    without a network it can make no connection: no socket but a Unix stream, and no connect(2). Raises UnknownMachine.
+    without a network it can make no connection: no socket but a Unix stream, and no connect(2). Without a uid of its
+    own there, it changes no file's mode, owner, times or attributes. Raises UnknownMachine.
     """
     machine = machine or platform.machine()
     if machine not in _ARCHES:
@@ -106,12 +124,18 @@ def program(machine: str = "", *, has_namespaces: bool = True, has_network: bool
     steps += _when(_CLONE[column], _any_of(0, NAMESPACES))
     steps += _when(_CLONE3[column], [_refuse(errno.ENOSYS)])  # its flags cannot be seen; libraries then use clone
     steps += _when(_IOCTL[column], _is_one_of(1, (_TIOCSTI, _TIOCLINUX)))
+    # A lease on a file that its uid owns, if only to read, holds up all who open that file: the server, too.
+    steps += _when(_FCNTL[column], _is_one_of(1, (_F_SETLEASE, _F_NOTIFY)))
     steps += _when(_PERSONALITY[column], _is_none_of(0, (0, 0xFFFFFFFF), errno.EPERM))
     families = (_UNIX, _INET, _INET6, _NETLINK) if has_namespaces or has_network else (_UNIX,)
     for call in (_SOCKET, _SOCKETPAIR):
         steps += _when(call[column], _is_none_of(0, families, errno.EACCES))
     if not has_namespaces:
         steps += _without_namespaces(column, has_network)
+        steps += _refuse_numbers(_WATCHED, column, errno.EACCES)
+        if not has_uid:
+            steps += _refuse_numbers(_OF_FILES, column, 0)
+            steps += _refuse_numbers(_OF_FILES_TOO, column, errno.EOPNOTSUPP)
     return b"".join(step.packed() for step in [*steps, _answer(_ALLOW)])
 
 
@@ -140,11 +164,12 @@ def _refuse(code: int = errno.EPERM) -> _Step:
     return _answer(_ERRNO | code)
 
 
-def _refuse_numbers(calls: dict[str, tuple[int, int]], column: int) -> list[_Step]:
+def _refuse_numbers(calls: dict[str, tuple[int, int]], column: int, code: int = errno.EPERM) -> list[_Step]:
+    """Answer these with an error; with 0 they are said to be done, and are not."""
     steps: list[_Step] = []
     for numbers in calls.values():
         if numbers[column]:
-            steps += [_Step(_EQUAL, numbers[column], 0, 1), _refuse()]
+            steps += [_Step(_EQUAL, numbers[column], 0, 1), _refuse(code)]
     return steps
 
 

@@ -57,6 +57,9 @@ def test_what_is_denied_is_denied_and_what_programs_need_is_not(machine: str):
         (16, [0, 0x5412], errno.EPERM),  # TIOCSTI
         (16, [0, 0x541C], errno.EPERM),
         (16, [0, 0x5401], ALLOWED),
+        (72, [3, 1024, 1], errno.EPERM),  # F_SETLEASE
+        (72, [3, 1026], errno.EPERM),  # F_NOTIFY
+        (72, [3, 1030], ALLOWED),  # F_DUPFD_CLOEXEC
         (16, [0, 0xFFFFFFFF_00005412], errno.EPERM),  # the system looks at the lower half as well
         (135, [0xFFFFFFFF], ALLOWED),  # personality: only asked
         (135, [0x0040000], errno.EPERM),  # without address randomisation
@@ -86,6 +89,19 @@ def test_without_namespaces_no_connection_and_no_other_process_can_be_named(
     number: int, arguments: list[int], answer: str | int
 ):
     assert carry_out(seccomp.program("x86_64", has_namespaces=False), number, arguments) == answer
+
+
+@pytest.mark.parametrize("machine", ARCHES)
+def test_a_kernel_of_the_servers_uid_changes_what_describes_no_file(machine: str):
+    column = list(ARCHES).index(machine)
+    own = seccomp.program(machine, has_namespaces=False)
+    shared = seccomp.program(machine, has_namespaces=False, has_uid=False)
+    for table, answer in ((seccomp._OF_FILES, 0), (seccomp._OF_FILES_TOO, errno.EOPNOTSUPP)):
+        for number in filter(None, (numbers[column] for numbers in table.values())):
+            assert carry_out(shared, number, arch=ARCHES[machine]) == answer
+            assert carry_out(own, number, arch=ARCHES[machine]) == ALLOWED
+    for program in (own, shared):
+        assert carry_out(program, (254, 27)[column], arch=ARCHES[machine]) == errno.EACCES
 
 
 def test_an_open_network_opens_connections_and_no_more():

@@ -25,7 +25,7 @@ from kernels_app.kernel import Kernel
 from kernels_app.provisioner import Profile
 
 ATTACK = '''
-import errno, json, os, resource, socket, subprocess
+import ctypes, errno, fcntl, json, os, resource, socket, subprocess
 server, secret = %r, %r
 found = {}
 def attempt(name, work):
@@ -39,6 +39,19 @@ attempt('limits', lambda: resource.prlimit(server, resource.RLIMIT_NOFILE, (3, 3
 attempt('affinity', lambda: os.sched_setaffinity(server, {0}))
 attempt('priority', lambda: os.setpriority(os.PRIO_USER, 0, 19))
 attempt('secret', lambda: open(secret).read())
+ours = next(at for at in ('/opt/rillbook/inside/owned', os.path.dirname(secret) + '/code/kernels_app/inside/owned')
+            if os.path.exists(at))
+attempt('lease', lambda: fcntl.fcntl(os.open(ours, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_WRLCK))
+libc = ctypes.CDLL(None, use_errno=True)
+def watch():
+    if libc.inotify_add_watch(libc.inotify_init(), secret.encode(), 2) < 0:
+        raise OSError(ctypes.get_errno(), 'refused')
+attempt('watch', watch)
+for change in (lambda: os.chmod(secret, 0o777), lambda: os.fchmod(os.open(ours, os.O_RDONLY), 0o777),
+               lambda: os.utime(secret, (0, 0)), lambda: os.chown(secret, -1, os.getgid()),
+               lambda: os.setxattr(secret, 'user.x', b'1')):
+    try: change()  # whatever it says: the file is looked at afterwards
+    except OSError: pass
 attempt('connect', lambda: socket.create_connection(('127.0.0.1', 1), 2))
 attempt('shared memory', lambda: os.listdir('/dev/shm/..') and open('/dev/shm/../../etc/shadow').read())
 subprocess.run(['sh', '-c', 'setsid sleep 1000 & setsid sleep 1000 &'])
@@ -78,9 +91,13 @@ def server(request: pytest.FixtureRequest) -> Any:
         (folder / "tmp").chmod(0o777)
         secret = folder / "secret_key"
         secret.write_text("canary")
-        if os.geteuid() == 0:
-            os.chown(secret, USER, USER)
-        secret.chmod(0o600)
+        owned = folder / "code" / "kernels_app" / "inside" / "owned"
+        owned.write_text("code of the server's own uid")
+        for path in (secret, owned):
+            if os.geteuid() == 0:
+                os.chown(path, USER, USER)
+            path.chmod(0o600)
+        os.utime(secret, (1_000_000, 1_000_000))
 
         def run(rung: str) -> Any:
             user = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -89,7 +106,12 @@ def server(request: pytest.FixtureRequest) -> Any:
             command = [python, "-c", SERVER, rung, str(secret), json.dumps(item("a", ""))]
             done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=120, **user)
             assert done.returncode == 0, done.stderr
-            return json.loads(done.stdout.splitlines()[-1])
+            files = {path.name: path.stat() for path in (secret, owned)}
+            return json.loads(done.stdout.splitlines()[-1]) | {
+                "modes": {name: oct(found.st_mode & 0o777) for name, found in files.items()},
+                "time": files["secret_key"].st_mtime,
+                "attributes": os.listxattr(secret),
+            }
 
         yield run
 
@@ -103,4 +125,6 @@ def test_the_servers_own_uid_gives_a_kernel_nothing(server: Any, rung: str):
     )  # fmt: skip
     assert told["found"].get("priority") == "None" or rung == "landlock"
     assert told["niced"] == 0 and told["left"] == []
+    assert told["modes"] == {"secret_key": "0o600", "owned": "0o600"}
+    assert (told["time"], told["attributes"]) == (1_000_000, [])
     assert any("the server's own uid" in line for line in told["said"])
