@@ -19,7 +19,8 @@ from django.utils import timezone
 
 from kernels_app import greeting
 from kernels_app.greeting import encode
-from notebooks_app import db, events, facts, logs, reading, services, standing
+from kernels_app.presence import Presence
+from notebooks_app import db, events, facts, logs, reading, services, standing, wakeups
 from notebooks_app.access import Role
 from notebooks_app.models import Cell, KernelSession, Notebook
 from notebooks_app.standing import Seat
@@ -31,8 +32,9 @@ type Document = dict[str, Any]
 TYPING_PAUSE_S = 0.3  # derived names and states follow typing by this
 SETTLE_S = 0.02  # structural changes of one burst are derived together
 POLL_S = 1.0
+BEAT_LOOK_S = 1.0
+TOLD_AT_ONCE = 100  # events of one message to other processes
 CATCH_UP_LIMIT = 500  # more changes than this: a snapshot is smaller
-PRESENCE_S = 0.05  # carets that moved within this are told together
 CATCH_UP_BYTES = 4 * 1024 * 1024  # and so are changes of more text than this
 
 
@@ -82,8 +84,7 @@ class NotebookFeed:
         self._listener: asyncio.Task[None] | None = None
         self._refresher: asyncio.Task[None] | None = None
         self._refresh_at = 0.0
-        self._moved: set[Subscriber] = set()
-        self._presence: asyncio.TimerHandle | None = None
+        self.presence = Presence(self.send_live, self._tell_people)
         self._ordering = asyncio.Lock()
         self._refreshing = asyncio.Lock()
         self._started = asyncio.Lock()
@@ -91,13 +92,14 @@ class NotebookFeed:
     # --- Life ---------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Join the group first, then read where the notebook stands: nothing falls between."""
+        """Join the group first, then read where the notebook stands: nothing falls between.
+
+        Without a layer that answers, the poll tells what happens until it can be joined.
+        """
         async with self._started:
             if self._listener is not None:
                 return
-            layer = get_channel_layer()
-            self._channel = await layer.new_channel()
-            await layer.group_add(events.group_name(self.notebook_id), self._channel)
+            self._channel = await wakeups.join(events.group_name(self.notebook_id))
             self.seq = await db.read(self._read_seq)
             context = logs.context_of(self.notebook_id)
             self._listener = asyncio.create_task(self._listen(), name=f"feed {self.notebook_id}", context=context)
@@ -106,10 +108,9 @@ class NotebookFeed:
         for task in (self._listener, self._refresher):
             if task is not None:
                 task.cancel()
-        if self._presence is not None:
-            self._presence.cancel()
+        self.presence.close()
         if self._channel:
-            await get_channel_layer().group_discard(events.group_name(self.notebook_id), self._channel)
+            await wakeups.leave(events.group_name(self.notebook_id), self._channel)
 
     @property
     def is_idle(self) -> bool:
@@ -122,38 +123,23 @@ class NotebookFeed:
 
     def add(self, subscriber: Subscriber) -> None:
         self._subscribers.add(subscriber)
-        self.announce_people()
+        self.presence.enter(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
         self._subscribers.discard(subscriber)
-        self._moved.discard(subscriber)
-        self.announce_people()
-
-    def people(self) -> list[Document]:
-        """Who is here, each once, with the windows they have open."""
-        people: dict[int, Document] = {}
-        for socket in self._subscribers:
-            person = socket.person()
-            if person is None:
-                continue
-            people.setdefault(person["id"], {**person, "windows": []})["windows"].append(socket.window())
-        return sorted(people.values(), key=lambda person: (person["name"], person["id"]))
-
-    def announce_people(self) -> None:
-        self.send_live([{"type": "presence.changed", "people": self.people()}])
+        self.presence.leave(subscriber)
 
     def announce_move(self, subscriber: Subscriber) -> None:
-        """A caret moved: told with the others that move now, however often it is said."""
-        self._moved.add(subscriber)
-        if self._presence is None:
-            self._presence = asyncio.get_running_loop().call_later(PRESENCE_S, self._announce_moves)
+        self.presence.moved(subscriber)
 
-    def _announce_moves(self) -> None:
-        self._presence = None
-        moved = [subscriber.window() for subscriber in self._moved]
-        self._moved.clear()
-        if moved:
-            self.send_live([{"type": "presence.moved", "windows": moved}])
+    def people(self) -> list[Document]:
+        return self.presence.people()
+
+    def _tell_people(self, told: Document) -> None:
+        """To the other processes that watch this notebook, if there can be any."""
+        if wakeups.is_shared():
+            message = {"type": "notebook.presence", "notebook": str(self.notebook_id), **told}
+            events.post(message)
 
     async def greet(self, subscriber: Subscriber, cursor: int | None) -> None:
         """Bring a socket from its cursor to now, and keep it there. Raises Notebook.DoesNotExist."""
@@ -243,6 +229,14 @@ class NotebookFeed:
             for subscriber in told:
                 subscriber.send_text(text)
 
+    def tell_everywhere(self, happened: list[Document]) -> None:
+        """Unnumbered events that only this process knows of, to the sockets of all."""
+        self.send_live(happened)
+        if wakeups.is_shared():
+            for start in range(0, len(happened), TOLD_AT_ONCE):
+                told = {"process": self.presence.process, "events": happened[start : start + TOLD_AT_ONCE]}
+                events.post({"type": "notebook.told", "notebook": str(self.notebook_id), **told})
+
     def _deliver(self, seq: int, happened: list[Document]) -> None:
         self.seq = seq
         text = encode({"type": "events", "seq": seq, "events": happened})
@@ -261,14 +255,22 @@ class NotebookFeed:
     # --- Listening ----------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
+        group = events.group_name(self.notebook_id)
+        while not self._channel:
+            await asyncio.sleep(POLL_S)
+            self._channel = await wakeups.join(group)
         layer = get_channel_layer()
         while True:
             message = await layer.receive(self._channel)
+            if message["type"] == "notebook.presence":
+                self.presence.hear(message)
+                continue
             if message["type"] == "notebook.access":
                 await self._look_at_sockets(message["user"])
                 continue
             if message["type"] == "notebook.told":
-                self.send_live(message["events"])
+                if message.get("process") != self.presence.process:  # else it was told here before
+                    self.send_live(message["events"])
                 continue
             try:
                 await self.receive(message["seq"], message["events"])
@@ -402,7 +404,7 @@ class NotebookFeed:
                 states = reading.states_of(cells, session, timezone.now())
             # What is gone is forgotten: a cell that comes back is told anew.
             self._states = {cell: state for cell, state in self._states.items() if cell in states}
-            self.send_live(analysed)
+            self.tell_everywhere(analysed)  # what is saved no other feed would find
             self.send_live(self.changed_states(states), to_greeted=True)
 
     async def _analyse(self) -> list[Document]:
@@ -424,7 +426,7 @@ class Feeds:
 
     def __init__(self) -> None:
         self._feeds: dict[uuid.UUID, NotebookFeed] = {}
-        self._poller: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def count(self) -> int:
@@ -434,8 +436,9 @@ class Feeds:
     async def open(self, notebook_id: uuid.UUID) -> NotebookFeed:
         feed = self._feeds.setdefault(notebook_id, NotebookFeed(notebook_id))
         await feed.start()
-        if self._poller is None:
-            self._poller = asyncio.create_task(self._poll(), name="poll of all feeds", context=logs.context_of())
+        if not self._tasks:
+            for work, name in ((self._poll(), "poll of all feeds"), (self._beat(), "presence of all feeds")):
+                self._tasks.append(asyncio.create_task(work, name=name, context=logs.context_of()))
         return feed
 
     async def release(self, feed: NotebookFeed) -> None:
@@ -445,12 +448,19 @@ class Feeds:
             await feed.close()
 
     async def close(self) -> None:
-        if self._poller is not None:
-            self._poller.cancel()
-            self._poller = None
+        for task in self._tasks:
+            task.cancel()
+        self._tasks.clear()
         for feed in list(self._feeds.values()):
             await feed.close()
         self._feeds.clear()
+
+    async def _beat(self) -> None:
+        """Apart from the poll: people are told while the database does not answer."""
+        while True:
+            await asyncio.sleep(BEAT_LOOK_S)
+            for feed in self._feeds.values():
+                feed.presence.beat()
 
     async def _poll(self) -> None:
         while True:

@@ -45,6 +45,6 @@ async def _tell(notebook_id: uuid.UUID, events: list[Document]) -> None:
     feeds = get_host().feeds
     feed = await feeds.open(notebook_id)
     try:
-        feed.send_live(events)
+        feed.tell_everywhere(events)
     finally:
         await feeds.release(feed)

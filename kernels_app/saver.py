@@ -12,14 +12,13 @@ import uuid
 from collections.abc import Iterable
 from typing import Protocol
 
-from channels.layers import get_channel_layer
 from django.contrib.auth import get_user_model
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from kernels_app.records import Batch
-from notebooks_app import db, events, logs, metrics
+from notebooks_app import db, events, logs, metrics, wakeups
 from notebooks_app.models import Cell, CellRun, KernelSession, Notebook, Output, OutputFile, Run, StreamChunk
 from notebooks_app.notebooks import output_row
 
@@ -132,10 +131,7 @@ class Saver:
 
     async def _announce(self, batch: Batch, seq: int) -> None:
         message = events.envelope(batch.notebook_id, seq, batch.events())
-        try:
-            await get_channel_layer().group_send(events.group_name(batch.notebook_id), message)
-        except Exception:
-            log.warning("announcing seq %s of notebook %s failed", seq, batch.notebook_id, exc_info=True)
+        await wakeups.send(events.group_name(batch.notebook_id), message)
 
 
 def write_batches(batches: Iterable[Batch]) -> list[int | None]:

@@ -7,15 +7,13 @@ fields of each event are listed in docs/architecture.md, section 4.
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
 from django.db import transaction
 
-log = logging.getLogger("rillbook.events")
+from notebooks_app import wakeups
 
 type Event = dict[str, Any]
 
@@ -41,21 +39,22 @@ def announce_access(notebook_id: uuid.UUID, user_id: int | None) -> None:
     None: that of many, or of guests.
     """
     message = {"type": "notebook.access", "notebook": str(notebook_id), "user": user_id}
-    transaction.on_commit(lambda: _post(message))
+    transaction.on_commit(lambda: post(message))
 
 
 def tell_on_commit(notebook_id: uuid.UUID, events: list[Event]) -> None:
     """Tell all who watch, in every process, what has no number: it is news, and nothing is lost with it."""
     message = {"type": "notebook.told", "notebook": str(notebook_id), "events": events}
-    transaction.on_commit(lambda: _post(message))
+    transaction.on_commit(lambda: post(message))
 
 
 def announce(notebook_id: uuid.UUID, seq: int, events: list[Event]) -> None:
     """Send to the group, from any thread: on the server's loop where there is one, else on a loop of its own."""
-    _post(envelope(notebook_id, seq, events))
+    post(envelope(notebook_id, seq, events))
 
 
-def _post(message: dict[str, Any]) -> None:
+def post(message: dict[str, Any]) -> None:
+    """Send to all processes that watch the notebook, without waiting for it where the server's loop runs."""
     if _loop is not None and _loop.is_running():
         asyncio.run_coroutine_threadsafe(_send(message), _loop)
     else:
@@ -79,8 +78,4 @@ def envelope(notebook_id: uuid.UUID, seq: int, events: list[Event]) -> dict[str,
 
 
 async def _send(message: dict[str, Any]) -> None:
-    layer = get_channel_layer()
-    try:
-        await layer.group_send(group_name(message["notebook"]), message)
-    except Exception:  # the layer is only the wake-up; every process also polls
-        log.warning("announcing %s of notebook %s failed", message["type"], message["notebook"], exc_info=True)
+    await wakeups.send(group_name(message["notebook"]), message)

@@ -25,7 +25,7 @@ class Live(Protocol):
     def kernel(self, notebook_id: uuid.UUID) -> Document | None: ...
 
     def tell(self, notebook_id: uuid.UUID, events: list[Document]) -> None:
-        """Unnumbered events for those who watch here."""
+        """Unnumbered events for all who watch."""
 
     def end(self, notebook_id: uuid.UUID, reason: str) -> None:
         """End the notebook's kernel, if it lives here."""
@@ -57,7 +57,7 @@ def use(live: Live) -> None:
 
 
 def analyse_pending(notebook_id: uuid.UUID) -> None:
-    """Analyse what was edited since, and tell those who watch here: once saved, no feed would find it again."""
+    """Analyse what was edited since, and tell those who watch: once saved, no feed would find it again."""
     analysed = services.analyse_pending(notebook_id)
     if analysed:
         _live.tell(notebook_id, analysed)

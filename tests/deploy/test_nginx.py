@@ -9,10 +9,7 @@ import gzip
 import http.client
 import ipaddress
 import json
-import os
-import re
 import secrets
-import shutil
 import ssl
 import subprocess
 import time
@@ -27,29 +24,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from scripts.nginx import HASHED, fill, main_file, nginx
 from scripts.with_postgres import free_port
 from tests.servers import ROOT, LiveServer
 
 BASE = "/rillbook"
 UPLOAD_MAX = 8 * 1024 * 1024
-MAIN = """
-{user}
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-worker_processes 1;
-daemon off;
-events {{ worker_connections 256; }}
-http {{
-    default_type application/octet-stream;
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/rillbook.conf;
-}}
-"""
 
 
 class Proxy:
@@ -68,6 +48,7 @@ class Proxy:
             "TLS_KEY": str(folder / "key.pem"),
             "BASE_PATH": BASE,
             "UPLOAD_MAX": str(UPLOAD_MAX),
+            "BALANCE": HASHED,
             "WEB_SERVERS": " ".join(f"server 127.0.0.1:{each.port} max_fails=1 fail_timeout=5s;" for each in servers),
         }
         template = (ROOT / "deploy" / "nginx" / "rillbook.conf.template").read_text(encoding="utf-8")
@@ -108,24 +89,6 @@ class Proxy:
 
     def log(self) -> str:
         return (self.folder / "access.log").read_text(encoding="utf-8")
-
-
-def fill(template: str, values: dict[str, str]) -> str:
-    """As the nginx image's envsubst: the names that are given, and no others."""
-
-    return re.sub(r"\$\{([A-Z_]+)\}", lambda found: values[found[1]], template)
-
-
-def main_file(folder: Path) -> str:
-    """Workers of root's nginx stay root: pytest's folders are closed to others."""
-    return MAIN.format(folder=folder, user="user root;" if os.getuid() == 0 else "")
-
-
-def nginx() -> str:
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        raise RuntimeError("These tests need nginx: apt-get install nginx, or brew install nginx")
-    return program
 
 
 def _certificate(folder: Path) -> ssl.SSLContext:
@@ -208,7 +171,7 @@ def test_the_configuration_is_valid_at_the_root_and_below_a_path(tmp_path: Path,
     _certificate(tmp_path)
     names = {"SERVER_NAME": "books.example.com", "LISTEN_HTTP": "127.0.0.1:8080", "LISTEN_HTTPS": "127.0.0.1:8443"}
     names |= {"TLS_CERTIFICATE": f"{tmp_path}/certificate.pem", "TLS_KEY": f"{tmp_path}/key.pem", "UPLOAD_MAX": "64m"}
-    names |= {"BASE_PATH": base, "WEB_SERVERS": "server 127.0.0.1:8000 max_fails=1 fail_timeout=5s;"}
+    names |= {"BASE_PATH": base, "BALANCE": HASHED, "WEB_SERVERS": "server 127.0.0.1:8000 max_fails=1 fail_timeout=5s;"}
     template = (ROOT / "deploy" / "nginx" / "rillbook.conf.template").read_text(encoding="utf-8")
     (tmp_path / "rillbook.conf").write_text(fill(template, names), encoding="utf-8")
     (tmp_path / "nginx.conf").write_text(main_file(tmp_path), encoding="utf-8")
