@@ -35,7 +35,7 @@ def snapshot_cells(notebook_id: uuid.UUID, states: Mapping[str, facts.CellState]
     for place, cell in enumerate(cells):
         cell["outputs"] = outputs.get(cell["id"])
         if place >= SNAPSHOT_OUTPUTS:
-            cell["state"] = states[cell["id"]].as_compact_json()
+            cell["state"] = states.get(cell["id"], facts.NEVER_RUN).as_compact_json()
     return cells
 
 

@@ -265,6 +265,7 @@ def _write_outputs(batch: Batch, seq: int) -> None:
         ]
     )
     touched = {uuid.UUID(cell) for cell, _, _ in batch.chunks} | {uuid.UUID(cell) for cell in batch.outputs}
+    touched |= {uuid.UUID(record.cell) for record in batch.attempts.values()}
     Cell.objects.filter(pk__in=touched - {uuid.UUID(cell) for cell in batch.cells}).update(run_seq=seq)
     if not batch.outputs:
         return

@@ -195,7 +195,7 @@ class CellState:
 
     def as_compact_json(self) -> dict[str, Any]:
         """The same without what is as in a cell that never ran; the browser puts that back (static/js/store.js)."""
-        return {key: value for key, value in self.as_json().items() if value != _NEVER_RUN[key]}
+        return {key: value for key, value in self.as_json().items() if value != _NEVER_RUN_JSON[key]}
 
 
 def replace_last(fact: CellFacts, last: Attempt | None) -> CellFacts:
@@ -217,4 +217,5 @@ def _iso(when: datetime | None) -> str | None:
     return when.isoformat() if when else None
 
 
-_NEVER_RUN = CellState(derived=Derived(Freshness.NEW)).as_json()
+NEVER_RUN = CellState(derived=Derived(Freshness.NEW))
+_NEVER_RUN_JSON = NEVER_RUN.as_json()

@@ -10,6 +10,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from itertools import batched
 from typing import Any
 
 from django.db.models import Case, When
@@ -33,6 +34,47 @@ def small_cells(notebook_id: uuid.UUID) -> list[Cell]:
     return list(Cell.objects.alive().filter(notebook_id=notebook_id).small().in_order())
 
 
+class CellRows:
+    """The cells of one notebook as `small_cells` gives them, kept: only rows that changed are read again.
+
+    The same object stands for a row until it changes. For one thread at a time.
+    """
+
+    # Every write to a row's small columns, or to those of its last attempt, changes one of these.
+    MARKS = ("position", "version", "analysis_hash", "run_seq", "last_run_id", "last_run__outcome", "connection_id")
+
+    def __init__(self, notebook_id: uuid.UUID) -> None:
+        self._notebook_id = notebook_id
+        self._marks: dict[uuid.UUID, tuple[Any, ...]] = {}
+        self._cells: dict[uuid.UUID, Cell] = {}
+        self._facts: dict[str, facts.CellFacts] = {}
+
+    def read(self) -> list[Cell]:
+        """All cells in order: one query of marks, and one for each 500 rows that changed (or one, if most did)."""
+        rows = Cell.objects.alive().filter(notebook_id=self._notebook_id).in_order()
+        marks = {pk: tuple(mark) for pk, *mark in rows.values_list("pk", *self.MARKS)}
+        changed = [pk for pk, mark in marks.items() if self._marks.get(pk) != mark]
+        if 2 * len(changed) > len(marks):
+            found = {cell.pk: cell for cell in small_cells(self._notebook_id)}
+        else:
+            found = {cell.pk: cell for group in batched(changed, 500) for cell in rows.filter(pk__in=group).small()}
+        cells = {pk: cell for pk in marks if (cell := found.get(pk) or self._cells.get(pk)) is not None}
+        # A row that changed between the two queries keeps its older mark, so that it is read again.
+        self._marks = {pk: marks[pk] for pk in cells}
+        self._facts = {str(pk): self._facts_of(cell) for pk, cell in cells.items()}
+        self._cells = cells
+        return list(cells.values())
+
+    @property
+    def facts(self) -> Mapping[str, facts.CellFacts]:
+        """The facts of what was read last, by id, in order."""
+        return self._facts
+
+    def _facts_of(self, cell: Cell) -> facts.CellFacts:
+        known = self._facts.get(str(cell.pk)) if self._cells.get(cell.pk) is cell else None
+        return known or cell.facts()
+
+
 def session_of(notebook_id: uuid.UUID) -> KernelSession | None:
     return KernelSession.objects.filter(notebook_id=notebook_id).first()
 
@@ -51,9 +93,18 @@ def kernel_document(session: KernelSession | None, now: datetime) -> Document:
     return {"state": session.state if session.state == "dead" else "stopped", "detail": session.detail}
 
 
-def states_of(cells: list[Cell], session: KernelSession | None, now: datetime) -> dict[str, facts.CellState]:
-    """The state of each cell as the database tells it: a status counts only under its epoch's live lease."""
-    known = {str(cell.id): cell.facts() for cell in cells}
+def states_of(
+    cells: list[Cell],
+    session: KernelSession | None,
+    now: datetime,
+    known: Mapping[str, facts.CellFacts] | None = None,
+) -> dict[str, facts.CellState]:
+    """The state of each cell as the database tells it: a status counts only under its epoch's live lease.
+
+    `known`: the cells' facts, if somebody has them.
+    """
+    if known is None:
+        known = {str(cell.id): cell.facts() for cell in cells}
     derived = freshness.derive(known, graph.build(known.values()))
     live_epoch = session.epoch if session is not None and session.is_live(now) else None
     return {str(cell.id): _state(cell, derived[str(cell.id)], live_epoch) for cell in cells}
@@ -114,9 +165,7 @@ def cell_documents(
         rows = list(cells.defer("source", "metadata"))
         sources = dict(Cell.objects.filter(pk__in=sources_of).values_list("pk", "source"))
         fields = {cell.pk: cell.as_small_fields() | {"source": sources.get(cell.pk)} for cell in rows}
-    documents = {
-        pk: found | {"state": states[str(pk)].as_json()} for pk, found in fields.items() if str(pk) in states
-    }
+    documents = {pk: found | {"state": _state_in(states, pk).as_json()} for pk, found in fields.items()}
     if with_outputs:
         found = outputs_of(list(documents), running=_running(rows, states))
         for pk, document in documents.items():
@@ -145,7 +194,13 @@ def cell_numbers(notebook_id: uuid.UUID) -> dict[str, int]:
 
 def _running(cells: list[Cell], states: Mapping[str, facts.CellState]) -> dict[uuid.UUID, uuid.UUID]:
     """The attempts whose output is still in chunks, by cell."""
-    return {cell.pk: cell.last_run_id for cell in cells if cell.last_run_id and states[str(cell.pk)].outcome is None}
+    unfinished = (cell for cell in cells if _state_in(states, cell.pk).outcome is None)
+    return {cell.pk: cell.last_run_id for cell in unfinished if cell.last_run_id}
+
+
+def _state_in(states: Mapping[str, facts.CellState], cell: uuid.UUID) -> facts.CellState:
+    """A cell that came after its notebook's states were derived has not run; they follow it."""
+    return states.get(str(cell), facts.NEVER_RUN)
 
 
 def outputs_of(
