@@ -7,20 +7,20 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "notebook_project.settings")
 django_application = get_asgi_application()
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402  needs the applications loaded
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402  needs the applications loaded
 from django.conf import settings  # noqa: E402
 from django.urls import path  # noqa: E402
 
 from kernels_app.consumers import NotebookConsumer  # noqa: E402
 from kernels_app.lifecycle import with_host  # noqa: E402
 from kernels_app.origin import ExactOrigin  # noqa: E402
+from kernels_app.socket_sessions import with_person  # noqa: E402
 from notebook_project.proxy import with_proxy  # noqa: E402
 from notebooks_app.middleware import with_facts  # noqa: E402
 from notebooks_app.probes import in_front  # noqa: E402
 
 sockets = ExactOrigin(
-    AuthMiddlewareStack(URLRouter([path("ws/notebooks/<uuid:notebook_id>/", with_facts(NotebookConsumer.as_asgi()))]))
+    with_person(URLRouter([path("ws/notebooks/<uuid:notebook_id>/", with_facts(NotebookConsumer.as_asgi()))]))
 )
 application = with_proxy(
     with_host(ProtocolTypeRouter({"http": in_front(django_application), "websocket": sockets})),

@@ -13,7 +13,13 @@ MAKE_A_KEY = "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
 def refusals(
-    *, debug: bool, secret_key: str, allowed_hosts: Iterable[str], origins: dict[str, list[str]], https: bool
+    *,
+    debug: bool,
+    secret_key: str,
+    allowed_hosts: Iterable[str],
+    origins: dict[str, list[str]],
+    https: bool,
+    fallbacks: Iterable[str] = (),
 ) -> list[str]:
     """Why multi mode does not start with these settings, each with what to set; none: it may."""
     found = []
@@ -21,6 +27,9 @@ def refusals(
         found.append("DEBUG shows settings and values to everybody: unset DEBUG.")
     if why := weakness_of(secret_key):
         found.append(f"SECRET_KEY {why}: make one with {MAKE_A_KEY}")
+    for key in fallbacks:
+        if why := weakness_of(key):
+            found.append(f"SECRET_KEY_FALLBACKS holds a key that {why}: what it signs is believed, so leave it out.")
     if any(host.strip() in ("*", ".") for host in allowed_hosts):
         found.append("ALLOWED_HOSTS is open to every name: set it to the server's own, as in notebooks.example.com.")
     for name, values in origins.items():

@@ -54,6 +54,8 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
+# Keys before it, comma-separated: what they signed is still believed (docs/operations.md, Keys and passwords).
+SECRET_KEY_FALLBACKS = [key.strip() for key in env_secret("SECRET_KEY_FALLBACKS").split(",") if key.strip()]
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", [])
 # Browsers' origins (scheme://host:port) that may open a socket, besides the page's own.
@@ -194,7 +196,12 @@ CSRF_COOKIE_NAME = "__Host-rillbook-csrf" if HTTPS else "rillbook-csrf"
 if RILLBOOK_MODE == "multi":
     _origins = {"CSRF_TRUSTED_ORIGINS": CSRF_TRUSTED_ORIGINS, "SOCKET_ORIGINS": SOCKET_ORIGINS}
     if refused := production.refusals(
-        debug=DEBUG, secret_key=SECRET_KEY, allowed_hosts=ALLOWED_HOSTS, origins=_origins, https=HTTPS
+        debug=DEBUG,
+        secret_key=SECRET_KEY,
+        fallbacks=SECRET_KEY_FALLBACKS,
+        allowed_hosts=ALLOWED_HOSTS,
+        origins=_origins,
+        https=HTTPS,
     ):
         raise ImproperlyConfigured("Multi mode does not start like this:\n- " + "\n- ".join(refused))
 DEVICE_COOKIE_NAME = "__Host-rillbook-device" if HTTPS else "rillbook-device"

@@ -68,13 +68,14 @@ def first_key_id(keys: Sequence[str] | None = None) -> str:
 
 
 def _ring(keys: Sequence[str] | None) -> list[bytes]:
-    """The first encrypts. The key made from SECRET_KEY goes on decrypting what it sealed before there were others."""
+    """The first encrypts. Keys made from SECRET_KEY and its fallbacks go on decrypting what they sealed."""
     if keys is not None:
         return [_key(text, number) for number, text in enumerate(keys, start=1)]
     from django.conf import settings
 
-    made = hmac.new(settings.SECRET_KEY.encode(), DERIVATION, hashlib.sha256).digest()
-    return [*(_key(text, number) for number, text in enumerate(settings.CONNECTION_KEYS, start=1)), made]
+    texts = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    made = (hmac.new(text.encode(), DERIVATION, hashlib.sha256).digest() for text in texts)
+    return [*(_key(text, number) for number, text in enumerate(settings.CONNECTION_KEYS, start=1)), *made]
 
 
 def _key(text: str, number: int) -> bytes:

@@ -20,8 +20,8 @@ class Command(BaseCommand):
     help = "Make an API token for a user and print it. It is shown this once; the database keeps its hash."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("username")
-        parser.add_argument("--scope", choices=ApiToken.Scope.values, default=ApiToken.Scope.READ.value)
+        parser.add_argument("username", help="whose token it is")
+        parser.add_argument("--scope", choices=ApiToken.Scope.values, default="read", help="what it may do (read)")
         parser.add_argument("--name", default="command line", help="what the list of tokens calls it")
         parser.add_argument("--expires-in-days", type=int, default=None, help="default: never")
 

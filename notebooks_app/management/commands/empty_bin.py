@@ -15,7 +15,7 @@ class Command(BaseCommand):
     help = "Delete notebooks and cells that have been in the bin for so many days, for ever."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--older-than", type=int, required=True, metavar="DAYS")
+        parser.add_argument("--older-than", type=int, required=True, metavar="DAYS", help="Deleted that long ago.")
         parser.add_argument("--dry-run", action="store_true", help="Say what would be deleted; delete nothing.")
 
     def handle(self, *args: Any, older_than: int, dry_run: bool, **options: Any) -> None:

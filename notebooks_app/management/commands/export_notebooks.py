@@ -24,8 +24,8 @@ class Command(MovingCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="Ids, new or old; all without any.")
-        parser.add_argument("--format", choices=sorted(WRITERS), default="json")
-        parser.add_argument("--output", required=True, metavar="FOLDER")
+        parser.add_argument("--format", choices=sorted(WRITERS), default="json", help="json loses nothing.")
+        parser.add_argument("--output", required=True, metavar="FOLDER", help="Where files go.")
         parser.add_argument("--owner", metavar="USERNAME", help="Only those of this user.")
         parser.add_argument(
             "--with-dsn",

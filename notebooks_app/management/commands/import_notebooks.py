@@ -20,7 +20,7 @@ class Command(ImportCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("paths", nargs="+", metavar="PATH")
+        parser.add_argument("paths", nargs="+", metavar="PATH", help="Files, or folders with all below them.")
         super().add_arguments(parser)
 
     def handle(self, *args: Any, paths: list[str], **given: Any) -> None:
