@@ -155,7 +155,12 @@ def _postgresql(
     host: str | None, port: int | None, path: str, user: str | None, password: str, query: str
 ) -> dict[str, object]:
     """The URL's parameters (sslmode, sslrootcert, options…) go to libpq as they are, and before our own."""
-    pool = {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 16), "timeout": 10, "max_idle": 300}
+    from notebooks_app.bounded_connection import pool_options  # psycopg is loaded where PostgreSQL is used
+
+    pool = pool_options(
+        max_size=env_int("DATABASE_POOL_SIZE", 16),
+        statement_timeout_s=env_int("DATABASE_STATEMENT_TIMEOUT_S", 30),
+    )
     given = dict(parse_qsl(query))
     options: dict[str, object] = {
         "pool": pool,
@@ -165,6 +170,7 @@ def _postgresql(
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,  # ms: what was sent and nobody took; the system's own is a quarter of an hour
     }
     return {
         "ENGINE": "django.db.backends.postgresql",

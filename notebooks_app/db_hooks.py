@@ -25,6 +25,9 @@ def _count_failures(connection: Any, **kwargs: Any) -> None:
 def _without_limit(using: str, **kwargs: Any) -> None:
     """An index on a large table takes longer than any statement of a request may."""
     _say(using, "SET statement_timeout = 0")
+    raw: Any = connections[using].connection
+    if raw is not None and connections[using].vendor == "postgresql":
+        raw.limit_s = None  # until this connection is closed (bounded_connection.py)
 
 
 def _with_limit(using: str, **kwargs: Any) -> None:

@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ import psycopg
 from scripts.with_postgres import find_binaries, free_port, wait_ready
 
 # Rows of the log of changes and cells, as no part of ours reads them.
-LOG = "SELECT seq, operation_id, cell_id, event FROM notebooks_app_change WHERE kind = 'cell.edited' ORDER BY seq"
+LOG = """SELECT seq, operation_id, cell_id, event, notebook_id FROM notebooks_app_change
+         WHERE kind = 'cell.edited' ORDER BY seq"""
 CELLS = "SELECT id, version, source FROM notebooks_app_cell"
 
 
@@ -85,10 +88,12 @@ def rows(where: str | Path, query: str) -> list[tuple[Any, ...]]:
         return list(database.execute(query))  # type: ignore[arg-type]
 
 
-def edits(where: str | Path) -> list[tuple[int, str, str, int]]:
-    """(seq, operation id, cell id, version) of every edit in the log."""
+def edits(where: str | Path, notebook: str) -> list[tuple[int, str, str, int]]:
+    """(seq, operation id, cell id, version) of every edit in a notebook's log."""
     found = []
-    for seq, operation, cell, event in rows(where, LOG):
+    for seq, operation, cell, event, of_notebook in rows(where, LOG):
+        if _id(of_notebook) != notebook:
+            continue
         known = json.loads(event) if isinstance(event, str) else event
         found.append((seq, _id(operation), _id(cell), known["version"]))
     return found
@@ -104,3 +109,102 @@ def _id(value: Any) -> str:
     if len(text) == 32:
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
     return text
+
+
+class Wire:
+    """A TCP relay to the database that can be cut (connections are closed, new ones refused), that can swallow what is
+    sent, and that can close a connection at the very COMMIT."""
+
+    def __init__(self, port: int) -> None:
+        self._to = ("127.0.0.1", port)
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._listener: socket.socket | None = None
+        self._flows = threading.Event()
+        self._flows.set()
+        self._at_commit = ""
+        self.commits_cut = 0
+        self.port = 0
+        self.mend()
+
+    def mend(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Close what is open, refuse what comes."""
+        assert self._listener is not None
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.reset()
+
+    def reset(self) -> None:
+        """Close what is open; what comes is taken."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            _close(*pair)
+
+    def swallow(self) -> None:
+        """From now on connections are taken, and so is what they send; nobody answers, for ever."""
+        self._flows.clear()
+
+    def flow(self) -> None:
+        """New connections are relayed again. Old ones stay mute."""
+        self._flows.set()
+
+    def cut_next_commit(self, *, arrives: bool) -> None:
+        """Close the connection of the next COMMIT, before the database gets it or just after."""
+        self._at_commit = "after" if arrives else "before"
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(self._to)
+            except OSError:
+                near.close()
+                continue
+            self._pairs.append((near, far))
+            is_mute = threading.Event()
+            threading.Thread(target=self._ask, args=(near, far, is_mute), daemon=True).start()
+            threading.Thread(target=self._copy, args=(far, near, is_mute), daemon=True).start()
+
+    def _ask(self, near: socket.socket, far: socket.socket, is_mute: threading.Event) -> None:
+        """From the server to the database, up to the COMMIT that is to be cut."""
+        with contextlib.suppress(OSError):
+            while data := near.recv(65536):
+                if self._at_commit and b"COMMIT" in data:
+                    where, self._at_commit = self._at_commit, ""
+                    self.commits_cut += 1
+                    if where == "after":  # it is carried out, and nobody is told
+                        is_mute.set()
+                        far.sendall(data)
+                        time.sleep(0.2)
+                    break
+                if self._is_swallowed(is_mute):
+                    continue
+                far.sendall(data)
+        _close(near, far)
+
+    def _copy(self, far: socket.socket, near: socket.socket, is_mute: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := far.recv(65536):
+                if not self._is_swallowed(is_mute):
+                    near.sendall(data)
+            near.shutdown(socket.SHUT_RDWR)
+
+    def _is_swallowed(self, is_mute: threading.Event) -> bool:
+        if not self._flows.is_set():
+            is_mute.set()
+        return is_mute.is_set()
+
+
+def _close(*ends: socket.socket) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()
