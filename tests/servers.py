@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -22,6 +23,7 @@ from scripts.with_postgres import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 60
+CONNECTION_KEY = base64.b64encode(b"connection key of a tests' server").decode()[:43] + "="
 # Signs a person in as their browser would be: prints the name and the value of their session cookie.
 SIGN_IN = """
 from django.conf import settings
@@ -72,6 +74,8 @@ class LiveServer:
     def environment(self) -> dict[str, str]:
         own = {"RILLBOOK_DATA_DIR": str(self.data_dir), "DJANGO_SETTINGS_MODULE": "notebook_project.settings"}
         kept = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
+        if self._environment.get("RILLBOOK_MODE") == "multi":
+            own |= {"CONNECTION_KEYS": CONNECTION_KEY}
         return kept | own | self._environment
 
     def stop(self) -> None:
