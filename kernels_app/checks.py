@@ -7,10 +7,14 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from kernels_app import sandbox
+from kernels_app import sandbox, uids
 from kernels_app.sandbox import Rung
 
 LOCAL_HOST = "kernels_app.hosts.local.LocalKernelHost"  # kernels of a cluster start on its nodes
+OPEN_SOCKETS = (
+    "Multi mode with KERNEL_NETWORK=true needs bubblewrap, or a server that is root: behind Landlock alone, kernels of "
+    "one uid that may connect at all reach each other's sockets."
+)
 INSTALL = (
     "Install bubblewrap and allow unprivileged user namespaces, or run on Linux 6.12 with Landlock (docs/security.md). "
     "RILLBOOK_ALLOW_UNSANDBOXED=true is for a server whose every user may do all that it can."
@@ -22,13 +26,16 @@ def refusal() -> str:
     is_shared = settings.RILLBOOK_MODE == "multi" and settings.KERNEL_HOST == LOCAL_HOST
     if not is_shared or settings.RILLBOOK_ALLOW_UNSANDBOXED:
         return ""
-    if sandbox.available(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON) is not Rung.NONE:
+    rung = sandbox.available(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
+    if rung is Rung.LANDLOCK and settings.KERNEL_NETWORK and not uids.can_give():
+        return OPEN_SOCKETS
+    if rung is not Rung.NONE:
         return ""
     words = sandbox.describe(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
     return f"Multi mode needs a sandbox for kernels. {words}"
 
 
-@register()
+@register(deploy=True)  # it tries the walls: for check --deploy alone; `serve` asks refusal() itself
 def many_users_need_a_sandbox(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     words = refusal()
     return [Error(words, hint=INSTALL, id="rillbook.E010")] if words else []

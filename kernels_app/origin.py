@@ -50,7 +50,8 @@ def _parse(origin: str) -> tuple[str, str, int] | None:
         port = parts.port
     except ValueError:
         return None
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+    is_more = parts.username is not None or parts.path or parts.query or parts.fragment
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or is_more:
         return None
     return parts.scheme, parts.hostname.lower(), port or DEFAULT_PORTS[parts.scheme]
 

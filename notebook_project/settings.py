@@ -163,11 +163,12 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_ADAPTER = "notebooks_app.accounts.AccountAdapter"
+ACCOUNT_FORMS = {"reset_password": "notebooks_app.accounts.ResetPasswordForm"}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = env_choice("ACCOUNT_EMAIL_VERIFICATION", ("none", "optional", "mandatory"), "none")
 ACCOUNT_LOGOUT_ON_GET = False
-ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_PREVENT_ENUMERATION = "strict"  # also of addresses that nobody verified: several accounts may claim one
 # A second factor: codes of an app, with recovery codes.
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Rillbook"
@@ -238,8 +239,13 @@ SECURE_CSP = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("UPLOAD_MAX_BYTES", 64 * 1024 * 1024)
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
-# Keys that encrypt connections: base64 of 32 bytes each, the first encrypts, all decrypt. None: made from SECRET_KEY.
+# Keys that encrypt connections: base64 of 32 bytes each, the first encrypts, all decrypt. None, in single mode: made
+# from SECRET_KEY.
 CONNECTION_KEYS = [key.strip() for key in env_secret("CONNECTION_KEYS").split(",") if key.strip()]
+if RILLBOOK_MODE == "multi" and not CONNECTION_KEYS:
+    raise ImproperlyConfigured(
+        "CONNECTION_KEYS (or CONNECTION_KEYS_FILE) must be set in multi mode: make a key with openssl rand -base64 32"
+    )
 # Where connections may lead although it is refused by default: `loopback`, addresses, networks, hosts; each perhaps
 # with `:port`, which alone allows the server's own database (notebooks_app/targets.py).
 CONNECTION_ALLOW = env_targets("CONNECTION_ALLOW", ["loopback"] if RILLBOOK_MODE == "single" else [])

@@ -1,5 +1,6 @@
 """Every address the server answers, but /health, /ready and /metrics (notebooks_app/probes.py). Wiring only."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
@@ -7,6 +8,9 @@ from drf_spectacular.views import SpectacularAPIView
 from kernels_app import api as kernels_api
 from notebooks_app import api, api_batch, api_cells, api_history, api_members, api_own, views, views_bin, views_share
 from notebooks_app.authentication import or_token
+
+# Operators sign in where everybody does: the admin's own form knows no second factor.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 api_patterns = [
     path("notebooks/", api.NotebookList.as_view(), name="api_notebooks"),

@@ -10,6 +10,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
+from allauth.account import forms as allauth_forms
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.internal.userkit import filter_users_by_email, get_user_by_username
@@ -25,6 +26,7 @@ from notebooks_app import sign_in_limits
 from notebooks_app.middleware import SIGNED_IN
 
 DECODED_AT_MOST = 4
+RESETS_AT_MOST = 3  # mails for one request: of the first accounts that claim the address
 ILL_SLASHES = re.compile(r"^//|\\|[\x00-\x20]")
 REFUSED = "_rillbook_refused"  # on a request: for how many seconds nothing may be tried
 
@@ -32,6 +34,12 @@ REFUSED = "_rillbook_refused"  # on a request: for how many seconds nothing may 
 class AccountAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return settings.SIGNUP_OPEN
+
+    def clean_username(self, username: str, shallow: bool = False) -> str:
+        """As Django has usernames, but none that reads as an address: notebooks are shared with those by name."""
+        if "@" in username:
+            raise ValidationError("A username has no @ in it.", code="invalid")
+        return super().clean_username(username, shallow)
 
     def is_safe_url(self, url: str | None) -> bool:
         """Whether one may be sent there after signing in or out: a path here, also to who decodes it first."""
@@ -67,6 +75,11 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
         """The operator's provider decides whom it lets in; OIDC_SIGNUP=off admits only who has an account."""
         return bool(settings.OIDC and settings.OIDC.makes_accounts)
 
+    def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
+        """An address is verified if the provider says `true`: some say "false", as text."""
+        for address in sociallogin.email_addresses:
+            address.verified = address.verified is True
+
 
 class PasswordBackend(AuthenticationBackend):
     """Passwords by username or e-mail address, within limits."""
@@ -86,11 +99,32 @@ class PasswordBackend(AuthenticationBackend):
             raise
 
 
+    def _authenticate_by_email(self, email: str, password: str) -> Any:
+        """Of several accounts that claim an address one is tried: else its attempts would be counted for another."""
+        return self._check_password(person_of_address(email), password) if email else None
+
+
+class ResetPasswordForm(allauth_forms.ResetPasswordForm):
+    """As allauth's, but however many accounts claim an address, few mails go there."""
+
+    def clean_email(self) -> Any:
+        email = super().clean_email()
+        found: list[Any] = self.users  # type: ignore[has-type]
+        self.users = sorted(found, key=lambda user: user.pk)[:RESETS_AT_MOST]
+        return email
+
+
+def person_of_address(email: str) -> Any:
+    """The account that verified the address, else the first that claimed it; None for nobody's."""
+    found = filter_users_by_email(email, prefer_verified=True, for_login=True)
+    return min(found, key=lambda user: user.pk, default=None)
+
+
 def account_of(credentials: dict[str, Any]) -> str:
     """The account that is tried, as a key: its number, by whatever name; for nobody's name, that name."""
     for name in (credentials.get("username"), credentials.get("email")):
         if name:
-            user = get_user_by_username(name) or next(iter(filter_users_by_email(name)), None)
+            user = get_user_by_username(name) or person_of_address(name)
             if user is not None:
                 return str(user.pk)
     return f"nobody {str(credentials.get('username') or credentials.get('email') or '').casefold()}"

@@ -37,7 +37,7 @@ PICTURES = {
 TEXT = {"text/plain": ".txt"}
 CHUNK_BYTES = 256 * 1024
 URL_MAX_S = 300
-FOREVER = "private, max-age=31536000, immutable"
+KEPT_AND_ASKED = "private, no-cache"  # a browser keeps it and asks each time whether it may still show it
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
 
@@ -85,7 +85,7 @@ def _redirect(row: OutputFile) -> HttpResponseBase:
 def _stream(request: HttpRequest, row: OutputFile) -> HttpResponseBase:
     headers = {
         "ETag": f'"{row.sha256}"',
-        "Cache-Control": FOREVER,
+        "Cache-Control": KEPT_AND_ASKED,
         "X-Content-Type-Options": "nosniff",
         "Accept-Ranges": "bytes",
         "Content-Disposition": disposition(row, ours=True),

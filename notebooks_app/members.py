@@ -9,6 +9,7 @@ from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from notebooks_app import events
 from notebooks_app.errors import BadRequest, Conflict, NotFound
@@ -20,17 +21,18 @@ NOBODY = "There is no such person here. Give the exact username or e-mail addres
 def find_person(text: str) -> Any:
     """The one active person of this exact username or e-mail address. Raises NotFound, in the same words for all else.
 
-    An address counts once it is verified, where the server asks for that: anybody may claim one.
+    Anybody may claim an address: it counts once it is verified. Where the operator makes the accounts and no mail is
+    sent, it counts as it stands.
     """
     people = get_user_model().objects.filter(is_active=True)
     found = people.filter(username=text).first()
     if found is not None:
         return found
-    if settings.ACCOUNT_EMAIL_VERIFICATION == "none":
-        matches = list(people.filter(email__iexact=text).exclude(email="")[:2])
-    else:
-        verified = EmailAddress.objects.filter(email__iexact=text, verified=True)
-        matches = list(people.filter(pk__in=verified.values("user_id"))[:2])
+    verified = EmailAddress.objects.filter(email__iexact=text, verified=True)
+    named = Q(pk__in=verified.values("user_id"))
+    if settings.ACCOUNT_EMAIL_VERIFICATION == "none" and not settings.SIGNUP_OPEN:
+        named |= Q(email__iexact=text) & ~Q(email="")
+    matches = list(people.filter(named)[:2])
     if len(matches) != 1:
         raise NotFound(NOBODY)
     return matches[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.cookiejar
 import json
@@ -23,6 +24,7 @@ from scripts.with_postgres import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 60
+CONNECTION_KEY = base64.b64encode(b"connection key of a tests' server").decode()[:43] + "="
 # Signs a person in as their browser would be: prints the name and the value of their session cookie.
 SIGN_IN = """
 from django.conf import settings
@@ -77,6 +79,8 @@ class LiveServer:
             "KERNEL_POOL_SIZE": "0",  # most tests need no kernel, or one: none is started on stock
         }
         kept = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
+        if self._environment.get("RILLBOOK_MODE") == "multi":
+            own |= {"CONNECTION_KEYS": CONNECTION_KEY}
         return kept | own | self._environment
 
     def stop(self) -> None:

@@ -36,10 +36,20 @@ def test_an_address_names_one_person_and_counts_verified_where_the_server_verifi
     assert client.post(at + "members/", body, format="json").status_code == 404
     EmailAddress.objects.create(user=ana, email="ana@example.com", verified=True, primary=True)
     assert client.post(at + "members/", body, format="json").json()["username"] == "ana"
-    settings.ACCOUNT_EMAIL_VERIFICATION = "none"
+    settings.ACCOUNT_EMAIL_VERIFICATION, settings.SIGNUP_OPEN = "none", False
     people.create_user("b", email="two@example.com"), people.create_user("c", email="two@example.com")
     body["user"] = "two@example.com"
     assert client.post(at + "members/", body, format="json").status_code == 404
+
+
+def test_where_anybody_makes_an_account_an_address_that_is_only_claimed_names_nobody(client, at, settings):
+    settings.ACCOUNT_EMAIL_VERIFICATION, settings.SIGNUP_OPEN = "none", True
+    made = get_user_model().objects.create_user("claims", email="boss@example.com")
+    EmailAddress.objects.create(user=made, email="boss@example.com", primary=True)
+    body = {"user": "boss@example.com", "role": "viewer"}
+    assert client.post(at + "members/", body, format="json").status_code == 404
+    settings.SIGNUP_OPEN = False
+    assert client.post(at + "members/", body, format="json").json()["username"] == "claims"
 
 
 def test_a_member_is_not_added_twice_nor_the_owner_at_all(client, at):

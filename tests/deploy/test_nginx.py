@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime
 import gzip
@@ -115,6 +116,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory, postgres: str, redis_serve
     made: list[LiveServer] = []
     environment = {
         "RILLBOOK_MODE": "multi", "SECRET_KEY": secrets.token_urlsafe(48), "DATABASE_URL": postgres,
+        "CONNECTION_KEYS": base64.b64encode(secrets.token_bytes(32)).decode(),
         "REDIS_URL": redis_server,
         "BEHIND_PROXY": "true", "BASE_PATH": BASE, "ALLOWED_HOSTS": "127.0.0.1", "UPLOAD_MAX_BYTES": str(UPLOAD_MAX),
         "LOG_FORMAT": "json", "KERNEL_POOL_SIZE": "0",

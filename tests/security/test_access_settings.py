@@ -16,6 +16,7 @@ KEY = "fK3v-9sT1_xQwZ7mLr5bNc2yHd8gPj4eUa6oViXkSt0RBn-qCE"
 PRODUCTION = {
     "RILLBOOK_MODE": "multi",
     "SECRET_KEY": KEY,
+    "CONNECTION_KEYS": "azJrMmsyazJrMmsyazJrMmsyazJrMmsyazJrMmsyazI=",
     "ALLOWED_HOSTS": "notebooks.example.com",
     "CSRF_TRUSTED_ORIGINS": "https://notebooks.example.com",
     "EMAIL_URL": "smtp://user:password@mail.example.com",
@@ -43,6 +44,11 @@ def test_a_refused_start_says_all_that_is_to_be_set(tmp_path):
     for name in ("SECRET_KEY", "ALLOWED_HOSTS", "DEBUG"):
         assert name in done.stderr
     assert "changeme" not in done.stderr
+
+
+def test_connections_need_keys_of_their_own(tmp_path):
+    done = manage(tmp_path, "check", CONNECTION_KEYS="")
+    assert done.returncode != 0 and "openssl rand -base64 32" in done.stderr
 
 
 GOOD = {

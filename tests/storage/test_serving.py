@@ -14,7 +14,7 @@ from django.test import AsyncClient, Client
 
 from notebook_project import outputs
 from notebooks_app import db, file_answers, files
-from notebooks_app.models import Notebook, OutputFile
+from notebooks_app.models import Membership, Notebook, OutputFile
 from tests.storage.conftest import Use
 
 PICTURE = b"\x89PNG" + bytes(range(256)) * 5_000
@@ -48,7 +48,7 @@ def test_the_server_sends_the_bytes_as_what_they_are(ours: str, notebook: Notebo
     assert answer.status_code == 200 and body(answer) == PICTURE
     assert answer["Content-Type"] == "image/png" and answer["Content-Length"] == str(len(PICTURE))
     assert answer["Content-Disposition"].startswith("inline;")
-    assert answer["Cache-Control"].startswith("private,") and answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Cache-Control"] == "private, no-cache" and answer["X-Content-Type-Options"] == "nosniff"
     assert "default-src 'none'" in answer["Content-Security-Policy"] and "sandbox" in answer["Content-Security-Policy"]
 
 
@@ -69,6 +69,17 @@ def test_what_is_no_picture_is_never_shown_as_a_page(
     how = answer["Content-Disposition"]
     assert how.startswith("attachment;") and how.endswith(f'{suffix}"')
     body(answer)
+
+
+def test_a_browser_that_keeps_a_file_may_show_it_for_as_long_as_its_person_may_see_it(
+    ours: str, notebook: Notebook, owner: Any, stranger: Any
+):
+    row = keep(notebook)
+    member = Membership.objects.create(notebook=notebook, user=stranger, role="viewer")
+    kept = {"If-None-Match": get(stranger, row)["ETag"]}
+    assert get(stranger, row, **kept).status_code == 304
+    member.delete()
+    assert get(stranger, row, **kept).status_code == 404
 
 
 def test_a_stranger_and_another_notebook_find_no_file(ours: str, notebook: Notebook, owner: Any, stranger: Any):

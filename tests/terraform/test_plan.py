@@ -253,7 +253,7 @@ def settings_read() -> set[str]:
     )
     given = {
         "PATH": os.environ["PATH"], "RILLBOOK_MODE": "multi", "SECRET_KEY": secrets.token_urlsafe(48),
-        "BEHIND_PROXY": "1",
+        "BEHIND_PROXY": "1", "CONNECTION_KEYS": "x",
         "DATABASE_URL": "postgresql://rillbook@db/rillbook", "REDIS_IAM_USER": "rillbook", "REDIS_IAM_CACHE": "c",
         "AWS_REGION": "eu-central-1", "REDIS_URL": "rediss://cache:6379/0", "OUTPUTS_BUCKET": "outputs",
     }  # fmt: skip
