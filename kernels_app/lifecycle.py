@@ -15,6 +15,7 @@ from notebooks_app import events
 
 log = logging.getLogger("rillbook.lifecycle")
 
+_closing: asyncio.Future[None] | None = None
 _ending: list[bool] = []  # filled once the reactor of this process shuts down
 
 
@@ -41,9 +42,13 @@ async def start() -> None:
 
 
 async def stop() -> None:
+    """Close the host; whoever asks while it closes waits for the same end."""
+    global _closing
     host = get_host()
     if host.is_started:
-        await host.close()
+        _closing = asyncio.ensure_future(host.close())
+    if _closing is not None and not _closing.done():
+        await asyncio.shield(_closing)
 
 
 async def _lifespan(receive: Any, send: Any) -> None:

@@ -66,7 +66,7 @@ class CellRows:
         return list(cells.values())
 
     @property
-    def facts(self) -> Mapping[str, facts.CellFacts]:
+    def known(self) -> Mapping[str, facts.CellFacts]:
         """The facts of what was read last, by id, in order."""
         return self._facts
 

@@ -158,6 +158,7 @@ class Api:
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url
+        self.token = token
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def __call__(self, method: str, path: str, body: Any = None, timeout_s: float = 60) -> tuple[int, Any]:

@@ -90,21 +90,21 @@ def test_after_any_write_it_reads_what_the_rows_say(small: Scene, write: str):
     found = rows.read()
     now = reading.small_cells(small.notebook_id)
     assert [columns(cell) for cell in found] == [columns(cell) for cell in now]
-    assert list(rows.facts.values()) == [cell.facts() for cell in now]
-    assert reading.states_of(found, None, timezone.now(), rows.facts) == reading.states_of(now, None, timezone.now())
+    assert list(rows.known.values()) == [cell.facts() for cell in now]
+    assert reading.states_of(found, None, timezone.now(), rows.known) == reading.states_of(now, None, timezone.now())
 
 
 def test_what_did_not_change_is_not_read_again(large: Scene):
     rows = reading.CellRows(large.notebook_id)
     before = {cell.pk: cell for cell in rows.read()}
-    facts = dict(rows.facts)
+    facts = dict(rows.known)
     scenes.edit(large)
     with CaptureQueriesContext(connection) as captured:
         after = {cell.pk: cell for cell in rows.read()}
     assert len(captured) == 2
     changed = {pk for pk, cell in after.items() if before[pk] is not cell}
     assert len(changed) == 1
-    assert {pk for pk, fact in rows.facts.items() if facts[pk] is not fact} == {str(pk) for pk in changed}
+    assert {pk for pk, fact in rows.known.items() if facts[pk] is not fact} == {str(pk) for pk in changed}
 
 
 def test_a_restored_version_is_read_as_it_is(small: Scene, owner: Any):

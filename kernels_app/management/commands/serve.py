@@ -87,11 +87,11 @@ def _run_daphne(host: str, port: int) -> None:
     from daphne.endpoints import build_endpoint_description_strings
 
     from kernels_app import outgoing
-    from kernels_app.pushback import PushbackServer
+    from kernels_app.ending import GracefulServer
     from notebook_project.asgi import application
 
     outgoing.install()
-    PushbackServer(
+    GracefulServer(
         application=application,
         endpoints=build_endpoint_description_strings(host=host, port=port),
         signal_handlers=True,
