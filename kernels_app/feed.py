@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
@@ -63,7 +63,10 @@ class Subscriber(Protocol):
 class LiveRuntime(Protocol):
     """What a feed needs of the runtime in its process."""
 
-    def cells_changed(self, cells: list[Cell], revision: int, run_mode: str) -> None: ...
+    def cells_changed(
+        self, cells: list[Cell], known: Mapping[str, facts.CellFacts], revision: int, run_mode: str
+    ) -> dict[str, facts.CellState]:
+        """Take the cells and their facts as they are now; the states that may be others for it."""
 
     def states(self) -> dict[str, facts.CellState]: ...
 
@@ -79,6 +82,7 @@ class NotebookFeed:
         self.seq = 0
         self._subscribers: set[Subscriber] = set()
         self._states: dict[str, Document] = {}
+        self._rows = reading.CellRows(notebook_id)  # of `refresh` alone
         self._kernel: Document | None = None  # as last told of a runtime that is elsewhere, or nowhere
         self._channel = ""
         self._listener: asyncio.Task[None] | None = None
@@ -398,12 +402,12 @@ class NotebookFeed:
             analysed = await self._analyse()
             cells, revision, run_mode, session = await db.read(self._read_small)
             if self.runtime is not None:
-                self.runtime.cells_changed(cells, revision, run_mode)
-                states = self.runtime.states()
+                states = self.runtime.cells_changed(cells, self._rows.known, revision, run_mode)
             else:
-                states = reading.states_of(cells, session, timezone.now())
+                now = timezone.now()
+                states = await asyncio.to_thread(reading.states_of, cells, session, now, self._rows.known)
             # What is gone is forgotten: a cell that comes back is told anew.
-            self._states = {cell: state for cell, state in self._states.items() if cell in states}
+            self._states = {cell: state for cell, state in self._states.items() if cell in self._rows.known}
             self.tell_everywhere(analysed)  # what is saved no other feed would find
             self.send_live(self.changed_states(states), to_greeted=True)
 
@@ -417,7 +421,7 @@ class NotebookFeed:
 
     def _read_small(self) -> tuple[list[Cell], int, str, KernelSession | None]:
         notebook = Notebook.objects.only("revision", "run_mode").get(pk=self.notebook_id)
-        cells = reading.small_cells(self.notebook_id)
+        cells = self._rows.read()
         return cells, notebook.revision, notebook.run_mode, reading.session_of(self.notebook_id)
 
 

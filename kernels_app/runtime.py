@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.db import InterfaceError, OperationalError
@@ -350,16 +350,17 @@ class Runtime:
     def _read_revision(self) -> int:
         return Notebook.objects.values_list("revision", flat=True).get(pk=self.notebook_id)
 
-    def cells_changed(self, cells: list[Cell], revision: int, run_mode: str) -> None:
-        """The feed read the notebook anew, analysed."""
+    def cells_changed(
+        self, cells: list[Cell], now: Mapping[str, facts.CellFacts], revision: int, run_mode: str
+    ) -> dict[str, facts.CellState]:
+        """The feed read the notebook anew, analysed; the states that may be others for it."""
         self._revision = max(revision, self._revision)
-        now = {str(cell.id): cell for cell in cells}
-        known = self._state.cells
+        known, graph = self._state.cells, self._state.graph
         happened: list[Event] = []
         gone = tuple(cell for cell in known if cell not in now)
         if gone:
             happened.append(CellsDeleted(gone))
-        changed = tuple(fact for cell in cells if (fact := self._fact(cell)) != known.get(fact.id))
+        changed = tuple(fact for row in now.values() if (fact := self._fact(row)) != known.get(fact.id))
         if changed:
             happened.append(CellsChanged(changed))
         if run_mode != self._state.mode:
@@ -367,14 +368,15 @@ class Runtime:
         self._book.learn(cells, known)
         if happened:
             self._decide(*happened)
+        # The decision tells by itself what follows from it; what a changed graph means for the others is looked up.
+        return self.states() if self._state.graph is not graph else {}
 
-    def _fact(self, cell: Cell) -> facts.CellFacts:
+    def _fact(self, row: facts.CellFacts) -> facts.CellFacts:
         """The row's facts, but for the last attempt: what we know of it is newer than the row."""
-        fact = cell.facts()
-        known = self._state.cells.get(fact.id)
-        if known is None:
-            return fact
-        return facts.replace_last(fact, known.last)
+        known = self._state.cells.get(row.id)
+        if known is None or row.last is known.last:
+            return row
+        return facts.replace_last(row, known.last)
 
     def states(self) -> dict[str, facts.CellState]:
         return self._states_of(None)

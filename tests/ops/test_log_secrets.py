@@ -29,7 +29,12 @@ DIES = f"# {SOURCE}\nprint('tuptuoqz'[::-1], flush=True)\n__import__('os')._exit
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     made = LiveServer(
-        tmp_path_factory.mktemp("server"), LOG_LEVEL="DEBUG", LOG_FORMAT="json", LOG_REQUESTS="1", PYTHONUNBUFFERED="1"
+        tmp_path_factory.mktemp("server"),
+        LOG_LEVEL="DEBUG",
+        LOG_FORMAT="json",
+        LOG_REQUESTS="1",
+        PYTHONUNBUFFERED="1",
+        KERNEL_POOL_SIZE="1",
     )
     yield made
     made.stop()

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from benchmarks import scenes
 from benchmarks.scenes import Scene
-from kernels_app import stale
+from kernels_app import greeting, stale
 from kernels_app.records import AttemptRecord, Batch, SessionRecord
 from kernels_app.saver import write_batches
 from notebooks_app import reading, restoring, services, versions
@@ -117,3 +117,14 @@ def test_a_restored_version_is_read_as_it_is(small: Scene, owner: Any):
     rows.read()
     restoring.restore_version(notebook.pk, version.pk, author=small.author, operation_id=uuid.uuid4())
     assert [columns(cell) for cell in rows.read()] == [columns(cell) for cell in reading.small_cells(notebook.pk)]
+
+
+def test_a_cell_that_came_after_the_states_is_told_as_one_that_never_ran(small: Scene):
+    states = reading.states_now(small.notebook_id)
+    services.insert_cell(
+        small.notebook_id, new := uuid.uuid4(), after=small.cells[0], cell_type="python", source="late",
+        author=small.author, operation_id=uuid.uuid4(),
+    )  # fmt: skip
+    told = {cell["id"]: cell for cell in greeting.snapshot_cells(small.notebook_id, states)}
+    assert len(told) == len(small.cells) + 1
+    assert (told[str(new)]["source"], told[str(new)]["state"]["freshness"]) == ("late", "new")
