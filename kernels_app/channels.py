@@ -12,6 +12,7 @@ import asyncio
 import hmac
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
 from typing import Any
@@ -26,6 +27,8 @@ log = logging.getLogger("rillbook.kernel")
 Message = dict[str, Any]
 
 HEADER_BYTES = 64 * 1024
+TURN_S = 0.005
+UNWANTED_AT_ONCE, UNWANTED_PAUSE_S = 100, 0.02  # 5,000 a second of each connection
 VALUES_MAX = 1_000_000  # of one message: a few bytes of JSON each, some 70 in memory
 # What is read of a message of each kind; others are not read at all. A frame is sent at 64 KiB (one entry may be
 # larger); a reply has a page of a table, or the ends of a whole plan.
@@ -120,23 +123,26 @@ class Channels:
             await line.connect()
             if channel == "stdin":
                 self.stdin_connected.set()
+            pace = _Pace()
             while True:
                 if channel == "iopub" and (waiting := self._gate()) is not None:
                     await waiting
-                self._take(channel, await line.receive())
+                await pace.after(self._take(channel, await line.receive()))
         except Broken:
             line.close()
             self._on_broken(channel)
 
-    def _take(self, channel: str, parts: list[bytes]) -> None:
+    def _take(self, channel: str, parts: list[bytes]) -> bool:
+        """Whether it was a message that somebody wanted."""
         self.received += 1
         message = self._decode(channel, parts)
         if message is None:
-            return
+            return False
         try:
             self._handlers[channel](message)
         except Exception:  # whoever listens failed: the next message is another matter
             log.exception("A message on %s was not taken.", channel)
+        return True
 
     def _reply(self, message: Message) -> None:
         future = self._waiting.pop(message["parent_header"].get("msg_id", ""), None)
@@ -182,6 +188,25 @@ class Channels:
         self.unreadable += 1
         self._on_refused(why)
         return None
+
+
+class _Pace:
+    """Keeps what comes over one connection from holding up the event loop, however small and many the messages are."""
+
+    def __init__(self) -> None:
+        self._unwanted = 0
+        self._since = time.monotonic()
+
+    async def after(self, is_wanted: bool) -> None:
+        """Let others go first: at least every TURN_S, and for longer where much came that nobody wanted."""
+        if not is_wanted:
+            self._unwanted += 1
+            if self._unwanted % UNWANTED_AT_ONCE == 0:
+                await asyncio.sleep(UNWANTED_PAUSE_S)
+                self._since = time.monotonic()
+        elif time.monotonic() - self._since > TURN_S:
+            await asyncio.sleep(0)
+            self._since = time.monotonic()
 
 
 def _header(data: bytes) -> Message:

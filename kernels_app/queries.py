@@ -6,6 +6,7 @@ The connection's password goes to the broker alone; user code sees parameters an
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import uuid
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ from typing import Any
 
 from django.conf import settings
 
-from kernels_app.broker import Broker, BrokerError, QueryResult
+from kernels_app.broker import Broker, BrokerError, ConnectionRefused, QueryResult
 from kernels_app.deaths import CallFailed
 from kernels_app.kernel import Kernel
 from kernels_app.schedule import PlanItem
 from kernels_app.sources import Code
-from notebooks_app import db
+from notebooks_app import connections, db
 from notebooks_app.analysis import sqltext
 from notebooks_app.crypto import DecryptionError
 from notebooks_app.facts import Outcome
@@ -27,6 +28,7 @@ from notebooks_app.models import Connection
 type Json = dict[str, Any]
 
 LOAD_S = 60.0
+_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){3,}")
 SHOWN_VALUE = 40  # characters of a bound value in the note
 
 
@@ -40,6 +42,7 @@ class Done:
 
 async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, *, number: int) -> Done:
     """Run the cell's query; errors of it are entries of its output. Cancelling the task cancels the query."""
+    name, dsn = "", ""
     try:
         name, dsn = await db.read(lambda: _connection(code.connection_id))
         sql, parameters = sqltext.bind(code.source, "numeric_dollar")
@@ -58,6 +61,8 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
         )
         if result.path is not None:
             await _load(kernel, item, code, file, number)
+    except ConnectionRefused as error:
+        return _failed(item.attempt, type(error).__name__, without_place(error.message, name, dsn))
     except BrokerError as error:
         return _failed(item.attempt, type(error).__name__, str(error))
     except CallFailed as error:
@@ -80,6 +85,18 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
 def _connection(connection_id: uuid.UUID | None) -> tuple[str, str]:
     connection = Connection.objects.get(pk=connection_id or uuid.UUID(int=0))
     return connection.name, connection.dsn()
+
+
+def without_place(message: str, name: str, dsn: str) -> str:
+    """Why there is no session, without where it leads and as whom: all who read the notebook read this.
+
+    Whose connection it is finds its address in the list of connections.
+    """
+    found = connections.parse_dsn(dsn, operator=True)
+    reason = message.partition(": ")[2] or message
+    for part in filter(None, (found.host.strip("[]"), found.user, found.database)):
+        reason = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "…", reason)
+    return f"Cannot connect to {name}: {_ADDRESS.sub('…', reason)}"
 
 
 async def _load(kernel: Kernel, item: PlanItem, code: Code, file: str, number: int) -> None:

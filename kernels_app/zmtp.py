@@ -18,6 +18,7 @@ from typing import Final
 
 MESSAGE_BYTES: Final = 32 * 1024 * 1024
 MESSAGE_FRAMES: Final = 1_024
+MESSAGE_COMMANDS: Final = 100  # before a message; a kernel of ours sends none
 COMMAND_BYTES: Final = 8 * 1024
 AHEAD_BYTES: Final = 128 * 1024  # read before anybody asked for it (asyncio stops at twice that)
 UNSENT_BYTES: Final = 64 * 1024 * 1024
@@ -68,11 +69,14 @@ class Line:
         """The frames of the next message. Raises Broken."""
         assert self._reader is not None, "connect first"
         frames: list[bytes] = []
-        size = 0
+        size = commands = 0
         with _as_broken():
             while True:
                 flags, length = await self._head(self._reader)
                 if flags & _COMMAND:
+                    commands += 1
+                    if commands > MESSAGE_COMMANDS:
+                        raise Broken("commands without end")
                     await self._command(self._reader, length)
                     continue
                 size += length

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
+from kernels_app.queries import without_place
 from notebooks_app import db
 from notebooks_app.models import Connection
 from tests.runtime.lab import WAIT_S, Lab
@@ -99,6 +101,30 @@ async def test_user_code_cannot_see_the_password(lab: Lab, shop: str):
     )
     await lab.run()
     assert await lab.text("spy") == "False"
+
+
+async def test_readers_are_not_told_where_a_connection_leads_and_as_whom(lab: Lab, shop: str):
+    parts = urlsplit(shop)
+    wrong = f"postgresql://nobody_here:c4nary@{parts.hostname}:{parts.port}/no_such_database"
+    await on_connection(lab, wrong, q="SELECT 1")
+    await lab.run()
+    [error] = await lab.outputs("q")
+    assert error["evalue"].startswith("Cannot connect to shop: ") and "does not exist" in error["evalue"]
+    told = str(error)
+    assert not any(word in told for word in ("nobody_here", "no_such", "c4nary", str(parts.hostname), str(parts.port)))
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("Cannot connect to d on db.internal:5432: timeout expired", "timeout expired"),
+        ("Cannot connect to d on db.internal:5432: FATAL: no pg_hba.conf entry for host \"10.1.2.3\", user \"app\"",
+         'FATAL: no pg_hba.conf entry for host "…", user "…"'),
+        ("Cannot connect to d on db.internal:5432: cannot reach fd00:12:34::1, db.internal", "cannot reach …, …"),
+    ],
+)  # fmt: skip
+async def test_addresses_and_names_in_a_drivers_words_are_left_out(message: str, told: str):
+    assert without_place(message, "shop", "postgresql://app:secret@db.internal/d") == f"Cannot connect to shop: {told}"
 
 
 def wait_for_queries(dsn: str, count: int) -> None:
