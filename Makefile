@@ -8,7 +8,7 @@ PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 JOBS ?= 3
 CHECKS := mypy ruff imports orm tsc js
 
-.PHONY: help run test lint soak bench lock clean $(addprefix lint-,$(CHECKS))
+.PHONY: help run test lint soak bench cluster lock clean $(addprefix lint-,$(CHECKS))
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,9 @@ soak: .venv/.installed-dev ## Run the long tests
 
 bench: .venv/.installed-dev ## Measure, side by side with plain ipykernel
 	$(PYTHON) -m benchmarks.run
+
+cluster: .venv/.installed-dev ## Try a cluster on this machine: Ray, Redis, PostgreSQL, two web processes, nginx (LOCAL=1, PORT=)
+	@exec $(PYTHON) -m scripts.try_cluster $(if $(LOCAL),--local) $(if $(PORT),--port $(PORT))
 
 lock: .venv/.installed-dev ## Pin the newest versions that requirements*.in allow
 	$(PYTHON) scripts/lock.py

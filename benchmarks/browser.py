@@ -125,9 +125,12 @@ class Browser:
     async def edit(self, cell: str, rewrite: Callable[[str], str]) -> Document:
         """Rewrite a cell's text; after a conflict what the others wrote is rewritten. Returns once acknowledged."""
         while True:
-            version = self.cells[cell].version
+            version, source = self.cells[cell].version, rewrite(self.cells[cell].source)
             try:
-                return await self.change("edit", cell=cell, version=version, source=rewrite(self.cells[cell].source))
+                reply = await self.change("edit", cell=cell, version=version, source=source)
+                if reply["version"] == self.cells[cell].version + 1 == version + 1:
+                    self.cells[cell] = Cell(source, version + 1)  # the event, which may come later, changes nothing
+                return reply
             except Refused as refused:
                 if refused.error["code"] != "conflict":
                     self.refusals.append(refused.error)

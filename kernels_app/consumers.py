@@ -43,6 +43,9 @@ NOTHING_READ = 4408
 
 
 class NotebookConsumer(AsyncWebsocketConsumer):
+    # The feed listens for all sockets of its notebook: none has a channel of its own, or waits for a layer's answer.
+    channel_layer_alias = None
+
     feed: NotebookFeed
     access: Access
 

@@ -50,6 +50,7 @@ def temporary_postgres(*options: str) -> Iterator[str]:
         [binaries / "postgres", "-D", data, "-F", "-h", "127.0.0.1", "-p", str(port), "-k", folder,
          "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=200", *options],
         user=user, cwd=folder, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("w"),
+        start_new_session=True,  # Ctrl-C is ours: it ends after those that use it
     )  # fmt: skip
     try:
         wait_ready(binaries, port, server)

@@ -65,7 +65,10 @@ class LiveServer:
     def start(self) -> None:
         with (self.data_dir / "server.log").open("ab") as log:
             command = [sys.executable, "manage.py", "serve", "--port", str(self.port)]
-            self._process = subprocess.Popen(command, cwd=ROOT, env=self.environment(), stdout=log, stderr=log)
+            # Ctrl-C is the caller's, who ends it in order.
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment(), stdout=log, stderr=log, start_new_session=True
+            )
         until = time.monotonic() + READY_S
         while not self._answers():
             if time.monotonic() > until or self._process.poll() is not None:
@@ -183,7 +186,8 @@ def temporary_redis() -> Iterator[str]:
         raise RuntimeError("These tests need Redis: apt-get install redis-server, or brew install redis")
     port = free_port()
     options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    null = subprocess.DEVNULL
+    server = subprocess.Popen([program, *options], stdout=null, stderr=null, start_new_session=True)
     try:
         url = f"redis://127.0.0.1:{port}/0"
         _wait_for_redis(url, server)

@@ -23,6 +23,7 @@ class Team:
 
     cluster: Cluster
     redis: Wire
+    redis_url: str  # past the wire
     cookies: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -76,4 +77,4 @@ def team(tmp_path_factory: pytest.TempPathFactory, postgres: str, redis_server: 
         tmp_path_factory.mktemp("cluster"), database_url=postgres, redis_url=f"redis://127.0.0.1:{wire.port}/0",
         base_path=BASE, **environment,
     ) as cluster:  # fmt: skip
-        yield Team(cluster, wire)
+        yield Team(cluster, wire, redis_server)

@@ -191,6 +191,20 @@ async def test_a_channel_layer_that_loses_messages_is_seen(monkeypatch):
     assert await Readiness(limit_s=0.05).ask() == {"database": True, "channel_layer": False, "storage": True}
 
 
+@pytest.mark.parametrize(
+    ("lost", "status", "word"),
+    [("channel_layer", 200, "degraded"), ("database", 503, "unavailable"), ("storage", 503, "unavailable")],
+)
+def test_a_server_without_the_channel_layer_stays_in_use_and_says_so(client, monkeypatch, lost, status, word):
+    class Answers:
+        async def ask(self) -> dict[str, bool]:
+            return {"database": True, "channel_layer": True, "storage": True, lost: False}
+
+    monkeypatch.setattr(probes, "readiness", Answers())
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()["status"], answer.json()[lost]) == (status, word, "unavailable")
+
+
 @pytest.mark.asyncio
 async def test_a_redis_layer_is_asked_over_and_over_on_one_channel(redis_server, settings, monkeypatch):
     from channels_redis.pubsub import RedisPubSubChannelLayer
