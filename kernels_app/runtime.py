@@ -255,7 +255,7 @@ class Runtime:
         await self.host.saver.flush()
         return True
 
-    def input_reply(self, attempt: str, value: str) -> None:
+    async def input_reply(self, attempt: str, value: str) -> None:
         if self._kernel is None or not self._kernel.input_reply(value):
             raise BadRequest("Nothing waits for input.")
 
@@ -289,7 +289,7 @@ class Runtime:
         except (KernelDied, KernelSilent):
             return nothing
 
-    def info(self) -> Json:
+    async def info(self) -> Json:
         return {**self.kernel_document(), "epoch": self.epoch}
 
     def kernel_document(self) -> Json:
