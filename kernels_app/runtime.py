@@ -334,6 +334,14 @@ class Runtime:
     def live_outputs(self, cell_id: str) -> list[Json] | None:
         return self._book.unsaved_outputs(cell_id)
 
+    def outputs_of(self, cells: Iterable[str]) -> dict[str, tuple[str, list[Json]]]:
+        """Attempt and outputs, as they are now, of those cells that ran in this runtime."""
+        return self._book.outputs_of(cells)
+
+    def unsaved_cells(self) -> set[str]:
+        """Cells of which the database does not know everything."""
+        return self._dirty_cells | self._book.unsaved_cells()
+
     # --- What the notebook is -----------------------------------------------------------------------------------
 
     async def _catch_up(self, revision: int | None, versions: dict[str, int] | None = None) -> None:
@@ -785,6 +793,7 @@ class Runtime:
         if is_empty and not self._dirty_session:
             return None
         self._dirty_session = False
+        batch.mark = self.feed.relay.mark() if self.feed.relay is not None else {}
         return batch
 
     def _session_record(self) -> SessionRecord:

@@ -74,6 +74,10 @@ class RuntimeActor:
             return None, _unavailable("The kernel has ended; try again.")
         return await _answered(self._host.notebook_states(runtime.notebook_id))
 
+    async def view(self, cells: list[str], with_states: bool) -> tuple[Any, Exception | None]:
+        """For web processes that follow the notebook (following.py: View), or None."""
+        return self._host.view(self._notebook, cells, with_states=with_states) if self._notebook else None, None
+
     async def end(self, reason: str) -> None:
         """End the kernel, give the lease back, leave."""
         if self._notebook is not None:

@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from kernels_app import allowances, checks, leases, saver
 from kernels_app.allowances import profile
 from kernels_app.broker import Broker
-from kernels_app.feed import Feeds
+from kernels_app.feed import Feeds, NotebookFeed
 from kernels_app.hosts.base import HostNumbers
 from kernels_app.kernel import Kernel
 from kernels_app.pool import KernelPool
@@ -162,6 +162,7 @@ class LocalKernelHost:
     async def _open(self, notebook_id: uuid.UUID) -> Runtime:
         epoch, session = await self._claim(notebook_id)
         feed = await self.feeds.open(notebook_id)
+        self.attach(feed, epoch)
         runtime = Runtime(self, feed, epoch, session)
         self._runtimes[notebook_id] = runtime
         try:
@@ -171,6 +172,9 @@ class LocalKernelHost:
             await db.write(lambda: saver.session_ended(notebook_id, epoch, ""))
             raise
         return runtime
+
+    def attach(self, feed: NotebookFeed, epoch: int) -> None:
+        """A runtime of this epoch will tell this feed what happens."""
 
     async def _end(self, runtime: Runtime, detail: str) -> None:
         await runtime.close(detail)

@@ -12,7 +12,7 @@ import functools
 import logging
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 import ray
@@ -22,6 +22,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
 from kernels_app import cluster, leases, needs
 from kernels_app.feed import Feeds
+from kernels_app.following import View
 from kernels_app.hosts.actor import RuntimeActor
 from kernels_app.hosts.base import HostNumbers
 from kernels_app.needs import Needs
@@ -122,7 +123,7 @@ class RayKernelHost:
 
     def __init__(self) -> None:
         self.is_started = False
-        self.feeds = Feeds()
+        self.feeds = Feeds(self)
         self.loop: asyncio.AbstractEventLoop | None = None
         self._actors: dict[str, Any] = {}
         self._locks: dict[uuid.UUID, asyncio.Lock] = {}
@@ -187,6 +188,16 @@ class RayKernelHost:
             with contextlib.suppress(KernelDied, Unavailable):
                 return await self.asked(actor, "states", within_s=ANSWERS_S)
         return await db.read(lambda: reading.states_now(notebook_id))
+
+    async def view(self, session: KernelSession, cells: Collection[str], *, with_states: bool) -> View | None:
+        """See following.py: Peers."""
+        actor = await self._actor(session)
+        if actor is None:
+            return None
+        try:
+            return await self.asked(actor, "view", list(cells), with_states, within_s=VIEW_S)
+        except (KernelDied, Unavailable):
+            return None
 
     async def stop(self, notebook_id: uuid.UUID, reason: str) -> None:
         session = await self._session(notebook_id)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from kernels_app import leases
+from kernels_app.feed import NotebookFeed
+from kernels_app.following import View
 from kernels_app.hosts.local import LocalKernelHost
 from kernels_app.kernel import Kernel
+from kernels_app.relay import Relay
 from kernels_app.runtime import Runtime
 from notebooks_app import db, events
 from notebooks_app.errors import Unavailable
@@ -31,6 +34,7 @@ class SingleKernelHost(LocalKernelHost):
         self.pool_size = ready_kernels
         self._leave = leave
         self._over = asyncio.Event()
+        self._relay: Relay | None = None
 
     async def start(self) -> None:
         events.use_loop(asyncio.get_running_loop())
@@ -59,6 +63,23 @@ class SingleKernelHost(LocalKernelHost):
             raise Unavailable("Another process holds this notebook.")
         return claimed
 
+    def attach(self, feed: NotebookFeed, epoch: int) -> None:
+        feed.relay = self._relay = Relay(feed.notebook_id, epoch)
+
+    def view(self, notebook_id: uuid.UUID, cells: Collection[str], *, with_states: bool) -> View | None:
+        """What those are told who follow the notebook from another process; in one moment of this loop."""
+        runtime = self._runtimes.get(notebook_id)
+        if runtime is None or self._relay is None:
+            return None
+        return View(
+            epoch=runtime.epoch,
+            number=self._relay.follow(),
+            kernel=runtime.kernel_document(),
+            states=runtime.feed.told_states() if with_states else {},
+            outputs=runtime.outputs_of(cells),
+            unsaved=tuple(runtime.unsaved_cells()) if with_states else (),
+        )
+
     async def claim_kernel(self, notebook_id: uuid.UUID) -> Kernel:
         kernel = await super().claim_kernel(notebook_id)
         assert self._pool is not None
@@ -73,6 +94,8 @@ class SingleKernelHost(LocalKernelHost):
 
     async def _leave_when_over(self) -> None:
         await self._over.wait()
+        if self._relay is not None:
+            await self._relay.close()
         await asyncio.sleep(LAST_WORDS_S)
         try:
             async with asyncio.timeout(30):
