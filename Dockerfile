@@ -4,9 +4,9 @@ ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS build
 WORKDIR /build
-COPY requirements.txt ./
+COPY requirements.txt requirements-ray.txt ./
 RUN python -m venv /opt/venv
-RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requirements-ray.txt
 # Compiled beforehand, for the server cannot write there.
 RUN /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib
 

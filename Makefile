@@ -60,7 +60,7 @@ clean: ## Remove what make made (never your data in .data)
 	@$(PIP) -r requirements.txt
 	@touch $@
 
-.venv/.installed-dev: requirements-dev.txt requirements.txt | .venv/bin/python
+.venv/.installed-dev: requirements-dev.txt requirements-ray.txt requirements.txt | .venv/bin/python
 	@echo "Installing what the tests need …"
 	@$(PIP) -r requirements-dev.txt
 	@touch $@ .venv/.installed

@@ -8,25 +8,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# One raylet has an address of its own in each deployment, so that ports can be the same everywhere:
-# terraform/modules/security opens these and no others.
-ray_ports="--node-manager-port=10000 --object-manager-port=10001 --runtime-env-agent-port=10002
-    --dashboard-agent-grpc-port=10003 --dashboard-agent-listen-port=10004 --metrics-export-port=10005
-    --min-worker-port=10100 --max-worker-port=10999"
-# A node that is gone is noticed within some 4 s.
-export RAY_health_check_period_ms="${RAY_health_check_period_ms:-1000}"
-export RAY_health_check_timeout_ms="${RAY_health_check_timeout_ms:-1000}"
-export RAY_health_check_failure_threshold="${RAY_health_check_failure_threshold:-3}"
-export RAY_health_check_initial_delay_ms="${RAY_health_check_initial_delay_ms:-2000}"
-
 case "${1:-web}" in
 web)
     case "${KERNEL_HOST:-}" in
-    *[rR]ay*)
+    ray)
         # A driver needs a raylet on its own host; this one offers nothing.
-        # shellcheck disable=SC2086
-        ray start --address="$RAY_ADDRESS" --num-cpus=0 --num-gpus=0 --object-store-memory=100000000 \
-            --disable-usage-stats $ray_ports
+        python manage.py raynode join --offer-nothing
         ;;
     esac
     exec python manage.py serve --host 0.0.0.0 --port "${PORT:-8000}" --no-migrate
@@ -35,13 +22,10 @@ migrate)
     exec python manage.py migrate --no-input
     ;;
 head)
-    # shellcheck disable=SC2086
-    exec ray start --head --port=6379 --num-cpus=0 --num-gpus=0 --object-store-memory=100000000 \
-        --include-dashboard=false --disable-usage-stats --block $ray_ports
+    exec python manage.py raynode head --block
     ;;
 node)
-    # shellcheck disable=SC2086
-    exec ray start --address="$RAY_ADDRESS" --disable-usage-stats --block $ray_ports
+    exec python manage.py raynode join --block
     ;;
 manage)
     shift

@@ -180,15 +180,15 @@ async def _until_started(host: KernelHost, notebook_id: uuid.UUID, timeout_s: fl
     """Whether the kernel that a restart asked for is there in time."""
     deadline = time.monotonic() + timeout_s
     runtime = await host.get(notebook_id)
-    while runtime is not None and not _has_started(runtime):
+    while runtime is not None and not await _has_started(runtime):
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(POLL_S)
-    return runtime is not None and runtime.info()["state"] != "dead"
+    return runtime is not None and (await runtime.info())["state"] != "dead"
 
 
-def _has_started(runtime: RuntimeHandle) -> bool:
-    return runtime.info()["state"] not in ("starting", "stopped")
+async def _has_started(runtime: RuntimeHandle) -> bool:
+    return (await runtime.info())["state"] not in ("starting", "stopped")
 
 
 async def _wait(host: KernelHost, notebook_id: uuid.UUID, run: str, timeout_s: float) -> bool:

@@ -317,6 +317,16 @@ class AttemptBook:
         outputs = output.outputs()
         return outputs if outputs or last.outcome else None
 
+    def outputs_of(self, cells: Iterable[str]) -> dict[str, tuple[str, list[Json]]]:
+        """Attempt and outputs of those cells whose last attempt has a log."""
+        found = {cell: self.unsaved_outputs(cell) for cell in cells}
+        return {cell: (self._last[cell].id, outputs) for cell, outputs in found.items() if outputs is not None}
+
+    def unsaved_cells(self) -> set[str]:
+        """Cells with attempts or outputs that no batch has taken yet."""
+        attempts = self._dirty | self._dirty_outputs | set(self._ops)
+        return {self._cells[attempt] for attempt in attempts if attempt in self._cells}
+
     # --- Large items --------------------------------------------------------------------------------------------
 
     def tidy(self, entries: list[Json]) -> None:

@@ -1,4 +1,4 @@
-"""System checks of the sandbox: multi-user mode without one is refused, what it does not stop is said."""
+"""System checks: multi-user mode without a sandbox is refused, what it does not stop is said; settings of a cluster."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from kernels_app import sandbox, uids
+from kernels_app import cluster, sandbox, uids
 from kernels_app.sandbox import Rung
 
-LOCAL_HOST = "kernels_app.hosts.local.LocalKernelHost"  # kernels of a cluster start on its nodes
 OPEN_SOCKETS = (
     "Multi mode with KERNEL_NETWORK=true needs bubblewrap, or a server that is root: behind Landlock alone, kernels of "
     "one uid that may connect at all reach each other's sockets."
@@ -23,8 +22,7 @@ INSTALL = (
 
 def refusal() -> str:
     """Why kernels are not started here at all, in a sentence; "" if they are."""
-    is_shared = settings.RILLBOOK_MODE == "multi" and settings.KERNEL_HOST == LOCAL_HOST
-    if not is_shared or settings.RILLBOOK_ALLOW_UNSANDBOXED:
+    if settings.RILLBOOK_MODE != "multi" or settings.RILLBOOK_ALLOW_UNSANDBOXED:
         return ""
     rung = sandbox.available(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
     if rung is Rung.LANDLOCK and settings.KERNEL_NETWORK and not uids.can_give():
@@ -37,14 +35,23 @@ def refusal() -> str:
 
 @register(deploy=True)  # it tries the walls: for check --deploy alone; `serve` asks refusal() itself
 def many_users_need_a_sandbox(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if settings.KERNEL_HOST != "local":  # kernels of a cluster start on its nodes, which ask by themselves
+        return []
     words = refusal()
     return [Error(words, hint=INSTALL, id="rillbook.E010")] if words else []
+
+
+@register()
+def a_cluster_can_be_reached(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Of settings alone; whether the cluster answers is the start's and `doctor`'s to say."""
+    words = cluster.refusals() if settings.KERNEL_HOST == "ray" else []
+    return [Error(each, hint="docs/cluster.md, Settings.", id="rillbook.E011") for each in words]
 
 
 @register(deploy=True)
 def what_the_sandbox_stops(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """`manage.py check --deploy`: a weaker rung is a warning, with the sentences that begin with Not."""
-    if settings.KERNEL_HOST != LOCAL_HOST or refusal():
+    if settings.KERNEL_HOST != "local" or refusal():
         return []
     found = sandbox.available(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
     words = sandbox.describe(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)

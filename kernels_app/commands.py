@@ -218,7 +218,7 @@ async def _input_reply(context: Context, message: Message) -> Message:
         raise BadRequest("value: must be text.")
     runtime = await context.host.get(context.notebook_id)
     if runtime is not None:
-        runtime.input_reply(str(_uuid(message, "attempt")), value)
+        await runtime.input_reply(str(_uuid(message, "attempt")), value)
     return {}
 
 

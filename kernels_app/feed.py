@@ -18,8 +18,10 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from kernels_app import greeting
+from kernels_app.following import Following, Peers, ToldStates
 from kernels_app.greeting import encode
 from kernels_app.presence import Presence
+from kernels_app.relay import Relay
 from notebooks_app import db, events, facts, logs, reading, services, standing, wakeups
 from notebooks_app.access import Role
 from notebooks_app.models import Cell, KernelSession, Notebook
@@ -76,9 +78,11 @@ class LiveRuntime(Protocol):
 
 
 class NotebookFeed:
-    def __init__(self, notebook_id: uuid.UUID) -> None:
+    def __init__(self, notebook_id: uuid.UUID, peers: Peers | None = None) -> None:
         self.notebook_id = notebook_id
         self.runtime: LiveRuntime | None = None
+        self.relay: Relay | None = None  # in a process without sockets: to those that have them
+        self._far = Following(self, peers) if peers is not None else None  # a runtime in another process
         self.seq = 0
         self._subscribers: set[Subscriber] = set()
         self._states: dict[str, Document] = {}
@@ -88,7 +92,7 @@ class NotebookFeed:
         self._listener: asyncio.Task[None] | None = None
         self._refresher: asyncio.Task[None] | None = None
         self._refresh_at = 0.0
-        self.presence = Presence(self.send_live, self._tell_people)
+        self.presence = Presence(self._send_here, self._tell_people)
         self._ordering = asyncio.Lock()
         self._refreshing = asyncio.Lock()
         self._started = asyncio.Lock()
@@ -103,7 +107,7 @@ class NotebookFeed:
         async with self._started:
             if self._listener is not None:
                 return
-            self._channel = await wakeups.join(events.group_name(self.notebook_id))
+            self._channel = await wakeups.join(*self._groups)
             self.seq = await db.read(self._read_seq)
             context = logs.context_of(self.notebook_id)
             self._listener = asyncio.create_task(self._listen(), name=f"feed {self.notebook_id}", context=context)
@@ -113,8 +117,20 @@ class NotebookFeed:
             if task is not None:
                 task.cancel()
         self.presence.close()
+        if self._far is not None:
+            self._far.close()
         if self._channel:
-            await wakeups.leave(events.group_name(self.notebook_id), self._channel)
+            await wakeups.leave(self._channel, *self._groups)
+
+    @property
+    def _groups(self) -> list[str]:
+        live = [events.live_group_name(self.notebook_id)] if self._far is not None else []
+        return [events.group_name(self.notebook_id), *live]
+
+    @property
+    def _follows(self) -> bool:
+        """Whether a runtime in another process tells what happens."""
+        return self._far is not None and self._far.is_sighted
 
     @property
     def is_idle(self) -> bool:
@@ -154,13 +170,18 @@ class NotebookFeed:
         subscriber.send_frames(greeting.frames(document))
 
     async def _since(self, cursor: int | None) -> Document:
+        if self._far is not None:
+            await self._far.look()
         await self.refresh()
         document = await db.read(lambda: self._read_since(cursor))
+        await self._overlay(document["cells"])
         if self.runtime is not None:
             document["kernel"] = self.runtime.kernel_document()
+        elif self._far is not None and self._far.is_sighted:
+            document["kernel"] = self._far.kernel
+            self._restate(document)
         elif self._kernel is None:
             self._kernel = document["kernel"]
-        self._overlay(document["cells"])
         dropped = greeting.drop_what_does_not_fit(document["cells"])
         if document["type"] == "catch_up":
             document["cells"] = [cell for cell in document["cells"] if cell["outputs"] is not None]
@@ -183,7 +204,7 @@ class NotebookFeed:
             self._remember(states)
             return {"type": "snapshot", **head, "cells": greeting.snapshot_cells(self.notebook_id, states)}
         ran = set(reading.cells_run_since(notebook.pk, cursor))
-        if self.runtime is not None:
+        if self.runtime is not None or self._follows:
             ran |= {uuid.UUID(cell) for cell, state in self._states.items() if state["status"] == "running"}
         states = self._current_states()
         self._remember(states)
@@ -192,7 +213,7 @@ class NotebookFeed:
         told = {"events": changes, "cells": cells, "outdated": outdated, "states": states_json}
         return {"type": "catch_up", **head, **told}
 
-    def _remember(self, states: dict[str, facts.CellState]) -> None:
+    def _remember(self, states: Mapping[str, facts.CellState]) -> None:
         """What the first reader is told with the rest need not be told again as news."""
         if not self._states:
             self._states = {cell: state.as_json() for cell, state in states.items()}
@@ -206,11 +227,22 @@ class NotebookFeed:
             )
         )
         if with_outputs:
-            self._overlay(documents)
+            await self._overlay(documents)
+        if self._follows:
+            self._restate({"cells": documents})
         return documents
 
-    def _overlay(self, documents: list[Document]) -> None:
+    def _restate(self, document: Document) -> None:
+        """The states that were told last, which those that were read may be behind."""
+        for cell in document["cells"]:
+            cell["state"] = self._states.get(cell["id"], cell["state"])
+        if "states" in document:
+            document["states"] = {cell: state.as_compact_json() for cell, state in ToldStates(self._states).items()}
+
+    async def _overlay(self, documents: list[Document]) -> None:
         """A running cell's outputs are ahead of the database by what is not saved yet."""
+        if self._far is not None:
+            await self._far.overlay(documents)
         if self.runtime is None:
             return
         for document in documents:
@@ -220,13 +252,61 @@ class NotebookFeed:
             if live is not None:
                 document["outputs"] = live
 
-    def _current_states(self) -> dict[str, facts.CellState]:
+    def _current_states(self) -> Mapping[str, facts.CellState]:
+        if self._follows:
+            return ToldStates(dict(self._states))
         return self.runtime.states() if self.runtime is not None else reading.states_now(self.notebook_id)
+
+    # --- A runtime elsewhere ------------------------------------------------------------------------------------
+
+    def hear(self, happened: list[Document], text: str) -> None:
+        """Live events of a runtime elsewhere; `text` is their JSON."""
+        for event in happened:
+            if event["type"] == "cells.state":
+                self._states |= event["states"]
+            elif event["type"] == "kernel.changed":
+                self._kernel = {key: value for key, value in event.items() if key != "type"}
+        frame = f'{{"type":"events","seq":null,"events":{text}}}'
+        for subscriber in tuple(self._subscribers):
+            subscriber.send_text(frame)
+
+    def take_view(self, states: dict[str, Document], kernel: Document) -> set[str]:
+        """All that a runtime elsewhere says: what is new is told. The cells that run, or ran since they were told."""
+        ran = {
+            cell
+            for cell, state in states.items()
+            if state["status"] == "running" or self._states.get(cell, state)["attempt"] != state["attempt"]
+        }
+        changed = {cell: state for cell, state in states.items() if self._states.get(cell) != state}
+        self._states = states
+        told: list[Document] = [{"type": "cells.state", "states": changed}] if changed else []
+        if kernel != self._kernel:
+            self._kernel = kernel
+            told.append({"type": "kernel.changed", **kernel})
+        self._send_here(told)
+        return ran
+
+    def told_states(self) -> dict[str, Document]:
+        """The state of each cell as it was told last."""
+        return dict(self._states)
+
+    async def refresh_cells(self, cells: set[uuid.UUID]) -> None:
+        """Show cells anew, whose live events were missed."""
+        left = set(cells) if any(each.cursor is not None for each in self._subscribers) else set()
+        while left:
+            documents = await self.cells(left)
+            self._send_here([{"type": "cell.refreshed", "cell": document} for document in documents], to_greeted=True)
+            left -= {uuid.UUID(document["id"]) for document in documents} or left
 
     # --- Sending ------------------------------------------------------------------------------------------------
 
     def send_live(self, happened: list[Document], *, to_greeted: bool = False) -> None:
         """Unnumbered events to every socket at once; `to_greeted`: what a greeting will tell the others anyway."""
+        self._send_here(happened, to_greeted=to_greeted)
+        if self.relay is not None:
+            self.relay.tell(happened)
+
+    def _send_here(self, happened: list[Document], *, to_greeted: bool = False) -> None:
         told = [one for one in self._subscribers if not to_greeted or one.cursor is not None]
         if told and happened:
             text = encode({"type": "events", "seq": None, "events": happened})
@@ -235,7 +315,7 @@ class NotebookFeed:
 
     def tell_everywhere(self, happened: list[Document]) -> None:
         """Unnumbered events that only this process knows of, to the sockets of all."""
-        self.send_live(happened)
+        self._send_here(happened)
         if wakeups.is_shared():
             for start in range(0, len(happened), TOLD_AT_ONCE):
                 told = {"process": self.presence.process, "events": happened[start : start + TOLD_AT_ONCE]}
@@ -259,25 +339,30 @@ class NotebookFeed:
     # --- Listening ----------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        group = events.group_name(self.notebook_id)
         while not self._channel:
             await asyncio.sleep(POLL_S)
-            self._channel = await wakeups.join(group)
+            self._channel = await wakeups.join(*self._groups)
         layer = get_channel_layer()
         while True:
             message = await layer.receive(self._channel)
             if message["type"] == "notebook.presence":
                 self.presence.hear(message)
                 continue
+            if message["type"] == "notebook.live":
+                if self._far is not None and self.runtime is None:
+                    self._far.take(message)
+                continue
             if message["type"] == "notebook.access":
                 await self._look_at_sockets(message["user"])
                 continue
             if message["type"] == "notebook.told":
                 if message.get("process") != self.presence.process:  # else it was told here before
-                    self.send_live(message["events"])
+                    self._send_here(message["events"])
                 continue
             try:
                 await self.receive(message["seq"], message["events"])
+                if self._far is not None:
+                    self._far.saved(message["seq"], message)
             except Exception:
                 log.exception("an event of notebook %s could not be delivered", self.notebook_id)
 
@@ -315,6 +400,8 @@ class NotebookFeed:
         if self.runtime is not None:
             self._kernel = None
             return
+        if self._far is not None and self._far.see(session):
+            return
         kernel = reading.kernel_document(session, timezone.now())
         if kernel != self._kernel:
             self._kernel = kernel
@@ -329,6 +416,8 @@ class NotebookFeed:
         self.refresh_soon(0)
 
     async def _close_gap(self) -> None:
+        if self._far is not None:
+            self._far.doubt()  # what was lost may not have been lost alone
         start = self.seq
         seq, changes, ran = await db.read(lambda: self._read_gap(start))
         if seq <= self.seq:
@@ -353,7 +442,7 @@ class NotebookFeed:
     async def _accept(self, seq: int, happened: list[Document]) -> None:
         told = []
         for event in happened:
-            if event["type"] == "output.saved" and self.runtime is None:
+            if event["type"] == "output.saved" and self.runtime is None and not self._follows:
                 told.append({"type": "cell.refreshed", "cell": event["cell"]})
             else:
                 told.append(event)
@@ -367,6 +456,8 @@ class NotebookFeed:
         typing = all(event["type"] == "cell.edited" for event in happened)
         # What a runtime in this process did, it has told itself.
         causes = ("cell.", "cells.", "notebook.") if self.runtime is not None else ("cell", "output.", "notebook.")
+        if self._follows:  # it hears the same, and tells what follows from it
+            return
         if any(event["type"].startswith(causes) for event in happened):
             self.refresh_soon(TYPING_PAUSE_S if typing else SETTLE_S)
 
@@ -398,9 +489,14 @@ class NotebookFeed:
 
     async def refresh(self) -> None:
         """Analyse what was edited, derive all states, tell what changed."""
+        if self._follows:
+            return
         async with self._refreshing:
             analysed = await self._analyse()
             cells, revision, run_mode, session = await db.read(self._read_small)
+            if self._follows:  # since a moment ago
+                self.tell_everywhere(analysed)
+                return
             if self.runtime is not None:
                 states = self.runtime.cells_changed(cells, self._rows.known, revision, run_mode)
             else:
@@ -428,7 +524,8 @@ class NotebookFeed:
 class Feeds:
     """The feeds of this process, and the poll that keeps them honest."""
 
-    def __init__(self) -> None:
+    def __init__(self, peers: Peers | None = None) -> None:
+        self._peers = peers
         self._feeds: dict[uuid.UUID, NotebookFeed] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -438,7 +535,7 @@ class Feeds:
         return len(self._feeds)
 
     async def open(self, notebook_id: uuid.UUID) -> NotebookFeed:
-        feed = self._feeds.setdefault(notebook_id, NotebookFeed(notebook_id))
+        feed = self._feeds.setdefault(notebook_id, NotebookFeed(notebook_id, self._peers))
         await feed.start()
         if not self._tasks:
             for work, name in ((self._poll(), "poll of all feeds"), (self._beat(), "presence of all feeds")):

@@ -17,9 +17,14 @@ from django.utils import timezone
 from notebooks_app.models import KernelSession
 
 
-def new_host_name() -> str:
+def new_host_name(token: str = "") -> str:
     """`machine:pid:token`, unique for each incarnation of a runtime."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+    return f"{socket.gethostname()}:{os.getpid()}:{token or uuid.uuid4().hex[:12]}"
+
+
+def token_of(host: str) -> str:
+    """Of a host name: in a cluster, the name of the actor that holds the notebook."""
+    return host.rpartition(":")[2]
 
 
 def claim(notebook_id: uuid.UUID, host: str) -> tuple[int, KernelSession] | None:

@@ -38,7 +38,7 @@ class HostLive:
 
 async def _kernel(notebook_id: uuid.UUID) -> Document | None:
     runtime = await get_host().get(notebook_id)
-    return runtime.info() if runtime is not None else None
+    return await runtime.info() if runtime is not None else None
 
 
 async def _tell(notebook_id: uuid.UUID, events: list[Document]) -> None:

@@ -83,6 +83,12 @@ class KernelPool:
         async with asyncio.timeout(timeout_s), self._arrived:
             await self._arrived.wait_for(lambda: len(self._ready) >= self.size)
 
+    async def shrink(self, size: int) -> None:
+        """Keep only so many ready from now on; what is too much ends."""
+        self.size = size
+        spare, self._ready = self._ready[size:], self._ready[:size]
+        await asyncio.gather(*(kernel.kill() for kernel in spare))
+
     async def close(self) -> None:
         """End the filling and every kernel that came from here, claimed or not. No process is left."""
         self._is_closed = True

@@ -86,6 +86,7 @@ class Batch:
     cells: dict[str, CellRecord] = field(default_factory=dict)
     outputs: dict[str, OutputRecord] = field(default_factory=dict)
     chunks: list[tuple[str, str, list[Json]]] = field(default_factory=list)  # (cell, attempt, operations)
+    mark: Json = field(default_factory=dict)  # for processes that follow this runtime (relay.py)
 
     def events(self) -> list[Json]:
         """What the others are told: pointers, for the runner has seen the contents and other servers read them."""

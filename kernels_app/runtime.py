@@ -255,7 +255,7 @@ class Runtime:
         await self.host.saver.flush()
         return True
 
-    def input_reply(self, attempt: str, value: str) -> None:
+    async def input_reply(self, attempt: str, value: str) -> None:
         if self._kernel is None or not self._kernel.input_reply(value):
             raise BadRequest("Nothing waits for input.")
 
@@ -289,7 +289,7 @@ class Runtime:
         except (KernelDied, KernelSilent):
             return nothing
 
-    def info(self) -> Json:
+    async def info(self) -> Json:
         return {**self.kernel_document(), "epoch": self.epoch}
 
     def kernel_document(self) -> Json:
@@ -333,6 +333,14 @@ class Runtime:
 
     def live_outputs(self, cell_id: str) -> list[Json] | None:
         return self._book.unsaved_outputs(cell_id)
+
+    def outputs_of(self, cells: Iterable[str]) -> dict[str, tuple[str, list[Json]]]:
+        """Attempt and outputs, as they are now, of those cells that ran in this runtime."""
+        return self._book.outputs_of(cells)
+
+    def unsaved_cells(self) -> set[str]:
+        """Cells of which the database does not know everything."""
+        return self._dirty_cells | self._book.unsaved_cells()
 
     # --- What the notebook is -----------------------------------------------------------------------------------
 
@@ -787,6 +795,7 @@ class Runtime:
         if is_empty and not self._dirty_session:
             return None
         self._dirty_session = False
+        batch.mark = self.feed.relay.mark() if self.feed.relay is not None else {}
         return batch
 
     def _session_record(self) -> SessionRecord:

@@ -130,7 +130,7 @@ class Saver:
             runtime.saved(batch)
 
     async def _announce(self, batch: Batch, seq: int) -> None:
-        message = events.envelope(batch.notebook_id, seq, batch.events())
+        message = events.envelope(batch.notebook_id, seq, batch.events()) | batch.mark
         await wakeups.send(events.group_name(batch.notebook_id), message)
 
 

@@ -281,7 +281,16 @@ OUTPUT_CELL_MAX_BYTES = env_int("OUTPUT_CELL_MAX_BYTES", 128 * 1024 * 1024)
 OUTPUT_HELD_MAX_BYTES = env_int("OUTPUT_HELD_MAX_BYTES", 128 * 1024 * 1024)
 
 # --- Kernels --------------------------------------------------------------------------------------------------
-KERNEL_HOST = env_str("KERNEL_HOST", "kernels_app.hosts.local.LocalKernelHost")
+# Where runtimes live: in this process, or as actors of a Ray cluster (docs/cluster.md).
+KERNEL_HOST = env_choice("KERNEL_HOST", ("local", "ray"), "local")
+RAY_ADDRESS = env_str("RAY_ADDRESS")
+# What a notebook reserves on its node; 0: nothing of it. A place is waited for this long.
+KERNEL_RAY_CPUS = env_float("KERNEL_RAY_CPUS", 0.1)
+KERNEL_RAY_GPUS = env_float("KERNEL_RAY_GPUS", 0.0)
+KERNEL_RAY_MEMORY_BYTES = env_int("KERNEL_RAY_MEMORY_BYTES", 512 * 1024**2)
+KERNEL_RAY_WAIT_S = env_int("KERNEL_RAY_WAIT_S", 20)
+# Ids of notebooks whose kernels are given the cluster's token and the network: their code may do all that Ray can.
+RAY_TRUSTED_NOTEBOOKS = env_list("RAY_TRUSTED_NOTEBOOKS", [])
 KERNEL_PYTHON = env_str("KERNEL_PYTHON")  # empty: the server's own interpreter
 KERNEL_SANDBOX = env_choice("KERNEL_SANDBOX", ("auto", "bubblewrap", "landlock", "none"), "auto")
 KERNEL_POOL_SIZE = env_int("KERNEL_POOL_SIZE", 1)

@@ -28,6 +28,11 @@ def group_name(notebook_id: uuid.UUID | str) -> str:
     return f"notebook.{uuid.UUID(str(notebook_id)).hex}"
 
 
+def live_group_name(notebook_id: uuid.UUID | str) -> str:
+    """The group of those who follow the notebook's runtime from another process (kernels_app/relay.py)."""
+    return f"notebook-live.{uuid.UUID(str(notebook_id)).hex}"
+
+
 def announce_on_commit(notebook_id: uuid.UUID, seq: int, events: list[Event]) -> None:
     """Tell all who watch, once the transaction is in the database. Call inside it, from synchronous code."""
     transaction.on_commit(lambda: announce(notebook_id, seq, events))

@@ -198,6 +198,22 @@ class CellState:
         return {key: value for key, value in self.as_json().items() if value != _NEVER_RUN_JSON[key]}
 
 
+@dataclass(frozen=True, slots=True)
+class ToldState(CellState):
+    """A state as another process told it: its document is what counts."""
+
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> ToldState:
+        outcome = Outcome(document["outcome"]) if document["outcome"] else None
+        derived = Derived(Freshness(document["freshness"]))
+        return cls(derived, Status(document["status"]), attempt=document["attempt"], outcome=outcome, document=document)
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(self.document)
+
+
 def replace_last(fact: CellFacts, last: Attempt | None) -> CellFacts:
     """The same facts with another last attempt."""
     return replace(fact, last=last)

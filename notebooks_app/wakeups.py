@@ -39,26 +39,28 @@ async def send(group: str, message: dict[str, Any]) -> bool:
     return True
 
 
-async def join(group: str) -> str:
-    """A channel of our own that receives what is sent to the group; empty if the layer does not answer now."""
+async def join(*groups: str) -> str:
+    """A channel of our own that receives what is sent to the groups; empty if the layer does not answer now."""
     if _is_quiet():
         return ""
     layer = get_channel_layer()
     try:
         async with asyncio.timeout(LIMIT_S):
             channel: str = await layer.new_channel()
-            await layer.group_add(group, channel)
+            for group in groups:
+                await layer.group_add(group, channel)
     except Exception as error:
         _failed("a group was not joined", error)
         return ""
     return channel
 
 
-async def leave(group: str, channel: str) -> None:
+async def leave(channel: str, *groups: str) -> None:
     """Receive nothing more. A layer that does not answer has forgotten us when it is back."""
     try:
         async with asyncio.timeout(LIMIT_S):
-            await get_channel_layer().group_discard(group, channel)
+            for group in groups:
+                await get_channel_layer().group_discard(group, channel)
     except Exception as error:
         _failed("a group was not left", error)
 

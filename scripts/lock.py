@@ -1,4 +1,4 @@
-"""Pins requirements.txt and requirements-dev.txt to the newest versions that the .in files allow (`make lock`)."""
+"""Pins requirements.txt, -ray.txt and -dev.txt to the newest versions that the .in files allow (`make lock`)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,11 @@ def main() -> None:
     base = frozen("requirements.in")
     head = "# Everything the server and its kernels need, pinned; made from requirements.in (make lock).\n"
     Path("requirements.txt").write_text(head + "\n".join(base) + "\n", encoding="utf-8")
-    extra = [line for line in frozen("requirements.txt", "requirements-dev.in") if line not in base]
-    head = "# What tests and checks need besides; made from requirements-dev.in (make lock).\n-r requirements.txt\n"
+    ray = [line for line in frozen("requirements.txt", "requirements-ray.in") if line not in base]
+    head = "# What a cluster needs besides, pinned; made from requirements-ray.in (make lock).\n-r requirements.txt\n"
+    Path("requirements-ray.txt").write_text(head + "\n".join(ray) + "\n", encoding="utf-8")
+    extra = [line for line in frozen("requirements-ray.txt", "requirements-dev.in") if line not in base + ray]
+    head = "# What tests and checks need besides; made from requirements-dev.in (make lock).\n-r requirements-ray.txt\n"
     Path("requirements-dev.txt").write_text(head + "\n".join(extra) + "\n", encoding="utf-8")
 
 

@@ -92,7 +92,7 @@ def test_our_own_methods_that_begin_with_a_are_no_offence(tmp_path: Path):
 
 
 def test_the_pins_name_no_machine_and_no_index():
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-ray.txt", "requirements-dev.txt"):
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         pins = [line for line in lines if line and not line.startswith(("#", "-r "))]
         assert pins

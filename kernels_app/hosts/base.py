@@ -46,7 +46,7 @@ class RuntimeHandle(Protocol):
     async def settle(self, timeout_s: float) -> bool:
         """Wait until nothing runs and all is saved."""
 
-    def input_reply(self, attempt: str, value: str) -> None: ...
+    async def input_reply(self, attempt: str, value: str) -> None: ...
 
     async def complete(self, source: str, cursor: int) -> dict[str, Any]: ...
 
@@ -56,7 +56,7 @@ class RuntimeHandle(Protocol):
 
     async def variables(self) -> list[dict[str, Any]]: ...
 
-    def info(self) -> dict[str, Any]:
+    async def info(self) -> dict[str, Any]:
         """The kernel: state, detail, memory_bytes, limit_bytes, epoch."""
 
 

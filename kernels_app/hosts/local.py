@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from kernels_app import allowances, checks, leases, saver
 from kernels_app.allowances import profile
 from kernels_app.broker import Broker
-from kernels_app.feed import Feeds
+from kernels_app.feed import Feeds, NotebookFeed
 from kernels_app.hosts.base import HostNumbers
 from kernels_app.kernel import Kernel
 from kernels_app.pool import KernelPool
@@ -48,6 +48,7 @@ class LocalKernelHost:
 
     def __init__(self) -> None:
         self.is_started = False
+        self.pool_size = settings.KERNEL_POOL_SIZE
         self.feeds = Feeds()
         self.saver = saver.Saver()
         self.broker = Broker()
@@ -70,7 +71,7 @@ class LocalKernelHost:
         self.loop = asyncio.get_running_loop()
         # Kernels are shown the folder of the sample; what is made there in the background appears in it.
         settings.SAMPLE_DATABASE.parent.mkdir(parents=True, exist_ok=True)
-        self._pool = KernelPool(settings.KERNEL_POOL_SIZE, profile(), settings.KERNEL_WORK_DIR)
+        self._pool = KernelPool(self.pool_size, profile(), settings.KERNEL_WORK_DIR)
         await self._free_dead()
         self.keep(self._prepare())
         self.keep(self._renew())
@@ -161,6 +162,7 @@ class LocalKernelHost:
     async def _open(self, notebook_id: uuid.UUID) -> Runtime:
         epoch, session = await self._claim(notebook_id)
         feed = await self.feeds.open(notebook_id)
+        self.attach(feed, epoch)
         runtime = Runtime(self, feed, epoch, session)
         self._runtimes[notebook_id] = runtime
         try:
@@ -170,6 +172,9 @@ class LocalKernelHost:
             await db.write(lambda: saver.session_ended(notebook_id, epoch, ""))
             raise
         return runtime
+
+    def attach(self, feed: NotebookFeed, epoch: int) -> None:
+        """A runtime of this epoch will tell this feed what happens."""
 
     async def _end(self, runtime: Runtime, detail: str) -> None:
         await runtime.close(detail)
@@ -264,9 +269,14 @@ class LocalKernelHost:
         while True:
             await asyncio.sleep(IDLE_LOOK_S)
             for runtime in tuple(self._runtimes.values()):
-                limit_s, idle_s = runtime.idle_limit_s, runtime.idle_s()
+                limit_s, idle_s = self.idle_limit_s(runtime), runtime.idle_s()
                 if limit_s and idle_s > limit_s:
-                    await self._end(runtime, f"Stopped after {_spell(limit_s)} without use. {GONE}")
+                    stopped = f"Stopped after {_spell(limit_s)} without use. {GONE}"
+                    await self._end(runtime, stopped if runtime.has_kernel else runtime.kernel_document()["detail"])
+
+    def idle_limit_s(self, runtime: Runtime) -> int:
+        """How long the runtime may be unused; 0: as long as it likes."""
+        return runtime.idle_limit_s
 
     async def saver_has_room(self) -> None:
         while self.saver.is_behind:

@@ -10,8 +10,11 @@ import pytest
 
 from benchmarks.browser import Browser
 from scripts.cluster import Cluster, run_cluster
+from tests.cluster.rays import rays
 from tests.servers import Api
 from tests.wires import Wire
+
+__all__ = ["rays"]
 
 BASE = "/rillbook"
 ATTEMPTS = 4  # wrong passwords from one address

@@ -1,4 +1,4 @@
-"""deploy/entry.sh: what each role of the image starts. Ray itself is a program that notes how it is called."""
+"""deploy/entry.sh: what each role of the image starts. Python is a program that notes how it is called."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ NOTE = '#!/bin/sh\necho "$(basename "$0") $*" >> "$NOTES"\n'
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    for name in ("ray", "python"):
-        program = tmp_path / name
-        program.write_text(NOTE, encoding="utf-8")
-        program.chmod(0o755)
+    program = tmp_path / "python"
+    program.write_text(NOTE, encoding="utf-8")
+    program.chmod(0o755)
     return tmp_path
 
 
@@ -34,21 +33,15 @@ def test_a_web_task_serves_without_migrating(programs: Path) -> None:
     assert started(programs, "web") == ["python manage.py serve --host 0.0.0.0 --port 8000 --no-migrate"]
 
 
-@pytest.mark.parametrize("host", ["ray", "kernels_app.hosts.ray.RayKernelHost"])
-def test_a_web_task_of_a_cluster_joins_it_first_and_offers_nothing(programs: Path, host: str) -> None:
-    lines = started(programs, "web", KERNEL_HOST=host, RAY_ADDRESS="head:6379")
-    assert lines[0].startswith("ray start --address=head:6379 --num-cpus=0 ") and "--block" not in lines[0]
+def test_a_web_task_of_a_cluster_joins_it_first_and_offers_nothing(programs: Path) -> None:
+    lines = started(programs, "web", KERNEL_HOST="ray", RAY_ADDRESS="head:6379")
+    assert lines[0] == "python manage.py raynode join --offer-nothing"
     assert lines[1].startswith("python manage.py serve ")
 
 
-def test_the_head_runs_no_kernel(programs: Path) -> None:
-    [line] = started(programs, "head")
-    assert line.startswith("ray start --head --port=6379 --num-cpus=0 ") and "--block" in line
-
-
-def test_a_node_offers_all_it_has(programs: Path) -> None:
-    [line] = started(programs, "node", RAY_ADDRESS="head:6379")
-    assert line.startswith("ray start --address=head:6379 ") and "--num-cpus" not in line and "--block" in line
+def test_the_head_and_a_node_stay_in_the_foreground(programs: Path) -> None:
+    assert started(programs, "head") == ["python manage.py raynode head --block"]
+    assert started(programs, "node", RAY_ADDRESS="head:6379")[1] == "python manage.py raynode join --block"
 
 
 def test_migrate_and_manage_run_the_command(programs: Path) -> None:

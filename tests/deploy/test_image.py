@@ -86,7 +86,7 @@ def test_every_step_runs_in_order(builder: Builder, image: Stage) -> None:
 def test_the_build_gets_the_program_and_nothing_else(builder: Builder) -> None:
     sent = {path.parts[0] for path in builder.sent()}
     program = {"notebook_project", "notebooks_app", "kernels_app", "static", "templates"}
-    assert sent == program | {"manage.py", "requirements.txt", "deploy"}
+    assert sent == program | {"manage.py", "requirements.txt", "requirements-ray.txt", "deploy"}
 
 
 def test_no_build_tools_are_installed(builder: Builder) -> None:

@@ -258,7 +258,7 @@ async def test_input_is_asked_for_and_answered(lab: Lab):
             await asyncio.sleep(0.02)
     asked = listener.events("input.requested")[0]
     assert asked["prompt"] == "Who? "
-    runtime.input_reply(asked["attempt"], "Ana")
+    await runtime.input_reply(asked["attempt"], "Ana")
     assert await runtime.wait(run, WAIT_S)
     assert "Hello Ana" in await lab.text("a")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from kernels_app.cluster import FIXED_PORTS, HEAD_PORT
 from tests.servers import ROOT
 from tests.terraform.planned import Planned
 from tests.terraform.working import SOURCE, Terraform
@@ -103,13 +104,12 @@ def test_what_may_come_in_may_go_out_on_the_other_side(plan: Planned) -> None:
     assert set(inside("ingress")) >= {'"cluster_to_database"]', '"web_to_cache"]', '"cluster_to_web_ray_members"]'}
 
 
-def test_rays_ports_are_those_that_the_entry_script_names(plan: Planned) -> None:
-    script = (ROOT / "deploy" / "entry.sh").read_text(encoding="utf-8")
-    named = [int(port) for port in re.findall(r"-port=(\d+)", script)]
+def test_rays_ports_are_those_that_its_nodes_are_started_with(plan: Planned) -> None:
+    named = [int(port.rpartition("=")[2]) for port in FIXED_PORTS]
     rule = plan.all("aws_vpc_security_group_ingress_rule", "inside")
     members = next(each for address, each in rule.items() if "web_to_cluster_ray_members" in address)
-    assert all(members["from_port"] <= port <= members["to_port"] for port in named if port != 6379)
-    assert 6379 in named and len(named) >= 9
+    assert all(members["from_port"] <= port <= members["to_port"] for port in named)
+    assert HEAD_PORT == 6379 and len(named) >= 8
 
 
 # --- Database, cache, storage -----------------------------------------------------------------------------------

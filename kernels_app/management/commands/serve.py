@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
-from kernels_app import checks, sandbox
+from kernels_app import checks, cluster, sandbox
 from notebooks_app.notebooks import ensure_first_notebooks
 from notebooks_app.views import WELCOME_SALT
 
@@ -31,8 +31,10 @@ class Command(BaseCommand):
         parser.add_argument("--no-migrate", action="store_true", help="A step before this one migrates the database.")
 
     def handle(self, *args: Any, host: str, port: int | None, no_migrate: bool, **options: Any) -> None:
-        if words := checks.refusal():
+        if settings.KERNEL_HOST == "local" and (words := checks.refusal()):
             raise CommandError(f"{words}\n{checks.INSTALL}")
+        if settings.KERNEL_HOST == "ray":
+            _attach()
         Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
         if not no_migrate:
             self._step("Preparing the database")
@@ -56,6 +58,14 @@ class Command(BaseCommand):
     def _step(self, text: str) -> None:
         self.stdout.write(f"{text} …")
         self.stdout.flush()
+
+
+def _attach() -> None:
+    """Join the cluster now: a server that cannot is not started."""
+    try:
+        cluster.attach()
+    except cluster.NoCluster as error:
+        raise CommandError(str(error)) from error
 
 
 def _first_user() -> Any:

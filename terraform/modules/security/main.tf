@@ -4,7 +4,7 @@ locals {
   web_port      = 8000
   postgres_port = 5432
   redis_port    = 6379
-  # Ray's head listens on 6379; deploy/entry.sh keeps every other port of Ray in this range.
+  # Ray's head listens on 6379; kernels_app/cluster.py keeps every other port of Ray in this range.
   ray_ports = { head = [6379, 6379], members = [10000, 10999] }
 
   groups = {

@@ -1,0 +1,167 @@
+"""This process and the Ray cluster: attaching to it, the command lines that make one, what is refused and why.
+
+Imports Ray only inside functions: a server of one machine needs none.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+if TYPE_CHECKING:
+    from kernels_app.needs import Needs
+
+NAMESPACE = "rillbook"
+ATTACH_S = 30
+
+
+class NoCluster(RuntimeError):
+    """The cluster cannot be used; the message says what to set or start."""
+
+
+def refusals() -> list[str]:
+    """What is wrong with the settings of a server with KERNEL_HOST=ray, a sentence each that says what to set."""
+    found = package_refusals()
+    if not settings.RAY_ADDRESS:
+        found.append("KERNEL_HOST=ray needs RAY_ADDRESS, host:port of the cluster's head.")
+    if not settings.REDIS_URL:
+        found.append("KERNEL_HOST=ray needs REDIS_URL: the nodes tell the servers by Redis what runs.")
+    if "sqlite3" in str(settings.DATABASES["default"]["ENGINE"]):
+        found.append("KERNEL_HOST=ray needs PostgreSQL: set DATABASE_URL. SQLite is a file of one machine.")
+    return found
+
+
+def package_refusals() -> list[str]:
+    """Of those, what any member of a cluster needs."""
+    found = []
+    try:
+        importlib.metadata.version("ray")
+    except importlib.metadata.PackageNotFoundError:
+        found.append("KERNEL_HOST=ray needs the package ray: pip install -r requirements-ray.txt.")
+    if os.environ.get("RAY_AUTH_MODE", "token") != "token":
+        found.append("RAY_AUTH_MODE must be token: without it whoever reaches the cluster's ports commands it.")
+    if not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        found.append("KERNEL_HOST=ray needs RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, the same on all machines.")
+    return found
+
+
+def attach() -> None:
+    """Become a driver of the cluster at RAY_ADDRESS, once. Blocks. Raises NoCluster."""
+    if words := refusals():
+        raise NoCluster(" ".join(words))
+    os.environ["RAY_AUTH_MODE"] = "token"
+    try:
+        with ThreadPoolExecutor(1) as thread:  # in the main one, Ray would set signal handlers
+            thread.submit(_attach).result()
+    except Exception as error:
+        raise NoCluster(explained(error)) from error
+
+
+def _attach() -> None:
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(address=settings.RAY_ADDRESS, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+
+
+def explained(error: Exception) -> str:
+    """Why the cluster at RAY_ADDRESS cannot be used, in words of ours."""
+    words = str(error)
+    if "Version mismatch" in words:
+        return f"The cluster runs another Ray or Python than this process: {' '.join(words.split())[:400]}"
+    return (
+        f"No Ray cluster answers at RAY_ADDRESS={settings.RAY_ADDRESS}, or this machine is no member of it: "
+        f"start one with manage.py raynode head, join it with manage.py raynode join. ({type(error).__name__})"
+    )
+
+
+def new_name() -> str:
+    """Of an actor; a lease carries it (leases.token_of)."""
+    return f"kernel-{uuid.uuid4().hex[:16]}"
+
+
+def has_room(needs: Needs) -> bool:
+    """Whether a living node has room for this now. Blocks a little."""
+    from ray._private.state import available_resources_per_node
+
+    wanted = {"CPU": needs.cpus, "memory": needs.memory_bytes, "GPU": needs.gpus}
+    nodes: list[dict[str, Any]] = list(available_resources_per_node().values())
+    return any(all(node.get(name, 0) >= amount for name, amount in wanted.items() if amount) for node in nodes)
+
+
+# --- Making one ------------------------------------------------------------------------------------------------------
+
+HEAD_PORT = 6379
+OBJECT_STORE_BYTES = 100_000_000  # what actors answer with; /dev/shm of a container is small
+# One raylet has an address of its own in each deployment, so that ports can be the same everywhere:
+# terraform/modules/security opens these and no others.
+FIXED_PORTS = (
+    "--node-manager-port=10000", "--object-manager-port=10001", "--runtime-env-agent-port=10002",
+    "--dashboard-agent-grpc-port=10003", "--dashboard-agent-listen-port=10004", "--metrics-export-port=10005",
+    "--min-worker-port=10100", "--max-worker-port=10999",
+)  # fmt: skip
+FREE_PORTS = ("--dashboard-agent-listen-port=0", "--min-worker-port=0", "--max-worker-port=0")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a machine becomes a node. Without an address it is the head, which runs no kernel unless `cpus` says so."""
+
+    address: str = ""
+    node_ip: str = ""
+    port: int = HEAD_PORT
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    gpus: float | None = None
+    is_empty: bool = False
+    has_free_ports: bool = False
+    folder: str = ""
+    block: bool = False
+
+    def command(self) -> list[str]:
+        """`ray start` with everything said: what Ray would guess differs between machines."""
+        ray = str(Path(sys.executable).with_name("ray"))
+        where = ["--head", f"--port={self.port}", "--include-dashboard=false"]
+        if self.address:
+            where = [f"--address={self.address}"]
+        elif self.folder:
+            where.append(f"--temp-dir={self.folder}")
+        offers: dict[str, float | int | None] = {"num-cpus": self.cpus, "num-gpus": self.gpus}
+        if self.is_empty or (not self.address and self.cpus is None):
+            offers = {"num-cpus": 0, "num-gpus": 0}
+        given: dict[str, Any] = offers | {"memory": self.memory_bytes, "node-ip-address": self.node_ip or None}
+        named = [f"--{name}={value:g}" if isinstance(value, float) else f"--{name}={value}"
+                 for name, value in given.items() if value is not None]  # fmt: skip
+        rest = [f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats", "--log-style=record"]
+        ports = FREE_PORTS if self.has_free_ports else FIXED_PORTS
+        return [ray, "start", *where, *named, *rest, *(["--block"] if self.block else []), *ports]
+
+
+def environment() -> dict[str, str]:
+    """What Ray's processes, and so the actors, are given besides the server's own variables."""
+    kept = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    given = {
+        "PYTHONPATH": os.pathsep.join([str(settings.BASE_DIR), *kept]),
+        "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "notebook_project.settings"),
+        "RAY_AUTH_MODE": "token",
+        # When memory runs out, kernels end first (limits.py), and never the actor, which can still say so.
+        "RAY_memory_monitor_refresh_ms": "0",
+    }
+    return given | {name: os.environ.get(name, value) for name, value in HEALTH.items()}
+
+
+# A node that is gone is noticed within some 4 s.
+HEALTH = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_initial_delay_ms": "2000",
+}

@@ -1,0 +1,363 @@
+"""Runtimes as actors of a Ray cluster: this process finds them by their lease, has them made, and asks them.
+
+The lease row is the truth and names the actor that holds a notebook; Ray only places. A web process holds nothing: what
+it is told of a notebook that runs elsewhere is following.py's. What an actor does inside is actor.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import time
+import uuid
+from collections.abc import Collection, Coroutine
+from typing import Any
+
+import ray
+from django.conf import settings
+from django.utils import timezone
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
+
+from kernels_app import cluster, leases, needs
+from kernels_app.feed import Feeds
+from kernels_app.following import View
+from kernels_app.hosts.actor import RuntimeActor
+from kernels_app.hosts.base import HostNumbers
+from kernels_app.needs import Needs
+from notebooks_app import db, facts, files, logs, reading
+from notebooks_app.errors import KernelDied, Unavailable
+from notebooks_app.models import KernelSession
+
+log = logging.getLogger("rillbook.ray")
+
+LOOK_S = 0.25
+ANSWERS_S = 5.0  # an actor says that it is there, or its node does not answer
+ASK_S = 60.0  # what is asked of a kernel
+VIEW_S = 2.0
+OPEN_S = 60.0  # a process that has its place starts, takes the lease and loads the notebook
+MOVE_HELD_S = 60.0
+ENDING = "The server is ending; try again in a moment."
+FULL = "The cluster is full: no machine has room for another kernel. Stop one that is not needed, or try again later."
+SLOW = "The kernel's process did not start in time; try again."
+LOST = "The kernel was lost with its process or its machine. Outputs are kept; variables are gone."
+SILENT = "The machine that runs this notebook's kernel does not answer; try again in a moment."
+HELD_ELSEWHERE = "This notebook's kernel lives in a process that this server cannot reach. Edits are saved."
+
+
+class RayHandle:
+    """See hosts/base.py: RuntimeHandle. A command to a process that has died goes once to the next one."""
+
+    def __init__(self, host: RayKernelHost, notebook_id: uuid.UUID, actor: Any) -> None:
+        self._host = host
+        self._notebook_id = notebook_id
+        self._actor = actor
+
+    async def run(self, versions: dict[str, int], *, by: Any, only: bool = False, revision: int | None = None) -> str:
+        return await self._again("run", versions, by=by, only=only, revision=revision)
+
+    async def run_all(self, *, by: Any, revision: int | None = None) -> str:
+        return await self._again("run_all", by=by, revision=revision)
+
+    async def run_stale(self, *, by: Any, revision: int | None = None) -> str:
+        return await self._again("run_stale", by=by, revision=revision)
+
+    async def restart(self, *, by: Any, run_all: bool = False) -> str | None:
+        return await self._again("restart", by=by, run_all=run_all)
+
+    async def wait(self, run: str, timeout_s: float) -> bool:
+        return await self._unless_lost(True, "wait", run, timeout_s, within_s=timeout_s + ASK_S)
+
+    async def keep_files(self) -> None:
+        await self._unless_lost(None, "keep_files")
+
+    async def settle(self, timeout_s: float) -> bool:
+        return await self._unless_lost(True, "settle", timeout_s, within_s=timeout_s + ASK_S)
+
+    async def stop(self, run: str | None = None) -> None:
+        await self._unless_lost(None, "stop", run)
+
+    async def take_out(self, cell: str) -> None:
+        await self._unless_lost(None, "take_out", cell)
+
+    async def input_reply(self, attempt: str, value: str) -> None:
+        await self._ask("input_reply", attempt, value)
+
+    async def complete(self, source: str, cursor: int) -> dict[str, Any]:
+        return await self._unless_lost({"matches": [], "from": cursor, "to": cursor}, "complete", source, cursor)
+
+    async def inspect(self, source: str, cursor: int) -> dict[str, Any]:
+        return await self._unless_lost({}, "inspect", source, cursor)
+
+    async def table(self, request: dict[str, Any]) -> dict[str, Any]:
+        return await self._ask("table", request)
+
+    async def variables(self) -> list[dict[str, Any]]:
+        return await self._unless_lost([], "variables")
+
+    async def info(self) -> dict[str, Any]:
+        return await self._unless_lost({"state": "dead", "detail": LOST}, "info")
+
+    async def _ask(self, command: str, *args: Any, within_s: float = ASK_S, **more: Any) -> Any:
+        """Raises what the runtime raises, KernelDied if its process is gone, Unavailable if it does not answer."""
+        return await self._host.asked(self._actor, "ask", command, *args, within_s=within_s, **more)
+
+    async def _unless_lost(self, nothing: Any, command: str, *args: Any, **more: Any) -> Any:
+        try:
+            return await self._ask(command, *args, **more)
+        except KernelDied:
+            return nothing
+
+    async def _again(self, command: str, *args: Any, **more: Any) -> Any:
+        try:
+            return await self._ask(command, *args, **more)
+        except KernelDied:
+            log.warning("notebook %s: its process is gone; another one is asked", self._notebook_id)
+        handle = await self._host.ensure(self._notebook_id)
+        return await handle._ask(command, *args, **more)
+
+
+class RayKernelHost:
+    """See hosts/base.py: KernelHost."""
+
+    def __init__(self) -> None:
+        self.is_started = False
+        self.feeds = Feeds(self)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._actors: dict[str, Any] = {}
+        self._locks: dict[uuid.UUID, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # --- Life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Attach to the cluster by the raylet of this machine. Raises cluster.NoCluster, which says what to do."""
+        self.is_started = True
+        self.loop = asyncio.get_running_loop()
+        try:
+            await asyncio.to_thread(cluster.attach)
+        except BaseException:
+            self.is_started = False
+            raise
+        self._keep(self._move_held(), "held outputs")
+
+    async def close(self) -> None:
+        """Let go: the actors and what they run go on."""
+        self.is_started = False
+        for task in tuple(self._tasks):
+            task.cancel()
+        await self.feeds.close()
+        self._actors.clear()
+        await asyncio.to_thread(ray.shutdown)
+        await asyncio.to_thread(db.close)
+
+    # --- Runtimes -----------------------------------------------------------------------------------------------
+
+    async def ensure(self, notebook_id: uuid.UUID) -> RayHandle:
+        if not self.is_started:
+            raise Unavailable(ENDING)
+        async with self._locks.setdefault(notebook_id, asyncio.Lock()):
+            deadline = time.monotonic() + settings.LEASE_SECONDS + settings.KERNEL_RAY_WAIT_S + OPEN_S
+            held = None
+            while time.monotonic() < deadline:
+                session = await self._session(notebook_id)
+                if session is None:
+                    if handle := await self._open(notebook_id):
+                        return handle
+                    continue  # somebody else was first
+                if actor := await self._actor(session, is_checked=True):
+                    return RayHandle(self, notebook_id, actor)
+                # Its process does not answer: until the lease is over, nobody else may run.
+                now = (session.epoch, session.expires)
+                if held is not None and now != held:
+                    raise Unavailable(HELD_ELSEWHERE)
+                held = now
+                await asyncio.sleep(LOOK_S)
+            raise Unavailable(SILENT)
+
+    async def get(self, notebook_id: uuid.UUID) -> RayHandle | None:
+        session = await self._session(notebook_id)
+        actor = await self._actor(session) if session is not None else None
+        return RayHandle(self, notebook_id, actor) if actor is not None else None
+
+    async def notebook_states(self, notebook_id: uuid.UUID) -> dict[str, facts.CellState]:
+        session = await self._session(notebook_id)
+        actor = await self._actor(session) if session is not None else None
+        if actor is not None:
+            with contextlib.suppress(KernelDied, Unavailable):
+                return await self.asked(actor, "states", within_s=ANSWERS_S)
+        return await db.read(lambda: reading.states_now(notebook_id))
+
+    async def view(self, session: KernelSession, cells: Collection[str], *, with_states: bool) -> View | None:
+        """See following.py: Peers."""
+        actor = await self._actor(session)
+        if actor is None:
+            return None
+        try:
+            return await self.asked(actor, "view", list(cells), with_states, within_s=VIEW_S)
+        except (KernelDied, Unavailable):
+            return None
+
+    async def stop(self, notebook_id: uuid.UUID, reason: str) -> None:
+        session = await self._session(notebook_id)
+        actor = await self._actor(session) if session is not None else None
+        if actor is not None:
+            with contextlib.suppress(RayActorError, TimeoutError):
+                await _within(ASK_S, actor.end.remote(reason))
+
+    def call(self, work: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
+        if self.loop is None:
+            work.close()
+            raise Unavailable("The server is starting; try again.")
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            future.cancel()
+            raise Unavailable(f"The server did not answer within {timeout_s:g} s.") from None
+
+    async def asked(self, actor: Any, method: str, *args: Any, within_s: float, **more: Any) -> Any:
+        """What the actor's method returns. Raises what it refuses with, KernelDied, Unavailable."""
+        try:
+            value, error = await _within(within_s, getattr(actor, method).remote(*args, **more))
+        except ActorUnavailableError as lost:  # it may have been carried out, or not
+            raise Unavailable(SILENT) from lost
+        except RayActorError as lost:
+            raise KernelDied(LOST) from lost
+        except TimeoutError:
+            raise Unavailable(SILENT) from None
+        if error is not None:
+            raise error
+        return value
+
+    # --- Finding and making -------------------------------------------------------------------------------------
+
+    async def _session(self, notebook_id: uuid.UUID) -> KernelSession | None:
+        """The notebook's lease, if it is live."""
+        session = await db.read(lambda: reading.session_of(notebook_id))
+        return session if session is not None and session.is_live(timezone.now()) else None
+
+    async def _actor(self, session: KernelSession, *, is_checked: bool = False) -> Any:
+        """The actor that the lease names; None if Ray knows none, or (`is_checked`) if it does not answer."""
+        name = leases.token_of(session.host)
+        actor = self._actors.get(name)
+        if actor is None:
+            try:
+                actor = await asyncio.to_thread(ray.get_actor, name, namespace=cluster.NAMESPACE)
+            except ValueError:
+                return None
+            self._actors[name] = actor
+        if is_checked and not await self._answers(actor):
+            self._actors.pop(name, None)
+            return None
+        return actor
+
+    async def _answers(self, actor: Any) -> bool:
+        try:
+            await _within(ANSWERS_S, actor.ready.remote())
+        except (RayError, TimeoutError):
+            return False
+        return True
+
+    async def _open(self, notebook_id: uuid.UUID) -> RayHandle | None:
+        """Have an actor take the notebook; None if another process was faster. Raises Unavailable."""
+        wanted = await db.read(lambda: needs.of_notebook(notebook_id))
+        name, actor = self._make(wanted)
+        opening = asyncio.ensure_future(_awaited(actor.open.remote(str(notebook_id))))
+        try:
+            is_ours = await self._opened(opening, notebook_id, wanted)
+        except BaseException:
+            ray.kill(actor)
+            raise
+        if not is_ours:
+            ray.kill(actor)
+            return None
+        self._actors[name] = actor
+        return RayHandle(self, notebook_id, actor)
+
+    def _make(self, wanted: Needs) -> tuple[str, Any]:
+        name = cluster.new_name()
+        options: dict[str, Any] = {"lifetime": "detached", "namespace": cluster.NAMESPACE, "name": name}
+        options |= {"num_cpus": wanted.cpus, "num_gpus": wanted.gpus, "memory": wanted.memory_bytes}
+        return name, _actor_class().options(**options).remote(name)
+
+    async def _opened(self, opening: asyncio.Future[Any], notebook_id: uuid.UUID, wanted: Needs) -> bool:
+        begun = time.monotonic()
+        while True:
+            done, _ = await asyncio.wait([opening], timeout=LOOK_S)
+            if done:
+                return await self._taken(opening, notebook_id)
+            if await self._session(notebook_id) is not None and not opening.done():
+                done, _ = await asyncio.wait([opening], timeout=ANSWERS_S)  # it may be ours that took it
+                if not done:
+                    opening.cancel()
+                    raise Unavailable(SLOW)
+                continue
+            waited_s = time.monotonic() - begun
+            if waited_s > settings.KERNEL_RAY_WAIT_S and not await asyncio.to_thread(cluster.has_room, wanted):
+                log.warning("the cluster is full: no node has room for notebook %s (%s)", notebook_id, wanted)
+                raise Unavailable(FULL)
+            if waited_s > settings.KERNEL_RAY_WAIT_S + OPEN_S:
+                log.error("an actor for notebook %s did not start within %.0f s", notebook_id, waited_s)
+                raise Unavailable(SLOW)
+
+    async def _taken(self, opening: asyncio.Future[Any], notebook_id: uuid.UUID) -> bool:
+        try:
+            _, error = opening.result()
+        except RayActorError as lost:
+            log.exception("the actor for notebook %s did not start", notebook_id)
+            raise Unavailable(f"The kernel's process did not start: {logs.say(lost)}") from lost
+        if error is None:
+            return True
+        if await self._session(notebook_id) is None:  # refused for another reason than the lease
+            raise error
+        return False
+
+    # --- What is told of the host -------------------------------------------------------------------------------
+
+    def numbers(self) -> HostNumbers:
+        """Of the whole cluster, as the database tells."""
+        sessions = _live_sessions()
+        kernels = sum(session.state in ("idle", "running", "paused") for session in sessions)
+        return HostNumbers(len(sessions), kernels, 0, 0, 0.0, self.feeds.count)
+
+    def kernels(self) -> dict[uuid.UUID, dict[str, Any]]:
+        """Of the whole cluster: any process stops and restarts any kernel."""
+        return {each.notebook_id: {"state": each.state, "detail": each.detail} for each in _live_sessions()}
+
+    async def _move_held(self) -> None:
+        """Outputs that the database holds for a storage that was away move there by themselves."""
+        while True:
+            await asyncio.sleep(MOVE_HELD_S)
+            try:
+                for file_id in await db.read(files.held_ids):
+                    await db.upload(lambda file_id=file_id: files.try_to_move(file_id))
+            except Exception:
+                log.exception("held outputs could not be moved")
+
+    def _keep(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name, context=logs.context_of())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@functools.cache
+def _actor_class() -> Any:
+    """Detached: it outlives the process that had it made. Never restarted: a kernel that is lost is said to be."""
+    remote: Any = ray.remote  # Ray's stubs know only a part of the options
+    return remote(max_restarts=0, max_task_retries=0, max_concurrency=1000)(RuntimeActor)
+
+
+def _live_sessions() -> list[KernelSession]:
+    return list(KernelSession.objects.filter(expires__gt=timezone.now()).exclude(host=""))
+
+
+async def _awaited(reference: Any) -> Any:
+    return await reference
+
+
+async def _within(timeout_s: float, reference: Any) -> Any:
+    async with asyncio.timeout(timeout_s):
+        return await reference
+

@@ -1,0 +1,132 @@
+"""A Ray cluster on this machine, as `manage.py raynode` makes it, and web servers that use it.
+
+One a test run: a head that runs no kernel and two nodes, each a raylet with an address of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.with_postgres import free_port
+from tests.servers import ROOT, LiveServer
+
+HEAD = "127.0.0.2"
+NODES = ("127.0.0.3", "127.0.0.4")  # 127.0.0.1 would be rewritten to the machine's own address
+
+
+class RayCluster:
+    """The head is `HEAD`; nodes are joined one after the other."""
+
+    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
+        self.data_dir = folder
+        # Sockets have short paths.
+        self.session = Path(tempfile.mkdtemp(prefix="rb-ray-", dir="/tmp"))
+        self.address = f"{HEAD}:{free_port()}"
+        self.environment = {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "KERNEL_HOST": "ray",
+            "RAY_ADDRESS": self.address,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(24),
+            "KERNEL_POOL_SIZE": "0",
+            "KERNEL_RAY_MEMORY_BYTES": str(64 * 1024**2),
+        }
+        self.servers: list[LiveServer] = []
+
+    def start(self) -> None:
+        port = self.address.rpartition(":")[2]
+        self.raynode("head", "--node-ip", HEAD, "--port", port, "--folder", str(self.session))
+        for node in NODES:
+            self.join(node)
+
+    def join(self, node: str, *more: str) -> None:
+        self.raynode("join", "--node-ip", node, "--cpus", "1", "--memory-bytes", str(2 * 1024**3), *more)
+
+    def raynode(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "manage.py", "raynode", *arguments, "--free-ports"],
+            cwd=ROOT, env=self._all(), capture_output=True, text=True, timeout=90,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def server(self, **environment: str) -> LiveServer:
+        """One more web server of this cluster."""
+        server = LiveServer(self.data_dir, **(self.environment | environment))
+        self.servers.append(server)
+        return server
+
+    def raylets(self) -> dict[str, int]:
+        """The raylet of each address."""
+        found = {}
+        for pid, command in _processes():
+            if "raylet/raylet" in command and str(self.session) in command:
+                ip = command.partition("--node_ip_address=")[2].split()[0]
+                found[ip] = pid
+        return found
+
+    def below(self, node: str) -> list[int]:
+        """The raylet of a node and all its processes, which the actors and their kernels are."""
+        from tests.faults.test_processes import children
+
+        pid = self.raylets()[node]
+        return [pid, *children(pid)]
+
+    def kill_node(self, node: str) -> None:
+        """As a machine that loses its power: nothing of it can say goodbye."""
+        for pid in self.below(node):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def node_of(self, pid: int) -> str:
+        """The node on which a process lives."""
+        return next(node for node in self.raylets() if pid in self.below(node))
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.stop()
+        for pid, command in _processes():
+            if str(self.session) in command:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+                    os.kill(pid, signal.SIGTERM if "raylet" in command else signal.SIGKILL)
+        end = time.monotonic() + 10
+        while time.monotonic() < end and any(str(self.session) in command for _, command in _processes()):
+            time.sleep(0.1)
+        for pid, command in _processes():
+            if str(self.session) in command:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.session, ignore_errors=True)
+
+    def _all(self) -> dict[str, str]:
+        own = {"RILLBOOK_DATA_DIR": str(self.data_dir), "DJANGO_SETTINGS_MODULE": "notebook_project.settings"}
+        return dict(os.environ) | own | self.environment
+
+
+@pytest.fixture(scope="session")
+def rays(postgres: str, redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+    found = RayCluster(tmp_path_factory.mktemp("rays"), postgres, redis_server)
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()
+
+
+def _processes() -> list[tuple[int, str]]:
+    listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    split = (line.strip().split(None, 1) for line in listed.splitlines())
+    return [(int(parts[0]), parts[1]) for parts in split if len(parts) == 2]
