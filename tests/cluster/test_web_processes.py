@@ -49,6 +49,8 @@ def test_edits_and_structure_of_one_process_reach_browsers_of_the_other(team: Te
             await here.change("update", cell=cells[1], version=1, fields={"disabled": True})
             await there.until(lambda: new in there.cells)
             await there.change("delete", cells=[new])
+            for one in (here, there):  # the answer may come before the news
+                await one.until(lambda one=one: new not in one.cells)
             document = await agree([here, there])
             assert document["name"] == "Renamed" and [cell for cell, _ in document["cells"]] == [cells[1], cells[0]]
             marks = document["cells"][1][1].split("\n# ")[1:]
