@@ -25,10 +25,12 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from kernels_app import checks as kernel_checks
-from kernels_app import provisioner, sandbox
+from kernels_app import provisioner, sandbox, surroundings
 from kernels_app.allowances import profile
 from kernels_app.broker import Broker
+from kernels_app.far_words import Trouble
 from kernels_app.kernel import Kernel, KernelStartTimeout
+from kernels_app.schema_state import database_troubles
 from notebooks_app import checks, health, logs, metrics, services
 from notebooks_app.crypto import DecryptionError
 from notebooks_app.demo.sample import ensure_sample_apart
@@ -39,7 +41,6 @@ DISK_LOW_BYTES, DISK_FULL_BYTES = 2 * GIB, 256 * 1024**2
 CONNECTIONS_TRIED = 1_000
 KERNEL_S = 60.0
 SLOW_MS = 50
-SERVER_OLDEST = 140_000  # PostgreSQL 14
 
 
 class Level(StrEnum):
@@ -74,6 +75,16 @@ def fail(part: str, words: str, mend: str) -> Finding:
     return Finding(part, Level.FAIL, words, mend)
 
 
+def told(part: str, *troubles: Trouble | None) -> list[Finding]:
+    """What would keep the server from starting, as findings."""
+    return [fail(part, trouble.sentence, trouble.mend) for trouble in troubles if trouble is not None]
+
+
+def _database_answers() -> bool:
+    """Asked before what needs it in passing: the database's own part says why it does not."""
+    return not any(database_troubles(connection, migrates=False))
+
+
 def examine(extra: dict[str, Check] | None = None) -> Iterator[Finding]:
     """All findings, as they are made. A check that breaks is a finding too."""
     for part, check in (CHECKS | (extra or {})).items():
@@ -97,6 +108,10 @@ MENDS = {
 
 
 def check_database() -> Iterator[Finding]:
+    found = told("database", *database_troubles(connection, migrates=True))
+    yield from found
+    if found and not all("newer" in finding.words for finding in found):
+        return
     begun = time.perf_counter()
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -135,9 +150,6 @@ def _check_sqlite() -> Iterator[Finding]:
 
 
 def _check_postgresql() -> Iterator[Finding]:
-    number = connection.connection.info.server_version
-    if number < SERVER_OLDEST:
-        yield fail("database", f"PostgreSQL {number // 10_000} is too old", "Use PostgreSQL 14 or newer.")
     names = ("statement_timeout", "idle_in_transaction_session_timeout", "application_name")
     yield ok("database", ", ".join(f"{name} {_asked(f'SHOW {name}')}" for name in names))
     options: Any = settings.DATABASES["default"]["OPTIONS"]
@@ -170,6 +182,9 @@ def _check_migrations() -> Iterator[Finding]:
 
 def check_layer() -> Iterator[Finding]:
     """A message to a group, as an edit is announced, received on a channel of it."""
+    if found := told("channel layer", surroundings.ask_redis()):
+        yield from found
+        return
     begun = time.perf_counter()
     asyncio.run(_through_layer())
     ms = (time.perf_counter() - begun) * 1000
@@ -196,6 +211,9 @@ async def _through_layer() -> None:
 
 def check_storage() -> Iterator[Finding]:
     """An object is written, read and deleted, as an output is."""
+    if found := told("storage", surroundings.ask_storage()):
+        yield from found
+        return
     storage = storages["outputs"]
     content = secrets.token_bytes(1024)
     begun = time.perf_counter()
@@ -214,7 +232,7 @@ def check_storage() -> Iterator[Finding]:
         yield fail("storage", f"{where}: a deleted object is still there", "May the credentials delete objects?")
     else:
         yield ok("storage", f"{where}: written, read and deleted in {ms:.0f} ms")
-    held = metrics.held_bytes()
+    held = metrics.held_bytes() if _database_answers() else 0
     if held:
         yield warn("storage", f"{held:,} bytes of outputs wait in the database", "Run manage.py spill_outputs.")
 
@@ -238,6 +256,9 @@ def check_isolation() -> Iterator[Finding]:
 
 def check_kernel() -> Iterator[Finding]:
     """A kernel of this server's profile starts and computes 1+1."""
+    if found := told("kernel", surroundings.ask_kernel_python()):
+        yield from found
+        return
     ensure_sample_apart(settings.SAMPLE_DATABASE)  # kernels are given its folder
     with tempfile.TemporaryDirectory(prefix="rillbook-doctor-") as folder:
         try:
@@ -342,6 +363,8 @@ def check_secrets() -> Iterator[Finding]:
             "secrets", "CONNECTION_KEYS is not set: connections are locked by SECRET_KEY, which then cannot be changed",
             "Make one: openssl rand -base64 32",
         )  # fmt: skip
+    if not _database_answers():
+        return
     locked = sum(not _opens(row) for row in Connection.objects.order_by("pk")[:CONNECTIONS_TRIED])
     if locked:
         yield fail("secrets", f"{locked} connections do not open", "Add the key that made them to CONNECTION_KEYS.")
@@ -356,8 +379,10 @@ def _opens(row: Connection) -> bool:
 
 
 def check_disk() -> Iterator[Finding]:
+    if found := told("disk", surroundings.ask_data_folder()):
+        yield from found
+        return
     folder = Path(settings.DATA_DIR)
-    folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     words = f"{free / GIB:.1f} GiB free in the data folder"
     if free < DISK_FULL_BYTES:
@@ -367,6 +392,12 @@ def check_disk() -> Iterator[Finding]:
     else:
         yield ok("disk", words)
     health.check_storage()
+
+
+def check_sign_in() -> Iterator[Finding]:
+    if settings.OIDC is not None:
+        found = told("sign-in", surroundings.ask_oidc())
+        yield from found or [ok("sign-in", f"the OpenID provider of {settings.OIDC.name} describes itself")]
 
 
 CHECKS: dict[str, Check] = {
@@ -379,5 +410,6 @@ CHECKS: dict[str, Check] = {
     "analysis": check_analysis,
     "proxy": check_proxy,
     "secrets": check_secrets,
+    "sign-in": check_sign_in,
     "disk": check_disk,
 }

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
+import tempfile
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from notebooks_app.targets import check_allowed
 
+MOST = 10**15  # of any number: more is a mistake, and above what the system's calls take
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 
@@ -30,14 +33,18 @@ def env_bool(name: str, default: bool) -> bool:
     raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
 
 
-def env_int(name: str, default: int) -> int:
-    value = os.environ.get(name)
-    if value is None or value == "":
+def env_int(name: str, default: int, *, least: int = 0, most: int = MOST) -> int:
+    value = os.environ.get(name, "").strip()
+    if not value:
         return default
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
+    if not least <= number <= most:
+        bounds = f"from {least} on" if most == MOST else f"from {least} to {most}"
+        raise ImproperlyConfigured(f"{name} must be a whole number {bounds}, not {value}.")
+    return number
 
 
 def env_float(name: str, default: float) -> float:
@@ -58,6 +65,50 @@ def env_list(name: str, default: list[str]) -> list[str]:
     if value is None:
         return default
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def env_hosts(name: str, default: list[str]) -> list[str]:
+    """Names of hosts as in ALLOWED_HOSTS, perhaps with a leading dot: no URLs."""
+    hosts = env_list(name, default)
+    for host in hosts:
+        if not re.fullmatch(r"\*|\.?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", host):
+            raise ImproperlyConfigured(f"{name} must hold names such as notebooks.example.com, not {host!r}.")
+    return hosts
+
+
+def env_origins(name: str, default: list[str]) -> list[str]:
+    """Origins as browsers send them: scheme and host, perhaps with a port, and no path."""
+    origins = env_list(name, default)
+    for origin in origins:
+        if not re.fullmatch(r"https?://[^\s/?#@]+", origin):
+            raise ImproperlyConfigured(f"{name} must hold origins, as https://notebooks.example.com, not {origin!r}.")
+        _port(name, origin)
+    return origins
+
+
+def env_url(name: str, schemes: tuple[str, ...]) -> str:
+    """A URL with a host, or nothing. It may hold a secret, so that no message quotes it."""
+    value = env_secret(name)
+    parts = _split(name, value)
+    if value and (parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix")):
+        shown = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ImproperlyConfigured(f"{name} must begin with {shown} and name a host.")
+    _port(name, value)
+    return value
+
+
+def _split(name: str, url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is not a URL.") from None
+
+
+def _port(name: str, url: str) -> int | None:
+    try:
+        return _split(name, url).port
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} has a port that is none: it must be a number up to 65535.") from None
 
 
 def env_path(name: str) -> str:
@@ -92,6 +143,45 @@ def env_secret(name: str, default: str = "") -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ImproperlyConfigured(f"{name}_FILE names a file that is not text (UTF-8).") from None
+
+
+def made_folder(path: Path, name: str = "RILLBOOK_DATA_DIR") -> Path:
+    """The folder, made if it is missing. The variable `name` is what the message names."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{name}: the folder {path} cannot be made ({error.strerror}). Name one that this user may write."
+        ) from None
+    return path
+
+
+def kept_key(path: Path) -> str:
+    """The key in the file, made at the first start. Whole or not at all: others may start now, and disks are full."""
+    try:
+        if not path.exists():
+            descriptor, made = tempfile.mkstemp(prefix="secret_key.", dir=path.parent)
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(secrets.token_urlsafe(48))
+                _put_in_place(made, path)
+            finally:
+                Path(made).unlink(missing_ok=True)
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"RILLBOOK_DATA_DIR: {path} cannot be used ({error.strerror}).") from None
+
+
+def _put_in_place(made: str, path: Path) -> None:
+    """Under its name, unless another process was first. Some file systems know no links."""
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        return
+    except OSError:
+        os.replace(made, path)
 
 
 def env_database(name: str, default_sqlite: Path) -> dict[str, object]:
@@ -102,19 +192,22 @@ def env_database(name: str, default_sqlite: Path) -> dict[str, object]:
     url = env_secret(name)
     if not url:
         return _sqlite(default_sqlite)
-    parts = urlsplit(url)
+    parts, port = _split(name, url), _port(name, url)
     if parts.scheme in ("postgres", "postgresql"):
+        if not parts.path.strip("/"):
+            raise ImproperlyConfigured(f"{name} names no database: postgresql://user@host/database.")
         password = unquote(parts.password or "") or env_secret("DATABASE_PASSWORD")
-        return _postgresql(parts.hostname, parts.port, parts.path, parts.username, password, parts.query)
-    if parts.scheme == "sqlite":
+        return _postgresql(parts.hostname, port, parts.path, parts.username, password, parts.query)
+    if parts.scheme == "sqlite" and not parts.netloc and parts.path.strip("/"):
         return _sqlite(Path(unquote(parts.path)))
-    raise ImproperlyConfigured(f"{name} must start with postgresql:// or sqlite:///.")
+    raise ImproperlyConfigured(f"{name} must start with postgresql:// or sqlite:/// and a path.")
 
 
 def env_mailer(name: str) -> dict[str, object]:
     """How mail is sent: smtp://user:password@host:587 (STARTTLS), smtps://…:465, smtp+plain://…; empty prints it."""
-    parts = urlsplit(env_secret(name))
-    if not parts.scheme:
+    url = env_secret(name)
+    parts, port = _split(name, url), _port(name, url)
+    if not url:
         return {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
     ports = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
     if parts.scheme not in ports or not parts.hostname:
@@ -123,7 +216,7 @@ def env_mailer(name: str) -> dict[str, object]:
         "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
         "OPTIONS": {
             "host": parts.hostname,
-            "port": parts.port or ports[parts.scheme],
+            "port": port or ports[parts.scheme],
             "username": unquote(parts.username or ""),
             "password": unquote(parts.password or ""),
             "use_tls": parts.scheme == "smtp",
@@ -134,7 +227,7 @@ def env_mailer(name: str) -> dict[str, object]:
 
 
 def _sqlite(path: Path) -> dict[str, object]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made_folder(path.parent)
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),
@@ -155,17 +248,21 @@ def _postgresql(
     host: str | None, port: int | None, path: str, user: str | None, password: str, query: str
 ) -> dict[str, object]:
     """The URL's parameters (sslmode, sslrootcert, options…) go to libpq as they are, and before our own."""
+<<<<<<< HEAD
     from notebooks_app.bounded_connection import pool_options  # psycopg is loaded where PostgreSQL is used
 
     pool = pool_options(
         max_size=env_int("DATABASE_POOL_SIZE", 16),
         statement_timeout_s=env_int("DATABASE_STATEMENT_TIMEOUT_S", 30),
     )
+=======
+    pool = {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 16, least=1), "timeout": 10, "max_idle": 300}
+>>>>>>> 9ab0343 (Refuse to start on wrong settings and surroundings, in a sentence each)
     given = dict(parse_qsl(query))
     options: dict[str, object] = {
         "pool": pool,
         "application_name": "rillbook",
-        "connect_timeout": env_int("DATABASE_CONNECT_TIMEOUT_S", 5),
+        "connect_timeout": env_int("DATABASE_CONNECT_TIMEOUT_S", 5, least=1),
         # A peer that vanished (a failover, a firewall) is noticed in a minute, not in hours.
         "keepalives_idle": 30,
         "keepalives_interval": 10,

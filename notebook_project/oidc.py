@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from notebook_project.env import env_bool, env_list, env_secret, env_str
+from notebook_project.env import env_bool, env_origins, env_secret, env_str, env_url
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Provider:
 
 def from_environment() -> Provider | None:
     """The provider, or None without OIDC_ISSUER. Raises ImproperlyConfigured for half of one."""
-    issuer = env_str("OIDC_ISSUER").rstrip("/")
+    issuer = env_url("OIDC_ISSUER", ("https", "http")).rstrip("/")
     if not issuer:
         return None
     parts = urlsplit(issuer)
@@ -38,7 +38,7 @@ def from_environment() -> Provider | None:
         client_secret=client_secret,
         name=env_str("OIDC_NAME", parts.hostname or "OpenID Connect"),
         makes_accounts=env_bool("OIDC_SIGNUP", True),
-        form_origins=(f"{parts.scheme}://{parts.netloc}", *env_list("OIDC_FORM_ORIGINS", [])),
+        form_origins=(f"{parts.scheme}://{parts.netloc}", *env_origins("OIDC_FORM_ORIGINS", [])),
     )
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from notebook_project.env import env_choice, env_int, env_str
+from notebook_project.env import env_choice, env_int, env_str, env_url
 
 BUCKET = env_str("OUTPUTS_BUCKET")
-ENDPOINT_URL = env_str("OUTPUTS_ENDPOINT_URL")
+ENDPOINT_URL = env_url("OUTPUTS_ENDPOINT_URL", ("https", "http"))
 REGION = env_str("OUTPUTS_REGION") or "us-east-1"
-TIMEOUT_S = env_int("OUTPUTS_TIMEOUT_S", 10)
+TIMEOUT_S = env_int("OUTPUTS_TIMEOUT_S", 10, least=1)
 # A bucket with dots in its name has no certificate as a host.
 ADDRESSING = env_choice(
     "OUTPUTS_ADDRESSING", ("path", "virtual"), "path" if ENDPOINT_URL or "." in BUCKET else "virtual"

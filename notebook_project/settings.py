@@ -6,7 +6,6 @@ README.md lists each variable. A malformed value stops the start; bad combinatio
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -18,19 +17,23 @@ from notebook_project.env import (
     env_choice,
     env_database,
     env_float,
+    env_hosts,
     env_int,
-    env_list,
     env_mailer,
+    env_origins,
     env_path,
     env_secret,
     env_str,
     env_targets,
+    env_url,
+    kept_key,
+    made_folder,
 )
 from notebooks_app import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # Everything the server writes: database, output files, kernels' work folders, its own secret key.
-DATA_DIR = Path(env_str("RILLBOOK_DATA_DIR", str(BASE_DIR / ".data"))).resolve()
+DATA_DIR = Path(env_str("RILLBOOK_DATA_DIR") or BASE_DIR / ".data").resolve()
 
 # --- Mode -----------------------------------------------------------------------------------------------------
 RILLBOOK_MODE = env_choice("RILLBOOK_MODE", ("single", "multi"), "single")
@@ -45,21 +48,16 @@ def _secret_key() -> str:
         return key
     if RILLBOOK_MODE == "multi":
         raise ImproperlyConfigured("SECRET_KEY (or SECRET_KEY_FILE) must be set in multi mode.")
-    path = DATA_DIR / "secret_key"
-    if not path.exists():
-        DATA_DIR.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(48), encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
+    return kept_key(made_folder(DATA_DIR) / "secret_key")
 
 
 SECRET_KEY = _secret_key()
 # Keys before it, comma-separated: what they signed is still believed (docs/operations.md, Keys and passwords).
 SECRET_KEY_FALLBACKS = [key.strip() for key in env_secret("SECRET_KEY_FALLBACKS").split(",") if key.strip()]
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", [])
+ALLOWED_HOSTS = env_hosts("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env_origins("CSRF_TRUSTED_ORIGINS", [])
 # Browsers' origins (scheme://host:port) that may open a socket, besides the page's own.
-SOCKET_ORIGINS = env_list("SOCKET_ORIGINS", CSRF_TRUSTED_ORIGINS)
+SOCKET_ORIGINS = env_origins("SOCKET_ORIGINS", CSRF_TRUSTED_ORIGINS)
 
 # --- Applications ---------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -124,7 +122,7 @@ TEMPLATES = [
 DATABASES = {"default": env_database("DATABASE_URL", DATA_DIR / "rillbook.sqlite3")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = env_secret("REDIS_URL")
+REDIS_URL = env_url("REDIS_URL", ("redis", "rediss", "unix"))
 REDIS_IAM_USER = env_str("REDIS_IAM_USER")
 
 
@@ -181,7 +179,7 @@ SOCIALACCOUNT_PROVIDERS = {"openid_connect": oidc.provider(OIDC)}
 # attempts need the password first.
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/15m/key", "login": "300/m/ip"}
 SIGN_IN_ACCOUNT_ATTEMPTS, SIGN_IN_ACCOUNT_SECONDS = 10, 900
-SIGN_IN_ADDRESS_ATTEMPTS = env_int("SIGN_IN_ADDRESS_ATTEMPTS", 100)  # wrong passwords an hour from one address
+SIGN_IN_ADDRESS_ATTEMPTS = env_int("SIGN_IN_ADDRESS_ATTEMPTS", 100, least=1)  # wrong passwords an hour from one address
 # Django's cache holds what allauth counts (mails, sign-ups, codes): in the database, so that all processes share it.
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "rillbook_cache", "TIMEOUT": 3600}
@@ -216,7 +214,7 @@ BEHIND_PROXY = env_bool("BEHIND_PROXY", False)
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # How many proxies append to X-Forwarded-For between browsers and this server.
-PROXY_COUNT = env_int("PROXY_COUNT", 1) if BEHIND_PROXY else 0
+PROXY_COUNT = env_int("PROXY_COUNT", 1, least=1) if BEHIND_PROXY else 0
 # Where Rillbook lives on its host: "" or "/a/path".
 BASE_PATH = env_path("BASE_PATH")
 FORCE_SCRIPT_NAME = BASE_PATH or None
@@ -236,7 +234,7 @@ SECURE_CSP = {
     "frame-ancestors": [CSP.NONE],
     "object-src": [CSP.NONE],
 }
-DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("UPLOAD_MAX_BYTES", 64 * 1024 * 1024)
+DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("UPLOAD_MAX_BYTES", 64 * 1024 * 1024, least=1)
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
 # Keys that encrypt connections: base64 of 32 bytes each, the first encrypts, all decrypt. None, in single mode: made
@@ -260,7 +258,8 @@ WHITENOISE_AUTOREFRESH = DEBUG
 # Large outputs: on S3 if there is a bucket, else files in the data folder (notebook_project/outputs.py).
 OUTPUTS_BUCKET = outputs.BUCKET
 OUTPUTS_TIMEOUT_S = outputs.TIMEOUT_S
-OUTPUTS_URL_SECONDS = env_int("OUTPUTS_URL_SECONDS", 300)  # life of a signed URL; never more than 300
+OUTPUTS_REGION = outputs.REGION
+OUTPUTS_URL_SECONDS = env_int("OUTPUTS_URL_SECONDS", 300, least=1, most=300)  # life of a signed URL
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -271,12 +270,12 @@ STORAGES = {
 }
 
 # --- Limits ---------------------------------------------------------------------------------------------------
-SOURCE_MAX_BYTES = env_int("SOURCE_MAX_BYTES", 16 * 1024 * 1024)
-ANALYSIS_MAX_BYTES = env_int("ANALYSIS_MAX_BYTES", 512 * 1024)
+SOURCE_MAX_BYTES = env_int("SOURCE_MAX_BYTES", 16 * 1024 * 1024, least=1)
+ANALYSIS_MAX_BYTES = env_int("ANALYSIS_MAX_BYTES", 512 * 1024, least=1)
 NAME_MAX_LENGTH = 200
-NOTEBOOK_MAX_CELLS = env_int("NOTEBOOK_MAX_CELLS", 20_000)
-OUTPUT_INLINE_LIMIT = env_int("OUTPUT_INLINE_LIMIT", 64 * 1024)
-OUTPUT_CELL_MAX_BYTES = env_int("OUTPUT_CELL_MAX_BYTES", 128 * 1024 * 1024)
+NOTEBOOK_MAX_CELLS = env_int("NOTEBOOK_MAX_CELLS", 20_000, least=1)
+OUTPUT_INLINE_LIMIT = env_int("OUTPUT_INLINE_LIMIT", 64 * 1024, least=1)
+OUTPUT_CELL_MAX_BYTES = env_int("OUTPUT_CELL_MAX_BYTES", 128 * 1024 * 1024, least=1)
 # How much of a notebook's large outputs the database holds while their storage takes nothing.
 OUTPUT_HELD_MAX_BYTES = env_int("OUTPUT_HELD_MAX_BYTES", 128 * 1024 * 1024)
 
@@ -312,10 +311,10 @@ KERNELS_MAX = env_int("KERNELS_MAX", 200 if RILLBOOK_MODE == "multi" else 0)
 KERNEL_WORK_DIR = DATA_DIR / "work"
 SAMPLE_DATABASE = DATA_DIR / "sample" / "sample.duckdb"
 LEASE_SECONDS = 8
-LEASE_LOST_KILL_S = env_int("LEASE_LOST_KILL_S", 300)
+LEASE_LOST_KILL_S = env_int("LEASE_LOST_KILL_S", 300, least=1)
 DRAIN_S = env_int("DRAIN_S", 5)
-SQL_ROW_CAP = env_int("SQL_ROW_CAP", 10_000)
-SQL_TIMEOUT_S = env_int("SQL_TIMEOUT_S", 60)
+SQL_ROW_CAP = env_int("SQL_ROW_CAP", 10_000, least=1)
+SQL_TIMEOUT_S = env_int("SQL_TIMEOUT_S", 60, least=1)
 
 # --- API ------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
-from kernels_app import checks, cluster, sandbox
+from kernels_app import checks, cluster, sandbox, surroundings
 from notebooks_app.notebooks import ensure_first_notebooks
 from notebooks_app.views import WELCOME_SALT
 
@@ -33,18 +32,26 @@ class Command(BaseCommand):
     def handle(self, *args: Any, host: str, port: int | None, no_migrate: bool, **options: Any) -> None:
         if settings.KERNEL_HOST == "local" and (words := checks.refusal()):
             raise CommandError(f"{words}\n{checks.INSTALL}")
+        port = _listening(host, port)
+        self._ask_around(migrates=not no_migrate)
         if settings.KERNEL_HOST == "ray":
             _attach()
-        Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
         if not no_migrate:
             self._step("Preparing the database")
             call_command("migrate", verbosity=0, interactive=False)
-        port = port or _free_port(host)
         self.stdout.write(sandbox.describe(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON))
         for line in self._invitation(host, port):
             self.stdout.write(line)
         self.stdout.flush()
         _run_daphne(host, port)
+
+    def _ask_around(self, *, migrates: bool) -> None:
+        """Refuse to start where something that is needed is not there; nothing was begun yet."""
+        if found := surroundings.troubles(migrates=migrates):
+            lines = "\n".join(f"- {trouble}" for trouble in found)
+            raise CommandError(f"Rillbook does not start:\n{lines}\nmanage.py doctor tells more.")
+        for trouble in surroundings.warnings():
+            self.stderr.write(f"Warning: {trouble}")
 
     def _invitation(self, host: str, port: int) -> list[str]:
         base = f"http://{host if host != '0.0.0.0' else 'localhost'}:{port}"  # noqa: S104
@@ -78,18 +85,34 @@ def _first_user() -> Any:
     return user
 
 
-def _free_port(host: str) -> int:
-    for port in range(8000, 8000 + PORTS_TRIED):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if probe.connect_ex((host, port)) == 0:
-                continue
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return port
-    raise CommandError(f"No port from 8000 to {7999 + PORTS_TRIED} is free; name one with --port.")
+def _listening(host: str, port: int | None) -> int:
+    """The port, if it can be listened to; without one, 8000 or the next that can. Raises CommandError."""
+    if port is None:
+        found = next((each for each in range(8000, 8000 + PORTS_TRIED) if not _why_not(host, each)), None)
+        if found is None:
+            raise CommandError(f"No port from 8000 to {7999 + PORTS_TRIED} is free; name one with --port.")
+        return found
+    if why := _why_not(host, port):
+        raise CommandError(f"Port {port} of {host} cannot be used: {why}. Name another with --port (PORT in an image).")
+    return port
+
+
+def _why_not(host: str, port: int) -> str:
+    """Why a port cannot be listened to; "" if it can."""
+    if not 0 < port < 65_536:
+        return "it is no port"
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError):
+        return "there is no such address"
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen(1)
+        except OSError as error:
+            return error.strerror or "the system refuses"
+    return ""
 
 
 def _run_daphne(host: str, port: int) -> None:
