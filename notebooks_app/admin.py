@@ -14,6 +14,7 @@ from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.forms import CharField, ModelForm, PasswordInput
 from django.http import HttpRequest, HttpResponse
@@ -23,7 +24,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html_join
 
-from notebooks_app import binning, live, notebooks, services, sharing, usage
+from notebooks_app import binning, events, live, notebooks, services, sharing, usage
 from notebooks_app.admin_lists import LookOnly, PageAdmin, as_uuid, fixed_filter, link, list_link
 from notebooks_app.errors import RillbookError
 from notebooks_app.models import ApiToken, Cell, Connection, Membership, Notebook, Run, ShareLink
@@ -35,8 +36,25 @@ FOUND_AT_MOST = 1_000  # notebooks that a search by name looks into
 
 class MembershipInline(admin.TabularInline):
     model = Membership
+    fields = ("user", "role", "link", "created_at")
+    readonly_fields = ("link", "created_at")
     autocomplete_fields = ("user",)
     extra = 0
+
+
+def save_member(member: Membership) -> None:
+    """Named by an operator from now on, in force at once: no longer bound to the link they came by."""
+    with transaction.atomic():
+        member.link = None
+        member.save()
+        events.announce_access(member.notebook_id, member.user_id)
+
+
+def remove_member(member: Membership) -> None:
+    """Their open sockets close at once."""
+    with transaction.atomic():
+        member.delete()
+        events.announce_access(member.notebook_id, member.user_id)
 
 
 @admin.register(Notebook)
@@ -145,6 +163,13 @@ class NotebookAdmin(PageAdmin):
         except RillbookError as error:
             messages.error(request, f"{notebook.name}: {error.message}")
 
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Of members, the only ones in line here."""
+        for member in formset.save(commit=False):
+            save_member(member)
+        for member in formset.deleted_objects:
+            remove_member(member)
+
     # --- Storage by owner ---------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
@@ -181,7 +206,21 @@ class MembershipAdmin(PageAdmin):
     list_select_related = ("notebook", "user")
     search_fields = ("notebook__name", "user__username")
     autocomplete_fields = ("notebook", "user")
-    readonly_fields = ("created_at",)
+    fields = ("notebook", "user", "role", "link", "created_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Whose membership of what it is stays: to move it, remove it and add another."""
+        return ("link", "created_at") if obj is None else ("notebook", "user", "link", "created_at")
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
+        save_member(obj)
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        remove_member(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Iterable[Membership]) -> None:
+        for member in queryset:
+            remove_member(member)
 
 
 @admin.register(ShareLink)
