@@ -48,6 +48,7 @@ def profile() -> Profile:
         disk_bytes=settings.KERNEL_DISK_BYTES,
         run_s=settings.KERNEL_RUN_SECONDS,
         idle_s=settings.KERNEL_IDLE_SECONDS,
+        output_rate_bytes=settings.OUTPUT_RATE_BYTES,
         use_cgroups=settings.KERNEL_CGROUPS,
         readonly={SAMPLE_INSIDE: sample.parent},
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +40,12 @@ CHUNKS_BYTES = 512 * 1024  # more than this, and than the outputs themselves, in
 QUIET_S = 1.0  # so long after the last late word an ended cell's pieces become its outputs,
 QUIET_BYTES_A_S = 64 * 1024  # and longer where those are large
 
+ENDED_SIZE = 8 * 1024 * 1024  # characters of ended and saved outputs that are held for what comes late
+ENDED_MANY = 5_000
+TIDY_EVERY_S = 5.0
+SMALL = 64 * 1024  # outputs that are forgotten only where they are many
+
+_TOO_MUCH = "More large outputs were not kept: those of one run of a cell may hold {:,.0f} MiB."
 _NOT_STORED = "This output is large, and the storage for large outputs did not take it."
 
 APPENDING = frozenset({"text", "cut"})
@@ -70,6 +77,8 @@ class AttemptBook:
         self._behind: set[str] = set()  # attempts whose tails have moved on since they were told
         self._tails_at = 0.0
         self._tails_later: asyncio.TimerHandle | None = None
+        self._tidy_at = 0.0
+        self._spooled: dict[str, int] = {}  # bytes of large items shown by each attempt
         self._waiting: deque[tuple[list[Json], Path | None, Take]] = deque()
         self._copier: asyncio.Task[None] | None = None
 
@@ -182,16 +191,42 @@ class AttemptBook:
         """The cell has a newer attempt: what the old one showed is replaced."""
         if record is None:
             return
-        self._logs.pop(record.id, None)
-        self._refusals.pop(record.id, None)
-        self._cells.pop(record.id, None)
-        self._ops.pop(record.id, None)
-        self._behind.discard(record.id)
-        self._chunk_bytes.pop(record.id, None)
-        self._dirty_outputs.discard(record.id)
-        texts = self._texts.pop(record.id, None)
+        self._forget_output(record.id)
+
+    def _forget_output(self, attempt: str) -> None:
+        for held in (self._logs, self._refusals, self._cells, self._ops, self._chunk_bytes, self._spooled):
+            held.pop(attempt, None)
+        self._behind.discard(attempt)
+        self._dirty_outputs.discard(attempt)
+        texts = self._texts.pop(attempt, None)
         if texts is not None:
             texts.clear()
+
+    def forget_saved(self) -> None:
+        """Of ended and saved attempts, hold as much as late output may still need: the latest, and small ones.
+
+        What a thread says after its cell's output was forgotten is left out: the cells that came since hold 8 MiB.
+        """
+        if time.monotonic() < self._tidy_at:
+            return
+        self._tidy_at = time.monotonic() + TIDY_EVERY_S
+        ended = [attempt for attempt in self._logs if self._is_settled(attempt)]
+        size = sum(self._logs[attempt].inline_size for attempt in ended)
+        count = len(ended)
+        for attempt in ended:  # the first to begin goes first
+            if size <= ENDED_SIZE and count <= ENDED_MANY:
+                return
+            if self._logs[attempt].inline_size > SMALL or count > ENDED_MANY:
+                size -= self._logs[attempt].inline_size
+                count -= 1
+                self._forget_output(attempt)
+
+    def _is_settled(self, attempt: str) -> bool:
+        """Whether it has ended and the database holds all of it."""
+        texts = self._texts.get(attempt)
+        waits = texts is not None and texts.task is not None and not texts.task.done()
+        held = (self._records, self._dirty_outputs, self._ops, self._chunk_bytes, self._behind)
+        return self._has_ended(attempt) and not waits and not any(attempt in some for some in held)
 
     # --- Entries ------------------------------------------------------------------------------------------------
 
@@ -382,9 +417,7 @@ class AttemptBook:
             try:
                 if work is None:
                     raise SpoolError("The kernel is gone, and with it a large output.")
-                files[mime] = await db.upload(
-                    lambda name=spooled["file"], mime=mime: spill.keep_spooled(self._notebook_id, work, name, mime)
-                )
+                files[mime] = await self._keep_spooled(entry, work, spooled["file"], mime)
             except (SpoolError, NotKept) as error:
                 notes.append(str(error))
             except Exception:
@@ -394,6 +427,18 @@ class AttemptBook:
         if notes and not entry["data"]:
             entry["data"]["text/plain"] = notes.pop(0)
         return [{"t": "notice", "attempt": entry["attempt"], "text": note} for note in dict.fromkeys(notes)]
+
+    async def _keep_spooled(self, entry: Json, work: Path, name: str, mime: str) -> Json:
+        """Raises SpoolError, too, where an attempt shows more large items than it may. Updates take the place of what
+        they add to, and are bounded by the notebook's own limit."""
+        attempt, cap = str(entry["attempt"]), settings.OUTPUT_CELL_MAX_BYTES
+        if self._spooled.get(attempt, 0) >= cap:
+            await asyncio.to_thread(spill.drop_spooled, work, name)
+            raise SpoolError(_TOO_MUCH.format(cap / 1024**2))
+        kept = await db.upload(lambda: spill.keep_spooled(self._notebook_id, work, name, mime))
+        if entry["t"] == "display":
+            self._spooled[attempt] = self._spooled.get(attempt, 0) + kept["size_bytes"]
+        return kept
 
     def _keep_texts(self, attempt: str) -> None:
         texts = self._texts[attempt]

@@ -20,6 +20,7 @@ from typing import Any
 import zmq.asyncio
 from jupyter_client.session import DELIM, Session
 
+from kernels_app.throttle import MESSAGE_BYTES
 from kernels_app.zmtp import Broken, Line
 
 log = logging.getLogger("rillbook.kernel")
@@ -54,6 +55,7 @@ class Channels:
         gate: Callable[[], Awaitable[None] | None],
     ) -> None:
         self.received = 0
+        self.published_bytes = 0  # on IOPub, of what was read, with what each message costs beside its bytes
         self.unreadable = 0
         self._session = session
         self._info = info
@@ -136,6 +138,8 @@ class Channels:
         """Whether it was a message that somebody wanted."""
         self.received += 1
         message = self._decode(channel, parts)
+        if channel == "iopub":
+            self.published_bytes += MESSAGE_BYTES + (len(parts[-1]) if message else 0)
         if message is None:
             return False
         try:

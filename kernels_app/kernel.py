@@ -22,6 +22,7 @@ from kernels_app.deaths import CallFailed, Death, KernelDied, KernelSilent, Kern
 from kernels_app.journal import Journal
 from kernels_app.messages import Entry
 from kernels_app.provisioner import Launch, Manager, Profile, Provisioner, remove_run_folder, run_folder
+from kernels_app.throttle import Throttle
 from kernels_app.trees import Held
 
 log = logging.getLogger("rillbook.kernel")
@@ -86,6 +87,8 @@ class Kernel:
         self._why: Death | None = None  # decided by us before the process ended
         self._oom_kills = 0
         self._channels: Channels | None = None
+        self._throttle = Throttle(launch.profile.output_rate_bytes, self._say_slowed)
+        self._slowed: str | None = None  # the last cell that was told
 
     # --- Life ---------------------------------------------------------------------------------------------
 
@@ -158,9 +161,24 @@ class Kernel:
             on_stdin=self._take_stdin,
             on_broken=self._take_broken,
             on_refused=self._refuse,
-            gate=lambda: self.gate(),
+            gate=self._before_reading,
         )
         self._channels.open()
+
+    def _before_reading(self) -> Awaitable[None] | None:
+        """What the reader of IOPub waits for."""
+        published = self._channels.published_bytes if self._channels else 0
+        return self._throttle.after(published) or self.gate()
+
+    def _say_slowed(self) -> None:
+        """Once a cell."""
+        attempt = self._running or (self._plan.attempts[0] if self._plan else None)
+        if attempt is None or attempt == self._slowed:
+            return
+        self._slowed = attempt
+        rate = hints.size(self.launch.profile.output_rate_bytes)
+        text = f"This cell prints and shows more than {rate} a second for long, so it is slowed down to that."
+        self.on_entries([{"t": "notice", "attempt": attempt, "text": text}])
 
     async def _get_ready(self) -> None:
         """Ready: an answer on shell *and* one message on IOPub, or the first output would be lost; and stdin."""
@@ -244,6 +262,7 @@ class Kernel:
         self._running_since = time.monotonic()
         self._counts_anew = self._counts_anew or bool(self._refused)
         self._refused, self._questions = set(), 0
+        self._throttle.hold()
         self._expect(plan.attempts)
         try:
             content = {"plan": plan_id, "cells": list(items), "allow_stdin": allow_stdin}
@@ -280,6 +299,7 @@ class Kernel:
         plan = self._plan
         if plan is None:
             return self.is_alive
+        self._throttle.let_go()
         for _ in range(times):
             if self._channels:
                 self._channels.request("control", "interrupt_request", {})

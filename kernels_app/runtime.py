@@ -808,6 +808,7 @@ class Runtime:
 
     def saved(self, batch: Batch) -> None:
         """A batch is in the database: those who wait for its runs may read it there."""
+        self._book.forget_saved()
         for run in batch.runs.values():
             if run.finished_at is not None:
                 self._runs.pop(run.id, None)

@@ -6,6 +6,7 @@ kept is notebooks_app/files.py's.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import uuid
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import IO, Any
 
 from django.conf import settings
 
-from kernels_app.spool import copy_spooled
+from kernels_app.spool import SpoolError, copy_spooled, open_spooled
 from notebooks_app import files
 
 
@@ -25,6 +26,12 @@ def keep_spooled(notebook_id: uuid.UUID, work: Path, name: str, mime: str) -> di
     with tempfile.TemporaryFile() as copy:
         copied = copy_spooled(work, name, settings.OUTPUT_CELL_MAX_BYTES, copy.write)
         return files.keep_hashed(notebook_id, mime, copy, copied.sha256, copied.size_bytes).as_json()
+
+
+def drop_spooled(work: Path, name: str) -> None:
+    """Delete a file that a kernel left, unread. Blocks; raises nothing but OSError."""
+    with contextlib.suppress(SpoolError), open_spooled(work, name, 0):
+        pass
 
 
 def keep_file(notebook_id: uuid.UUID, mime: str, file: IO[bytes]) -> dict[str, Any]:

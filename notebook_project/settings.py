@@ -6,6 +6,7 @@ README.md lists each variable. A malformed value stops the start; bad combinatio
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -279,6 +280,11 @@ OUTPUT_CELL_MAX_BYTES = env_int("OUTPUT_CELL_MAX_BYTES", 128 * 1024 * 1024, leas
 # How much of a notebook's large outputs the database holds while their storage takes nothing.
 OUTPUT_HELD_MAX_BYTES = env_int("OUTPUT_HELD_MAX_BYTES", 128 * 1024 * 1024)
 
+# All large outputs of one notebook, those that were replaced a moment ago included.
+OUTPUT_NOTEBOOK_MAX_BYTES = env_int("OUTPUT_NOTEBOOK_MAX_BYTES", 4 * 1024**3)
+# What one kernel may print and show for long, a second, after 8 s' worth at once. 0: no limit.
+OUTPUT_RATE_BYTES = env_int("OUTPUT_RATE_BYTES", 8 * 1024 * 1024)
+
 # --- Kernels --------------------------------------------------------------------------------------------------
 # Where runtimes live: in this process, or as actors of a Ray cluster (docs/cluster.md).
 KERNEL_HOST = env_choice("KERNEL_HOST", ("local", "ray"), "local")
@@ -300,7 +306,8 @@ RILLBOOK_ALLOW_UNSANDBOXED = env_bool("RILLBOOK_ALLOW_UNSANDBOXED", False)
 # Limits of one kernel (0: none), kept by what the machine offers: docs/security.md. The admin may set a person's own.
 KERNEL_CPUS = env_float("KERNEL_CPUS", 0.0)
 KERNEL_CPU_SECONDS = env_int("KERNEL_CPU_SECONDS", 0)
-KERNEL_PROCESSES = env_int("KERNEL_PROCESSES", 256)
+# Threads count: the pools of numpy, pyarrow, DuckDB and polars each have one for every processor.
+KERNEL_PROCESSES = env_int("KERNEL_PROCESSES", max(256, 128 + 6 * (os.cpu_count() or 1)))
 KERNEL_FILES = env_int("KERNEL_FILES", 4096)
 KERNEL_DISK_BYTES = env_int("KERNEL_DISK_BYTES", 8 * 1024**3)
 KERNEL_RUN_SECONDS = env_int("KERNEL_RUN_SECONDS", 0)

@@ -45,9 +45,12 @@ class Collected:
 # --- Rows nothing refers to --------------------------------------------------------------------------------------
 
 
-def collect_rows(before: datetime, *, dry_run: bool, result: Collected) -> Iterator[str]:
-    """Remove what no output refers to and was made before `before`; says each key as it is done."""
-    notebook_ids = list(_unreferenced(before).order_by().values_list("notebook_id", flat=True).distinct())
+def collect_rows(
+    before: datetime, *, dry_run: bool, result: Collected, notebook_id: uuid.UUID | None = None
+) -> Iterator[str]:
+    """Remove what no output (of one notebook, or of all) refers to and was made before `before`; says each key."""
+    found = _unreferenced(before).order_by().values_list("notebook_id", flat=True).distinct()
+    notebook_ids = list(found if notebook_id is None else found.filter(notebook_id=notebook_id))
     for notebook_id in notebook_ids:
         in_chunks = _files_in_chunks(notebook_id)
         rows = _unreferenced(before).filter(notebook_id=notebook_id).exclude(pk__in=in_chunks)

@@ -13,11 +13,13 @@ import logging
 import os
 import tempfile
 import uuid
+from datetime import timedelta
 from typing import IO, BinaryIO, Protocol
 
 from django.conf import settings
 from django.core.files.storage import storages
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Max, Q, QuerySet, Sum
+from django.utils import timezone
 
 from notebooks_app import metrics
 from notebooks_app.models import HeldPart, OutputFile
@@ -27,6 +29,8 @@ log = logging.getLogger("rillbook.outputs")
 
 HELD_PART_BYTES = 1024 * 1024
 MIB = 1024 * 1024
+FILES_MAX = 20_000  # of one notebook
+COLLECT_AFTER = timedelta(minutes=5)  # what no output shows for so long, where there is no room
 # The MIME type of a row whose object is being deleted (file_collector.py): no real one lacks a slash.
 COLLECTING = "collecting"
 
@@ -60,6 +64,7 @@ def keep_file(notebook_id: uuid.UUID, mime: str, file: IO[bytes]) -> OutputFile:
 def keep_hashed(notebook_id: uuid.UUID, mime: str, file: IO[bytes], sha256: str, size_bytes: int) -> OutputFile:
     """Keep a real file whose hash and size the server itself has measured. Blocks. Raises NotKept."""
     file.flush()
+    _make_room(notebook_id, sha256, size_bytes)
     row = OutputFile.objects.create(
         notebook_id=notebook_id, sha256=sha256, mime_type=mime[:100], size_bytes=size_bytes
     )
@@ -90,6 +95,34 @@ def _is_being_deleted(row: OutputFile) -> bool:
     return OutputFile.objects.filter(
         notebook_id=row.notebook_id, sha256=row.sha256, mime_type=COLLECTING
     ).exists()
+
+
+def _make_room(notebook_id: uuid.UUID, sha256: str, more_bytes: int) -> None:
+    """Raise NotKept if the notebook's files would be more than OUTPUT_NOTEBOOK_MAX_BYTES, even without those that no
+    output shows any more."""
+    if _has_room(notebook_id, sha256, more_bytes):
+        return
+    from notebooks_app import file_collector  # which needs this module
+
+    result = file_collector.Collected()
+    before = timezone.now() - COLLECT_AFTER
+    for _ in file_collector.collect_rows(before, notebook_id=notebook_id, dry_run=False, result=result):
+        pass
+    if not _has_room(notebook_id, sha256, more_bytes):
+        cap = settings.OUTPUT_NOTEBOOK_MAX_BYTES
+        raise NotKept(
+            f"This output of {more_bytes / MIB:,.1f} MiB was not kept: the large outputs of a notebook may hold "
+            f"{cap / MIB:,.0f} MiB and {FILES_MAX:,} files. Clear or delete cells that show large outputs; what was "
+            f"replaced is removed a few minutes later."
+        )
+
+
+def _has_room(notebook_id: uuid.UUID, sha256: str, more_bytes: int) -> bool:
+    """Counts objects once, however many outputs show the same."""
+    rows = OutputFile.objects.filter(notebook_id=notebook_id).exclude(mime_type=COLLECTING)
+    sizes = rows.exclude(sha256=sha256).values("sha256").annotate(size=Max("size_bytes"))
+    total = sizes.aggregate(total=Sum("size"))["total"] or 0
+    return total + more_bytes <= settings.OUTPUT_NOTEBOOK_MAX_BYTES and rows.count() < FILES_MAX
 
 
 # --- Holding -----------------------------------------------------------------------------------------------------

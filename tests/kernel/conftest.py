@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class Watched:
         self.kernel = kernel
         self.entries: list[dict[str, Any]] = []
         self.heard = asyncio.Event()
+        self._ran: Counter[str] = Counter()
         kernel.on_entries = self._hear
 
     def _hear(self, entries: list[dict[str, Any]]) -> None:
@@ -33,8 +35,10 @@ class Watched:
         self.heard.set()
 
     async def run(self, *sources: str, prefix: str = "a", timeout_s: float = 20.0) -> dict[str, Any]:
-        """Run cells a0, a1, … and return the plan's reply."""
-        items = [item(f"{prefix}{number}", source) for number, source in enumerate(sources)]
+        """Run cells a0, a1, … and return the plan's reply. A second time these are a0-1, …: an attempt runs once."""
+        again = f"-{self._ran[prefix]}" if self._ran[prefix] else ""
+        self._ran[prefix] += 1
+        items = [item(f"{prefix}{number}{again}", source) for number, source in enumerate(sources)]
         async with asyncio.timeout(timeout_s):
             return await self.kernel.run_plan("p", items)
 

@@ -1,0 +1,48 @@
+"""How fast a kernel may publish for long: one that floods must not take the server from others.
+
+The server reads no faster than this, and so the kernel waits (zmtp.py reads nothing ahead). Who says that it bit is
+kernel.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from kernels_app.inbox import Pace
+
+BURST_S = 8  # seconds' worth that may come at once
+MESSAGE_BYTES = 512  # what a message costs beside its bytes
+
+
+class Throttle:
+    """`after(published)` is what to wait for before more is read, or None. `on_slow` is called where that bites."""
+
+    def __init__(self, bytes_a_second: int, on_slow: Callable[[], None]) -> None:
+        self._pace = Pace(per_second=bytes_a_second, burst=bytes_a_second * BURST_S) if bytes_a_second else None
+        self._on_slow = on_slow
+        self._counted = 0
+        self._open = asyncio.Event()
+
+    def after(self, published: int) -> Awaitable[None] | None:
+        """`published`: the total so far."""
+        new, self._counted = published - self._counted, published
+        wait_s = self._pace.wait_s(new) if self._pace is not None else 0.0
+        if not wait_s or self._open.is_set():
+            return None
+        self._on_slow()
+        return self._wait(wait_s)
+
+    def let_go(self) -> None:
+        """What is on its way is read at once: the cell was interrupted, and its end is behind it."""
+        self._open.set()
+
+    def hold(self) -> None:
+        """Another plan begins."""
+        self._open.clear()
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._open.wait(), seconds)
+        except TimeoutError:
+            return

@@ -1,0 +1,107 @@
+"""What outputs may cost the server: files of a cell and of a notebook, ended cells, a kernel that prints fast."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from kernels_app import attempts
+from kernels_app.throttle import BURST_S, Throttle
+from notebooks_app import db, files
+from notebooks_app.models import OutputFile
+from tests.runtime.conftest import data_dir, lab  # noqa: F401  fixtures
+from tests.runtime.lab import Lab
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
+
+PAGES = """import IPython.display as _display
+for _number in range({count}):
+    _display.display(_display.HTML(f'<p>{{_number}}' + 'x' * 500_000))
+"""
+SPOOLED = "import os as _os\nprint(len(_os.listdir('.spool')))"
+
+
+async def kept(lab: Lab) -> tuple[int, int]:  # noqa: F811
+    rows = await db.read(lambda: list(OutputFile.objects.filter(notebook_id=lab.notebook.id)))
+    return len(rows), sum(row.size_bytes for row in rows)
+
+
+async def test_the_files_of_one_run_of_a_cell_are_bounded_and_the_cell_says_so(lab: Lab, settings: Any):  # noqa: F811
+    settings.OUTPUT_CELL_MAX_BYTES = 2_000_000
+    await lab.add(a=PAGES.format(count=30), left=SPOOLED)
+    await lab.run()
+    assert await kept(lab) == (4, pytest.approx(2_000_000, abs=100))
+    assert "More large outputs were not kept" in str(await lab.outputs("a"))
+    await lab.run("left")
+    assert await lab.text("left") == "0\n"  # nothing stays in the kernel's folder either
+
+
+async def test_the_files_of_a_notebook_are_bounded_and_those_replaced_make_room(lab: Lab, settings: Any):  # noqa: F811
+    settings.OUTPUT_NOTEBOOK_MAX_BYTES = 2_100_000
+    await lab.add(a=PAGES.format(count=3), b=PAGES.format(count=3).replace("<p>", "<b>"))
+    await lab.run()
+    assert await kept(lab) == (4, pytest.approx(2_000_000, abs=100))
+    assert "the large outputs of a notebook may hold 2 MiB" in str(await lab.outputs("b"))
+    await lab.edit("a", "1")
+    await lab.run("a")
+    await db.write(lambda: OutputFile.objects.update(created_at=timezone.now() - timedelta(hours=1)))
+    await lab.run("b")
+    shown = [output for output in await lab.outputs("b") if output["files"]]
+    assert len(shown) == 3
+    assert (await kept(lab))[1] <= settings.OUTPUT_NOTEBOOK_MAX_BYTES
+
+
+async def test_the_same_bytes_count_once(lab: Lab, settings: Any):  # noqa: F811
+    settings.OUTPUT_NOTEBOOK_MAX_BYTES = 1_000_000
+    same = await db.write(lambda: [files.keep_bytes(lab.notebook.id, "text/html", b"x" * 600_000) for _ in range(3)])
+    assert len({row.sha256 for row in same}) == 1
+    with pytest.raises(files.NotKept, match="may hold 1 MiB"):
+        await db.write(lambda: files.keep_bytes(lab.notebook.id, "text/html", b"y" * 600_000))
+
+
+async def test_what_ended_cells_showed_is_forgotten_once_it_is_saved_and_much(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+):
+    monkeypatch.setattr(attempts, "ENDED_SIZE", 500_000)
+    monkeypatch.setattr(attempts, "TIDY_EVERY_S", 0.0)
+    large = {f"c{number}": f"print('{number} ' + 'x' * 100_000)" for number in range(20)}
+    await lab.add(small="print('small')", **large)
+    await lab.run()
+    await lab.host.saver.flush()
+    await lab.run("c0")
+    runtime = await lab.runtime()
+    book = runtime._book
+    assert sum(log.inline_size for log in book._logs.values()) < 1_000_000
+    assert str(lab.cells["small"]) in book._cells.values()
+    assert not set(book._texts) - set(book._logs)
+    for name in ("small", *large):  # the database has them all
+        assert len(await lab.text(name)) > 5
+    await lab.runtime()
+    assert (await lab.states())["c3"]["outcome"] == "ok"
+
+
+async def test_a_kernel_that_prints_too_fast_is_slowed_down_and_says_so(lab: Lab):  # noqa: F811
+    pool = lab.host._pool
+    assert pool is not None
+    pool.profile = replace(pool.profile, output_rate_bytes=100_000)
+    await lab.add(a="for _i in range(10_000):\n    print('x' * 99)", b="print('after')")
+    await lab.run()
+    shown = str(await lab.outputs("a"))
+    assert shown.count("This cell prints and shows more than 0.0954 MiB a second for long") == 1
+    assert await lab.text("b") == "after\n"
+
+
+async def test_a_throttle_lets_a_burst_through_and_then_waits() -> None:
+    told: list[int] = []
+    throttle = Throttle(1000, lambda: told.append(1))
+    assert throttle.after(1000 * BURST_S) is None
+    waiting = throttle.after(1000 * BURST_S + 5000)
+    assert waiting is not None and told == [1]
+    waiting.close()  # type: ignore[attr-defined]
+    throttle.let_go()
+    assert throttle.after(1000 * BURST_S + 50_000) is None
+    assert Throttle(0, lambda: told.append(2)).after(10**12) is None
