@@ -130,6 +130,29 @@ def cells() -> list[dict[str, Any]]:
     return made + [{"cell_type": "markdown", "source": one.replace("\0", ""), "metadata": {}} for one in chunks(12)]
 
 
+def wide() -> list[dict[str, Any]]:
+    """Words, names and maths longer than any window, and maths that is moved out of its place."""
+    long = "W" * 1500
+    maths = ["x+" * 300, "abc" * 200, "\\rule{9999em}{9999em}", "\\kern{-9999em}X", "\\raisebox{-20em}{\\Huge X}", "\\raisebox{40em}{X}"]
+    texts = [f"{{}}{long}".format(one) for one in ("", "# ", "- ", "> ", "1. " * 30, ">" * 40, "`", "[x](http://a.example) ")]
+    texts += [f"$${one}$$" for one in maths] + [f"text ${one}$ text" for one in maths]
+    texts += [f"|a|\n|-|\n|{long}|", f"```\n{long}\n```", "<table width=99999><td>x</table>", f"<pre>{long}</pre>",
+              f"<img width=99999 height=9 src='data:image/png;base64,{PNG}'>", f"<details open><summary>{long}</summary>x</details>"]  # fmt: skip
+    columns = [{"name": long, "type": long, "numeric": False}] * 3
+    large = {"handle": "h", "columns": columns, "index": columns[:1], "rows": [[long] * 4] * 3, "row_count": 3,
+             "column_count": 3, "offset": 0, "page_size": 50, "sort": None}  # fmt: skip
+    outputs = [
+        error(long, long, [long, f"Cell In[1], line 1\n{long}", f"File {long}:1, in {long}"]), shown({TABLE: large}),
+        shown({"text/plain": long}), shown({"application/json": {long: long}}), shown({"text/latex": f"$${maths[0]}$$"}),
+        shown({"text/html": "<div style='width:99999px'>x</div>"}), shown({"text/markdown": long}), shown({long[:900]: long}),
+        shown({"image/png": PNG}, {"image/png": {"width": 99999, "height": 99999}}),
+        {"output_type": "stream", "name": "stdout", "text": long},
+    ]  # fmt: skip
+    made = [{"cell_type": "markdown", "source": one, "metadata": {}} for one in texts]
+    made[3:3] = [{"cell_type": "code", "source": f"{long} = 1", "outputs": [one], "metadata": {}, "execution_count": 1} for one in outputs]
+    return made
+
+
 def notebook(name: str, content: list[dict[str, Any]]) -> str:
     return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {"name": name}, "cells": content})
 
@@ -222,7 +245,8 @@ def hostile(server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> str
     api = server.api()
     file = tmp_path_factory.mktemp("files") / "hostile.ipynb"
     file.write_text(notebook("hostile", cells()), encoding="utf-8")
-    server.manage("import_notebooks", str(file), "--owner", "me")
+    file.with_name("wide.ipynb").write_text(notebook("wide", wide()), encoding="utf-8")
+    server.manage("import_notebooks", str(file.parent), "--owner", "me")
     made = next(one for one in api("GET", "notebooks/")[1]["results"] if "hostile" in one["name"])["id"]
     path = f"notebooks/{made}/"
     assert api("PATCH", path, {"name": "".join(xss.ALL[:4])[:190]})[0] == 200
@@ -281,6 +305,10 @@ def test_no_payload_runs_asks_or_covers_anything_on_a_notebooks_page(server: Liv
     until(page, "() => document.querySelectorAll('section.cell').length > 10")
     see_all(page)
     until(page, SETTLED)
+    for _ in range(200):  # frames far below load as they come near, on a busy machine a while later
+        if len({tag for url, tag, _ in watch.ran if "/frame/" in url}) > 50:
+            break
+        page.wait_for_timeout(100)
     found = page.evaluate(FOUND)
     assert found == [], found
     for panel in ("outline", "variables", "graph", "history"):
@@ -293,6 +321,45 @@ def test_no_payload_runs_asks_or_covers_anything_on_a_notebooks_page(server: Liv
     top = page.evaluate("() => { scrollTo(0, 0); const bar = document.querySelector('[data-part=run-all]').getBoundingClientRect();"
                         " return document.elementFromPoint(bar.x + bar.width / 2, bar.y + bar.height / 2)?.closest('[data-part=run-all]') !== null; }")  # fmt: skip
     assert top, "nothing lies over the top bar"
+
+
+# What reaches out of the window sideways, and maths that lies over what is not its cell.
+OUT = """() => {
+  const bad = [], width = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth > width) bad.push("page " + document.documentElement.scrollWidth);
+  for (const button of document.querySelectorAll(".topbar button, .topbar a")) {
+    const box = button.getBoundingClientRect();
+    if (box.width && (box.right > width || box.left < 0)) bad.push("topbar " + button.outerHTML.slice(0, 100));
+  }
+  for (const one of document.querySelectorAll(".katex .mord")) {
+    if (one.textContent !== "X") continue;
+    const box = one.getBoundingClientRect(), place = one.closest("section.cell").getBoundingClientRect();
+    const x = box.x + box.width / 2, y = box.y + box.height / 2;
+    if (x > place.left && x < place.right && y > place.top && y < place.bottom) continue;
+    if (one.contains(document.elementFromPoint(x, y))) bad.push("maths " + one.outerHTML.slice(0, 100));
+  }
+  return bad;
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_makes_a_page_wider_or_leaves_its_cell(server: LiveServer, hostile: str, watched: Any, width: int):
+    api = server.api()
+    made = next(one for one in api("GET", "notebooks/")[1]["results"] if one["name"] in ("wide", "W" * 190))["id"]
+    assert api("PATCH", f"notebooks/{made}/", {"name": "W" * 190})[0] == 200
+    page, _ = watched
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{server.url}/")
+    assert page.evaluate(OUT) == []
+    page.goto(f"{server.url}/notebooks/{made}/")
+    until(page, "() => document.querySelectorAll('section.cell').length > 10")
+    see_all(page)
+    until(page, "() => document.querySelectorAll('.katex').length > 8")
+    found = set(page.evaluate(OUT))
+    for part in range(5):
+        page.evaluate("(part) => scrollTo(0, document.body.scrollHeight * part / 5)", part)
+        found |= set(page.evaluate(OUT))
+    assert found == set()
 
 
 def test_names_run_nothing_on_any_other_page(server: LiveServer, hostile: str, watched: Any):

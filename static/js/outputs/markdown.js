@@ -65,6 +65,13 @@ export async function typeset(root) {
     });
     if (isShallow(set)) element.replaceChildren(...set.childNodes);
   }
+  for (const element of elements.filter(isTooLong)) element.classList.add("is-long"); // all are set: one layout
+}
+
+/** Whether a formula in a line is longer than its line, where it cannot break. @param {HTMLElement} element */
+function isTooLong(element) {
+  const line = element.closest(".prose");
+  return element.classList.contains("inline") && line !== null && element.getBoundingClientRect().width > line.clientWidth;
 }
 
 /** Whether a tree is at most MATHS_DEPTH elements deep. Formulas that people write have some fifty. @param {Element} root */
