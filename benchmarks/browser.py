@@ -69,7 +69,7 @@ class Browser:
         self.people: list[Document] = []
         self.window = ""
         self.is_online = False
-        self.connections = 0
+        self.connections = self.gaps = 0
         self.code: int | None = None  # with which the server ended it for good
         self.refusals: list[Document] = []
         self.outputs: dict[str, list[Document]] = {}
@@ -135,7 +135,16 @@ class Browser:
                 if refused.error["code"] != "conflict":
                     self.refusals.append(refused.error)
                     raise
+                self._learn(cell, refused.error)
                 await self.until(lambda version=version: self.cells[cell].version > version)
+
+    def _learn(self, cell: str, conflict: Document) -> None:
+        """What a conflict says of the cell, ahead of its number."""
+        for event in conflict.get("since", ()):
+            if event["version"] == self.cells[cell].version + 1:
+                self._apply(event)
+        if conflict.get("source") is not None and conflict.get("version"):
+            self.cells[cell] = Cell(conflict["source"], conflict["version"])
 
     async def _request(self, kind: str, **fields: Any) -> Document:
         self._next += 1
@@ -165,6 +174,7 @@ class Browser:
                 ) as socket:  # fmt: skip
                     self._forget_connection()
                     self._socket = socket
+                    self.connections += 1
                     await self._listen(socket)
             except (OSError, TimeoutError, websockets.WebSocketException) as error:
                 code = error.rcvd.code if isinstance(error, websockets.ConnectionClosed) and error.rcvd else None
@@ -197,7 +207,6 @@ class Browser:
             reply = await self._request("hello", cursor=self.seq, lost=False)
             self.window = reply["window"]
             self.is_online = True
-            self.connections += 1
             self._changed.set()
 
     async def _acknowledge(self, socket: Any) -> None:
@@ -239,7 +248,7 @@ class Browser:
             self._parts -= 1
         elif kind == "events":
             self._take_events(frame)
-        elif kind == "resync" or (kind == "heartbeat" and self.is_online and frame["seq"] < (self.seq or 0)):
+        elif kind == "resync" or (kind == "heartbeat" and self.is_online and frame["seq"] > (self.seq or 0)):
             self._ask_again()
         if self._greeting is not None and not self._parts:
             greeting, self._greeting = self._greeting, None
@@ -248,6 +257,7 @@ class Browser:
     def _ask_again(self) -> None:
         if self.is_online:
             self.is_online = False
+            self.gaps += 1
             self._again = asyncio.create_task(self._hello())
 
     def _greeted(self, greeting: Document) -> None:
@@ -269,7 +279,7 @@ class Browser:
         if seq is not None:
             if self.seq is None or seq <= self.seq:
                 return
-            if seq != self.seq + 1:
+            if frame.get("since", seq - 1) != self.seq:
                 self._ask_again()
                 return
             self.seq = seq

@@ -164,8 +164,9 @@ class NotebookFeed:
     async def greet(self, subscriber: Subscriber, cursor: int | None) -> None:
         """Bring a socket from its cursor to now, and keep it there. Raises Notebook.DoesNotExist."""
         document = await self._since(cursor)
-        while document["seq"] < self.seq:  # something was delivered to the others while we read
-            document = await self._since(cursor)
+        if document["seq"] < self.seq:  # something was delivered to the others while we read: now it waits for us
+            async with self._ordering:
+                document = await self._since(cursor)
         subscriber.cursor = document["seq"]
         subscriber.send_frames(greeting.frames(document))
 
@@ -322,8 +323,10 @@ class NotebookFeed:
                 events.post({"type": "notebook.told", "notebook": str(self.notebook_id), **told})
 
     def _deliver(self, seq: int, happened: list[Document]) -> None:
+        """Numbered events to all who were greeted; where several numbers come at once, it says after which."""
+        since = {"since": self.seq} if seq != self.seq + 1 else {}
         self.seq = seq
-        text = encode({"type": "events", "seq": seq, "events": happened})
+        text = encode({"type": "events", "seq": seq, **since, "events": happened})
         for subscriber in tuple(self._subscribers):
             if subscriber.cursor is not None and subscriber.cursor < seq:
                 subscriber.cursor = seq

@@ -7,7 +7,6 @@ ended by its id when the context ends.
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,7 @@ def run_cluster(
 ) -> Iterator[Cluster]:
     """Web processes that share a data folder below `folder`, and nginx in front of them."""
     shared = {
-        "RILLBOOK_DATA_DIR": str(folder / "data"), "SECRET_KEY": secrets.token_urlsafe(48),
+        "RILLBOOK_DATA_DIR": str(folder / "data"),  # and with it the key that signs and encrypts
         "DATABASE_URL": database_url, "REDIS_URL": redis_url, "BASE_PATH": base_path, "BEHIND_PROXY": "true",
     }  # fmt: skip
     with contextlib.ExitStack() as stack:
@@ -63,7 +62,7 @@ def run_cluster(
         for number in range(processes):  # one after the other: the first one migrates
             own = folder / f"web{number + 1}"
             own.mkdir(parents=True)
-            webs.append(LiveServer(own, **shared, **environment))
+            webs.append(LiveServer(own, **(shared | environment)))
             stack.callback(webs[-1].stop)
         ports = [web.port for web in webs]
         nginx = PlainNginx(folder / "nginx", port or free_port(), ports, base_path=base_path, balance=balance)

@@ -123,10 +123,10 @@ export class NotebookStore extends EventTarget {
   }
 
   /** @param {any} frame */
-  #receiveEvents({ seq, events }) {
+  #receiveEvents({ seq, since = seq - 1, events }) {
     if (seq !== null && seq !== undefined) {
       if (seq <= this.seq) return;
-      if (seq !== this.seq + 1) {
+      if (since !== this.seq) {
         this.#emit("gap");
         return;
       }

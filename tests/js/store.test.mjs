@@ -40,6 +40,16 @@ test("a gap asks for a resynchronisation and applies nothing", () => {
   assert.equal(made.cell("a").source, "x");
 });
 
+test("several numbers in one frame are taken by who has the number they follow, and by nobody else", () => {
+  const { made, types } = store(cell("a", { source: "x" }));
+  const gap = (since) => ({ ...frame(3, edited("a", 2, [1, [0, "y"]])), since });
+  made.receive(gap(1));
+  assert.deepEqual(types(), ["gap"]);
+  made.receive(gap(0));
+  assert.equal(made.cell("a").source, "xy");
+  assert.equal(made.seq, 3);
+});
+
 test("a heartbeat ahead of this page is a lost tail", () => {
   const { made, types } = store();
   made.receive({ type: "heartbeat", seq: 0 });

@@ -1,0 +1,55 @@
+"""What a feed tells who comes while others work, and who missed something."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.runtime.lab import WAIT_S, Lab
+
+
+@pytest.mark.asyncio
+@pytest.mark.django_db(transaction=True)
+async def test_who_says_hello_while_others_edit_without_pause_is_greeted_and_misses_nothing(lab: Lab, monkeypatch: Any):
+    await lab.add(a="x = 0")
+    feed = await lab.host.feeds.open(lab.notebook.id)
+    read, reads = feed._since, []
+
+    async def read_and_be_overtaken(cursor: int | None) -> dict[str, Any]:
+        document = await read(cursor)
+        await lab.edit("a", f"x = {len(reads) + 1}")
+        reads.append(asyncio.create_task(feed.poll(document["seq"] + 1)))
+        await asyncio.wait({reads[-1]}, timeout=0.5)
+        return document
+
+    monkeypatch.setattr(feed, "_since", read_and_be_overtaken)
+    feed.add(lab.listener)
+    async with asyncio.timeout(WAIT_S):
+        await feed.greet(lab.listener, None)
+        await asyncio.gather(*reads)
+    assert len(reads) == 2
+    snapshot = next(frame for frame in lab.listener.frames if frame["type"] == "snapshot")
+    later = [frame["seq"] for frame in lab.listener.frames if frame.get("seq") and frame["type"] == "events"]
+    assert [seq for seq in later if seq > snapshot["seq"]] == [feed.seq] == [snapshot["seq"] + 1]
+
+
+@pytest.mark.asyncio
+@pytest.mark.django_db(transaction=True)
+async def test_what_the_poll_finds_is_told_at_once_and_says_what_it_follows(lab: Lab, monkeypatch: Any):
+    await lab.add(a="x = 0")
+    listener = await lab.listen()
+    feed = await lab.host.feeds.open(lab.notebook.id)
+    before = feed.seq
+    monkeypatch.setattr(feed, "receive", lost)  # the channel layer's messages
+    for value in range(3):
+        await lab.edit("a", f"x = {value + 1}")
+    await feed.poll(before + 3)
+    told = [frame for frame in listener.frames if frame["type"] == "events" and frame["seq"]]
+    assert [(frame["since"], frame["seq"]) for frame in told if frame["seq"] > before] == [(before, before + 3)]
+    assert [event["version"] for event in told[-1]["events"] if event["type"] == "cell.edited"] == [2, 3, 4]
+
+
+async def lost(*_: Any) -> None:
+    return None
