@@ -248,16 +248,12 @@ def _postgresql(
     host: str | None, port: int | None, path: str, user: str | None, password: str, query: str
 ) -> dict[str, object]:
     """The URL's parameters (sslmode, sslrootcert, options…) go to libpq as they are, and before our own."""
-<<<<<<< HEAD
     from notebooks_app.bounded_connection import pool_options  # psycopg is loaded where PostgreSQL is used
 
     pool = pool_options(
-        max_size=env_int("DATABASE_POOL_SIZE", 16),
+        max_size=env_int("DATABASE_POOL_SIZE", 16, least=1),
         statement_timeout_s=env_int("DATABASE_STATEMENT_TIMEOUT_S", 30),
     )
-=======
-    pool = {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 16, least=1), "timeout": 10, "max_idle": 300}
->>>>>>> 9ab0343 (Refuse to start on wrong settings and surroundings, in a sentence each)
     given = dict(parse_qsl(query))
     options: dict[str, object] = {
         "pool": pool,

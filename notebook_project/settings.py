@@ -20,6 +20,7 @@ from notebook_project.env import (
     env_float,
     env_hosts,
     env_int,
+    env_list,
     env_mailer,
     env_origins,
     env_path,
