@@ -11,7 +11,7 @@ import errno
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ type Ask = Callable[[], Trouble | None]
 
 
 def troubles(*, migrates: bool) -> list[Trouble]:
-    """All that keeps this server from working. What is far is asked at once: some 5 s at most.
+    """All that this server does not find. What is far is asked at once: some 5 s at most.
 
     `migrates`: the start brings the database's tables up to date itself, so that only newer ones are in its way.
     """
@@ -42,15 +42,15 @@ def troubles(*, migrates: bool) -> list[Trouble]:
     if near:  # what is far may hang on what is wrong here
         return near
     with ThreadPoolExecutor(len(FAR) + 1) as threads:
-        found = [threads.submit(ask) for ask in FAR.values()]
+        found = [threads.submit(ask) for ask in FAR]
         database = threads.submit(_ask_database, migrates=migrates)
         return [*database.result(), *(trouble for future in found if (trouble := future.result()))]
 
 
-def warnings() -> Iterator[Trouble]:
-    """What does not work and keeps nobody from starting: people have other ways to sign in."""
-    if trouble := ask_oidc():
-        yield trouble
+def is_bearable(trouble: Trouble) -> bool:
+    """What does not work and keeps nobody from starting: people have other ways to sign in, and servers work on
+    without a Redis that is away (docs/operations.md); not with one that refuses them."""
+    return trouble.setting == "OIDC_ISSUER" or (trouble.setting == "REDIS_URL" and trouble.is_away)
 
 
 # --- Near ------------------------------------------------------------------------------------------------------------
@@ -182,4 +182,4 @@ def ask_oidc() -> Trouble | None:
     return None
 
 
-FAR: dict[str, Ask] = {"channel layer": ask_redis, "storage": ask_storage}
+FAR: tuple[Ask, ...] = (ask_redis, ask_storage, ask_oidc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.base import OutputWrapper
 from django.db import ConnectionHandler, connections
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -456,10 +458,24 @@ def test_doctor_tells_of_a_newer_database():
     assert "0999_from_the_future" in found[0].words and "Deploy that release" in found[0].mend
 
 
-def test_a_provider_that_is_away_is_told_and_keeps_nobody_from_starting(issuer_at: Any):
-    issuer_at(f"http://127.0.0.1:{free_port()}")
-    [warning] = surroundings.warnings()
-    assert warning.setting == "OIDC_ISSUER"
+@pytest.mark.parametrize("away", ["provider", "Redis"])
+def test_what_a_server_can_be_without_is_told_and_keeps_nobody_from_starting(
+    issuer_at: Any, redis_at: Any, monkeypatch: pytest.MonkeyPatch, away: str
+):
+    port = free_port()
+    trouble = issuer_at(f"http://127.0.0.1:{port}") if away == "provider" else redis_at(f"redis://127.0.0.1:{port}/0")
+    monkeypatch.setattr(surroundings, "_ask_database", lambda migrates: [])
+    command, said = serve.Command(), io.StringIO()
+    command.stderr = OutputWrapper(said)
+    command._ask_around(migrates=True)
+    assert said.getvalue().strip() == f"Warning: {trouble}"
+
+
+def test_a_redis_that_refuses_keeps_a_server_from_starting(redis_at: Any, redis_server: str, monkeypatch):
+    redis_at(redis_server.replace("redis://", f"redis://ana:{SECRET}@"))
+    monkeypatch.setattr(surroundings, "_ask_database", lambda migrates: [])
+    with pytest.raises(CommandError, match="- REDIS_URL .*refuses the user"):
+        serve.Command()._ask_around(migrates=True)
 
 
 def test_parts_that_doctor_looks_at_are_those_of_the_page():

@@ -47,10 +47,11 @@ class Command(BaseCommand):
 
     def _ask_around(self, *, migrates: bool) -> None:
         """Refuse to start where something that is needed is not there; nothing was begun yet."""
-        if found := surroundings.troubles(migrates=migrates):
+        found = surroundings.troubles(migrates=migrates)
+        if not all(map(surroundings.is_bearable, found)):
             lines = "\n".join(f"- {trouble}" for trouble in found)
             raise CommandError(f"Rillbook does not start:\n{lines}\nmanage.py doctor tells more.")
-        for trouble in surroundings.warnings():
+        for trouble in found:
             self.stderr.write(f"Warning: {trouble}")
 
     def _invitation(self, host: str, port: int) -> list[str]:
