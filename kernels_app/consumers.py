@@ -13,6 +13,7 @@ from collections import deque
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.db import InterfaceError, OperationalError
 
 from kernels_app import commands
 from kernels_app.feed import NotebookFeed, encode
@@ -20,7 +21,7 @@ from kernels_app.hosts import get_host
 from kernels_app.inbox import PACES, Inbox
 from notebooks_app import db, sharing
 from notebooks_app.access import Access, Role, open_notebook
-from notebooks_app.errors import BadRequest, NotFound, RillbookError, Unavailable
+from notebooks_app.errors import BadRequest, NotFound, RillbookError, Unavailable, database_away
 from notebooks_app.models import Notebook
 from notebooks_app.parsers import parse
 from notebooks_app.services import Author
@@ -174,6 +175,9 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             self._reply(message["id"], error=error)
         except Notebook.DoesNotExist:
             self._reply(message["id"], error=NotFound("There is no such notebook."))
+        except (OperationalError, InterfaceError) as error:
+            log.warning("command %.40s of notebook %s: %s", message["type"], self.notebook_id, type(error).__name__)
+            self._reply(message["id"], error=database_away(error))
         except Exception:
             log.exception("command %.40s of notebook %s failed", message["type"], self.notebook_id)
             self._reply(

@@ -13,7 +13,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
-from notebooks_app.errors import Forbidden, NotFound, RillbookError, Unavailable
+from notebooks_app.errors import Forbidden, NotFound, RillbookError, database_away
 
 log = logging.getLogger("rillbook.api")
 
@@ -36,7 +36,7 @@ def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response
         error = Forbidden("You may not do this.")
     elif isinstance(error, (OperationalError, InterfaceError)):
         log.warning("the database did not answer: %s", type(error).__name__)
-        error = Unavailable("The database does not answer; nothing was changed. Try again.")
+        error = database_away(error)
     if isinstance(error, RillbookError):
         set_rollback()
         response = Response({"error": error.as_json()}, status=error.status)

@@ -61,3 +61,14 @@ class KernelDied(RillbookError):
 class Unavailable(RillbookError):
     code = "unavailable"
     status = 503
+
+
+def database_away(error: Exception) -> Unavailable:
+    """What is told where the database failed (OperationalError, InterfaceError), by what it says of the reason."""
+    words = str(error).lower()
+    if any(part in words for part in _DISK_FULL):
+        return Unavailable("The server's disk is full; nothing was changed. Try again when there is room.")
+    return Unavailable("The database does not answer; nothing was changed. Try again.")
+
+
+_DISK_FULL = ("disk is full", "no space left", "disk full", "disk i/o error")  # SQLite's words, and PostgreSQL's

@@ -57,6 +57,11 @@ class LiveServer:
         return self._process.pid
 
     @property
+    def prefix(self) -> list[str]:
+        """A command that becomes the server's."""
+        return []
+
+    @property
     def login_url(self) -> str:
         """The URL that the server printed: it signs the first user in."""
         lines = [line for line in self.log().splitlines() if line.startswith("URL: ")]
@@ -64,7 +69,7 @@ class LiveServer:
 
     def start(self) -> None:
         with (self.data_dir / "server.log").open("ab") as log:
-            command = [sys.executable, "manage.py", "serve", "--port", str(self.port)]
+            command = [*self.prefix, sys.executable, "manage.py", "serve", "--port", str(self.port)]
             # Ctrl-C is the caller's, who ends it in order.
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=self.environment(), stdout=log, stderr=log, start_new_session=True

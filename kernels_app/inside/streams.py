@@ -40,6 +40,9 @@ class RoutedStream(io.TextIOBase):
         attempt = attempts._current.get() or attempts._running
         if attempt.active is not self._name:
             attempt.select(self._name)
+            attempts._writer.wait_for_room()  # type: ignore[union-attr]
+            if interrupt._noted:  # who writes to both streams in turn may never come to the lines below
+                interrupt.deliver()
         count = attempt.write(text)
         if attempt.chunks:
             attempt.take(self._name)

@@ -70,13 +70,12 @@ class Loop:
 
     def _ticks(self, run: str) -> bool:
         cell = cells_of(self.api, self.path)[0]
-        order = self.api("GET", f"{self.path}runs/{run}/")[1]["order"]
-        return bool(order) and cell["status"] == "running" and "tick" in text(cell)
+        status, known = self.api("GET", f"{self.path}runs/{run}/")  # not found until it is saved
+        return status == 200 and bool(known["order"]) and cell["status"] == "running" and "tick" in text(cell)
 
     def kill_server(self) -> None:
         """SIGKILL, and all that it had started is gone; start again, and nothing runs."""
         below = children(self.server.pid)
-        assert below
         self.server.kill()
         until(lambda: not [pid for pid in below if is_alive(pid)], 10)
         started = time.monotonic()
