@@ -141,9 +141,9 @@ class LiveServer:
 
     def session_cookies(self, username: str = "me") -> dict[str, str]:
         """The cookie, by its name, of a new session of this person, who is made if there is none."""
-        return self.sign_in(username)[username]
+        return self.sessions_of(username)[username]
 
-    def sign_in(self, *usernames: str) -> dict[str, dict[str, str]]:
+    def sessions_of(self, *usernames: str) -> dict[str, dict[str, str]]:
         """As `session_cookies`, of several people by one command; `api` has a token of each of them then."""
         said = self.manage("shell", "--no-imports", "-c", SIGN_IN.format(usernames=usernames)).splitlines()
         cookies: dict[str, dict[str, str]] = {}

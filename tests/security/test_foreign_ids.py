@@ -1,4 +1,4 @@
-"""Ids of another notebook's things, used in one's own: not found on every address that takes one, and nothing happens."""
+"""Ids of another notebook's things, used in one's own: nothing is found, and nothing happens."""
 
 from __future__ import annotations
 
@@ -101,6 +101,14 @@ def test_an_address_of_ones_own_notebook_leads_to_nothing_of_anothers(
     assert picture(theirs["notebook"]) == before
 
 
+def edit(cell: Any) -> dict[str, Any]:
+    return {"op": "edit", "cell": str(cell), "source": "x", "version": 1}
+
+
+def insert(after: Any) -> dict[str, Any]:
+    return {"op": "insert", "type": "python", "source": "", "after": str(after)}
+
+
 BY_BODY = [
     ("POST", "cells/", lambda ids: {"type": "python", "source": "", "after": str(ids["cell_id"])}),
     ("POST", "cells/", lambda ids: {"type": "python", "source": "", "id": str(ids["cell_id"])}),
@@ -110,9 +118,9 @@ BY_BODY = [
     ("PATCH", "", lambda ids: {"connection": str(ids["connection"])}),
     ("PUT", "db/", lambda ids: {"connection": str(ids["connection"])}),
     ("POST", "batch/", lambda ids: {"operations": [{"op": "delete", "cell": str(ids["cell_id"])}]}),
-    ("POST", "batch/", lambda ids: {"operations": [{"op": "edit", "cell": str(ids["cell_id"]), "source": "x", "version": 1}]}),
+    ("POST", "batch/", lambda ids: {"operations": [edit(ids["cell_id"])]}),
     ("POST", "batch/", lambda ids: {"operations": [{"op": "move", "cell": str(ids["cell_id"]), "after": None}]}),
-    ("POST", "batch/", lambda ids: {"operations": [{"op": "insert", "type": "python", "source": "", "after": str(ids["cell_id"])}]}),
+    ("POST", "batch/", lambda ids: {"operations": [insert(ids["cell_id"])]}),
 ]  # fmt: skip
 
 

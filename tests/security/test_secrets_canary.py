@@ -218,7 +218,7 @@ async def sockets(server: LiveServer, seen: Seen, notebook: str, cookie: str) ->
 
 
 def test_the_password_shows_nowhere(server: LiveServer, database: str):
-    cookie = "; ".join(f"{name}={value}" for name, value in server.sign_in("me")["me"].items())
+    cookie = "; ".join(f"{name}={value}" for name, value in server.sessions_of("me")["me"].items())
     seen = Seen(server)
     notebook, connections = use_and_misuse(seen, server, database)
     cells = read_everything(seen, notebook, connections)
