@@ -25,17 +25,32 @@ from scripts.with_postgres import free_port
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 60
 CONNECTION_KEY = base64.b64encode(b"connection key of a tests' server").decode()[:43] + "="
-# Signs a person in as their browser would be: prints the name and the value of their session cookie.
+# Signs people in as their browsers would be: prints the name and the value of each one's session cookie, and a token.
 SIGN_IN = """
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.backends.db import SessionStore
-user, _ = get_user_model().objects.get_or_create(username={username!r})
-session = SessionStore()
-session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
-session[BACKEND_SESSION_KEY] = "notebooks_app.accounts.PasswordBackend"
-session.create()
-print(settings.SESSION_COOKIE_NAME, session.session_key)
+from notebooks_app.models import ApiToken
+for username in {usernames!r}:
+    user, _ = get_user_model().objects.get_or_create(username=username)
+    session = SessionStore()
+    session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
+    session[BACKEND_SESSION_KEY] = "notebooks_app.accounts.PasswordBackend"
+    session.create()
+    print(settings.SESSION_COOKIE_NAME, session.session_key, ApiToken.issue(user.pk, "test", "edit", None)[1])
+"""
+# Several commands in one process: starting one takes longer than what most of them do.
+IN_TURN = """
+import io, json, sys
+import django
+django.setup()
+from django.core.management import call_command
+said = []
+for command in json.loads(sys.argv[1]):
+    out = io.StringIO()
+    call_command(*command, stdout=out)
+    said.append(out.getvalue().strip())
+print("\\n" + json.dumps(said))
 """
 
 
@@ -120,10 +135,27 @@ class LiveServer:
         )  # fmt: skip
         return done.stdout.strip()
 
+    def manage_in_turn(self, *commands: list[str]) -> list[str]:
+        """What each command wrote, all run by one process."""
+        done = subprocess.run(
+            [sys.executable, "-c", IN_TURN, json.dumps(commands)],
+            cwd=ROOT, env=self.environment(), capture_output=True, text=True, check=True, timeout=120,
+        )  # fmt: skip
+        said: list[str] = json.loads(done.stdout.splitlines()[-1])
+        return said
+
     def session_cookies(self, username: str = "me") -> dict[str, str]:
         """The cookie, by its name, of a new session of this person, who is made if there is none."""
-        name, value = self.manage("shell", "--no-imports", "-c", SIGN_IN.format(username=username)).split()
-        return {name: value}
+        return self.sessions_of(username)[username]
+
+    def sessions_of(self, *usernames: str) -> dict[str, dict[str, str]]:
+        """As `session_cookies`, of several people by one command; `api` has a token of each of them then."""
+        said = self.manage("shell", "--no-imports", "-c", SIGN_IN.format(usernames=usernames)).splitlines()
+        cookies: dict[str, dict[str, str]] = {}
+        for username, (name, value, token) in zip(usernames, map(str.split, said), strict=True):
+            cookies[username] = {name: value}
+            self._tokens.setdefault(username, token)
+        return cookies
 
     def api(self, username: str = "me") -> Api:
         """A client of the API with this person's token; `session_cookies` makes people."""

@@ -54,7 +54,7 @@ COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
 def cookies(live_server: LiveServer) -> dict[str, str]:
     """The Cookie header of each of the cast; "me" is the owner. Staff has no part in the notebook."""
     names = ("me", "viewer", "runner", "editor", "stranger", "staff")
-    made = {name: live_server.session_cookies(name) for name in names}
+    made = live_server.sessions_of(*names)
     live_server.manage("shell", "-c", switch("staff", "is_staff=True, is_superuser=True"))
     return {name: "; ".join(f"{key}={value}" for key, value in each.items()) for name, each in made.items()}
 

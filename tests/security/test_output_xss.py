@@ -240,7 +240,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 @pytest.fixture(scope="module")
-def hostile(server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+def hostile(server: LiveServer, cookies: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
     """A notebook with the corpus in every sink, and names of everything that has one. Its id."""
     api = server.api()
     file = tmp_path_factory.mktemp("files") / "hostile.ipynb"
@@ -268,10 +268,15 @@ def hostile(server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> str
     return made
 
 
+@pytest.fixture(scope="module")
+def cookies(server: LiveServer) -> dict[str, str]:
+    return server.session_cookies()
+
+
 @pytest.fixture
-def watched(chromium: Any, server: LiveServer) -> Iterator[tuple[Any, Watch]]:
+def watched(chromium: Any, server: LiveServer, cookies: dict[str, str]) -> Iterator[tuple[Any, Watch]]:
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    context.add_cookies([{"name": n, "value": v, "url": server.url} for n, v in server.session_cookies().items()])
+    context.add_cookies([{"name": n, "value": v, "url": server.url} for n, v in cookies.items()])
     watch = Watch(context, server)
     page = context.new_page()
     watch.watch(page)
