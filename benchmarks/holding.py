@@ -59,10 +59,14 @@ class Traffic:
 
     def __init__(self, client: Any, database: Any) -> None:
         self._client, self._database = client, database
+        self.start()
+
+    def start(self) -> None:
         self._started = time.monotonic()
         self._before = self._read()
 
     def since(self) -> dict[str, float]:
+        """What was asked a second since `start`, and what is held now."""
         seconds, now = time.monotonic() - self._started, self._read()
         counted = {f"{name} a second": (now[name] - self._before[name]) / seconds for name in now}
         with self._database.cursor() as cursor:

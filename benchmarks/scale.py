@@ -56,6 +56,7 @@ class Numbers:
     reconnected: int = 0
     gaps: int = 0
     agreed: int = 0
+    traffic: dict[str, float] = field(default_factory=dict)
 
 
 class Person:
@@ -110,7 +111,13 @@ async def first_output_ms(browser: Browser, cells: list[str]) -> float:
 
 
 async def measure(
-    cluster: Cluster, cookie: str, notebooks: list[Made], browsers: int, seconds: float, memory: holding.Memory
+    cluster: Cluster,
+    cookie: str,
+    notebooks: list[Made],
+    browsers: int,
+    seconds: float,
+    memory: holding.Memory,
+    traffic: holding.Traffic,
 ) -> Numbers:
     """Open the browsers, warm the kernels, work, and wait until all agree."""
     numbers = Numbers(browsers)
@@ -128,6 +135,7 @@ async def measure(
         await asyncio.sleep(2)
         memory.note("kernels")
         told = sum(each.events for each, _ in opened)
+        traffic.start()
         started = time.monotonic()
         people = [
             Person(each, notebooks[place][1], number // len(notebooks), numbers)
@@ -135,6 +143,7 @@ async def measure(
         ]
         await asyncio.gather(*(each.work(seconds) for each in people))
         numbers.seconds = time.monotonic() - started
+        numbers.traffic = traffic.since()
         numbers.agreed = await all_agree(opened, len(notebooks))
         numbers.events = sum(each.events for each, _ in opened) - told
         numbers.refused = sum(len(each.refusals) for each, _ in opened)
@@ -203,13 +212,13 @@ async def run_all(cluster: Cluster, database_url: str, redis_url: str, options: 
     memory = holding.Memory([web.pid for web in cluster.webs])
     with redis.Redis.from_url(redis_url) as client, psycopg.connect(database_url, autocommit=True) as database:
         memory.note("idle")
-        alone = await measure(cluster, cookie, notebooks[:1], 1, min(options.seconds, 30), holding.Memory([]))
+        traffic = holding.Traffic(client, database)
+        no_memory = holding.Memory([])
+        alone = await measure(cluster, cookie, notebooks[:1], 1, min(options.seconds, 30), no_memory, traffic)
         await asyncio.sleep(1)
         memory.note("before")
-        traffic = holding.Traffic(client, database)
-        many = await measure(cluster, cookie, notebooks[1:], options.browsers, options.seconds, memory)
-        counted = traffic.since()
-    return {"alone": asdict(alone), "many": asdict(many), "memory": memory.noted, "traffic": counted}
+        many = await measure(cluster, cookie, notebooks[1:], options.browsers, options.seconds, memory, traffic)
+    return {"alone": asdict(alone), "many": asdict(many), "memory": memory.noted}
 
 
 def make_notebook(api: Any, number: int) -> Made:
@@ -237,7 +246,7 @@ def report(found: dict[str, Any]) -> None:
     print(f"{many['agreed']} of {notebooks} notebooks are the same in all browsers")
     for name, value in holding.derived(memory, browsers, notebooks).items():
         print(f"{name}: {value:,.2f}")
-    for name, value in found["traffic"].items():
+    for name, value in many["traffic"].items():
         print(f"{name}: {value:,.1f}")
 
 

@@ -60,10 +60,6 @@ class GracefulServer(PushbackServer):
             await lifecycle.stop()
         except Exception:
             log.exception("the kernels' host did not end in order")
-        sockets = [each for each in self.connections if isinstance(each, WebSocketProtocol)]
-        for socket in sockets:
-            if socket.state == socket.STATE_OPEN:
-                socket.serverClose(code=SERVER_ENDS)
         await self._wait(WebSocketProtocol, SOCKETS_S)
         if settings.BEHIND_PROXY:
             await asyncio.sleep(max(0.0, started + GRACE_S - time.monotonic()))
@@ -79,7 +75,14 @@ class GracefulServer(PushbackServer):
     async def _wait(self, kind: type, limit_s: float) -> None:
         until = time.monotonic() + limit_s
         while self._under_way(kind) and time.monotonic() < until:
+            self._close_sockets()
             await asyncio.sleep(LOOK_S)
+
+    def _close_sockets(self) -> None:
+        """Also those that were about to open."""
+        for each in list(self.connections):
+            if isinstance(each, WebSocketProtocol) and each.state == each.STATE_OPEN:
+                each.serverClose(code=SERVER_ENDS)
 
     def _under_way(self, kind: type) -> list[asyncio.Future[Any]]:
         """What serves the connections of a kind."""

@@ -276,11 +276,18 @@ def _postgresql(
         # A connection is tried when it is taken: after a restart of the database none of the pool's fails a request.
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options | given | {"options": _server_options(given.get("options", ""))},
+        # Behind a pooler a cursor would outlive the transaction that has its connection.
+        "DISABLE_SERVER_SIDE_CURSORS": env_bool("DATABASE_POOLER", False),
     }
 
 
 def _server_options(given: str) -> str:
-    """Settings of each session: a statement or an idle transaction that holds others up is ended by the server."""
+    """Settings of each session: a statement or an idle transaction that holds others up is ended by the server.
+
+    A pooler's sessions are not ours, and RDS Proxy refuses them: there they belong to the role (docs/scaling.md).
+    """
+    if env_bool("DATABASE_POOLER", False):
+        return given
     limits = {
         "statement_timeout": env_int("DATABASE_STATEMENT_TIMEOUT_S", 30),
         "idle_in_transaction_session_timeout": env_int("DATABASE_IDLE_TRANSACTION_TIMEOUT_S", 60),

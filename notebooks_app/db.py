@@ -24,17 +24,17 @@ UPLOADERS = 4
 
 async def read[T](function: Callable[[], T]) -> T:
     """Run `function`, which only reads, in a reader thread."""
-    return await _run(_readers(), function)
+    return await _run(_readers, function)
 
 
 async def write[T](function: Callable[[], T]) -> T:
     """Run `function`, which writes, in the writer (SQLite) or a writer (PostgreSQL) thread."""
-    return await _run(_writers(), function)
+    return await _run(_writers, function)
 
 
 async def upload[T](function: Callable[[], T]) -> T:
     """Run `function`, which moves large bytes and writes their row, where neither readers nor writers wait for it."""
-    return await _run(_uploaders(), function)
+    return await _run(_uploaders, function)
 
 
 def close() -> None:
@@ -42,16 +42,21 @@ def close() -> None:
     for executor_of in (_readers, _writers, _uploaders):
         if executor_of.cache_info().currsize:
             executor = executor_of()
+            executor_of.cache_clear()  # first: what comes now, from a server that ends, gets new ones
             for _ in range(executor._max_workers):
                 executor.submit(connection.close)
             executor.shutdown(wait=True)
-            executor_of.cache_clear()
 
 
-async def _run[T](executor: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+async def _run[T](executor_of: Callable[[], ThreadPoolExecutor], function: Callable[[], T]) -> T:
     # In the caller's context: what is logged there tells what it is about (logs.py).
     run = contextvars.copy_context().run
-    return await asyncio.get_running_loop().run_in_executor(executor, lambda: run(_with_connection, function))
+    loop = asyncio.get_running_loop()
+    try:
+        future = loop.run_in_executor(executor_of(), lambda: run(_with_connection, function))
+    except RuntimeError:  # `close` ended these threads at this moment: the next ones take it
+        future = loop.run_in_executor(executor_of(), lambda: run(_with_connection, function))
+    return await future
 
 
 def _with_connection[T](function: Callable[[], T]) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import urllib.error
 from typing import Any
 
@@ -55,6 +54,7 @@ class Program:
 
 def test_each_process_is_replaced_and_every_edit_is_there_once(team: Team) -> None:
     notebook, cells = team.notebook("shared = 0", "a = 0", "b = 0", "n = 0")
+    running, (slow,) = team.notebook("import time; time.sleep(2); print('slept')")
 
     async def work() -> tuple[dict[str, Any], list[Typist], Program]:
         async with team.browser(notebook) as one, team.browser(notebook) as other:
@@ -66,8 +66,12 @@ def test_each_process_is_replaced_and_every_edit_is_there_once(team: Team) -> No
             async with asyncio.timeout(150), asyncio.TaskGroup() as group:
                 for each in (*typists, program):
                     group.create_task(each.work())
+                under_way = group.create_task(long_request(team, running, slow))
+                await until_running(team, running)
                 for web in team.cluster.webs:
                     await replaced(web, [one, other])
+                status, answer = await under_way
+                assert (status, answer["run"]["outcome"]) == (200, "ok")
                 for each in (*typists, program):
                     each.is_done = True
             return await agree([one, other]), typists, program
@@ -84,37 +88,21 @@ def test_each_process_is_replaced_and_every_edit_is_there_once(team: Team) -> No
     assert not {502, 503, 504} & set(team.cluster.nginx.statuses())
 
 
+async def long_request(team: Team, notebook: str, cell: str) -> tuple[int, Any]:
+    """Waits for a run in the process that is stopped first, past nginx."""
+    wanted = {"cells": [cell], "wait": True, "timeout_s": 60}
+    return await asyncio.to_thread(team.api(0), "POST", f"notebooks/{notebook}/runs/", wanted)
+
+
+async def until_running(team: Team, notebook: str) -> None:
+    api = team.api(1)
+    while (await asyncio.to_thread(api, "GET", f"notebooks/{notebook}/"))[1]["cells"][0]["status"] != "running":
+        await asyncio.sleep(0.05)
+
+
 async def replaced(web: LiveServer, browsers: list[Browser]) -> None:
     """The process ends by SIGTERM and another comes in its place; whoever was on it is elsewhere soon."""
-    await asyncio.sleep(1)
-    stopping = asyncio.create_task(asyncio.to_thread(web.stop))
-    started = time.monotonic()
-    await stopping
-    ended = time.monotonic()
+    await asyncio.to_thread(web.stop)
     for each in browsers:
         await each.until(lambda each=each: each.is_online, BACK_S)
-    print("stop took", ended - started, "back after", time.monotonic() - ended)
     await asyncio.to_thread(web.start)
-    await asyncio.sleep(1.5)  # nginx asks a process that refused again after a second
-
-
-def test_a_request_under_way_is_answered_by_the_process_that_ends(team: Team) -> None:
-    notebook, cells = team.notebook("import time; time.sleep(2); print('slept')")
-    ending = team.cluster.webs[0]
-
-    async def work() -> None:
-        api, at = team.api(0), f"notebooks/{notebook}/"
-        wanted = {"cells": [cells[0]], "wait": True, "timeout_s": 60}
-        request = asyncio.create_task(asyncio.to_thread(api, "POST", f"{at}runs/", wanted))
-        other = team.api(1)
-        while (await asyncio.to_thread(other, "GET", at))[1]["cells"][0]["status"] != "running":
-            await asyncio.sleep(0.05)
-        await asyncio.to_thread(ending.stop)
-        status, answer = await request
-        assert (status, answer["run"]["outcome"]) == (200, "ok")
-        assert (await asyncio.to_thread(other, "GET", at))[1]["cells"][0]["outputs"][0]["text"] == "slept\n"
-
-    try:
-        asyncio.run(asyncio.wait_for(work(), 90))
-    finally:
-        ending.start()
