@@ -276,7 +276,8 @@ class NotebookFeed:
         ran = {
             cell
             for cell, state in states.items()
-            if state["status"] == "running" or self._states.get(cell, state)["attempt"] != state["attempt"]
+            if "running" in (state["status"], (known := self._states.get(cell, state))["status"])
+            or known["attempt"] != state["attempt"]
         }
         changed = {cell: state for cell, state in states.items() if self._states.get(cell) != state}
         self._states = states
@@ -291,13 +292,22 @@ class NotebookFeed:
         """The state of each cell as it was told last."""
         return dict(self._states)
 
-    async def refresh_cells(self, cells: set[uuid.UUID]) -> None:
-        """Show cells anew, whose live events were missed."""
-        left = set(cells) if any(each.cursor is not None for each in self._subscribers) else set()
-        while left:
-            documents = await self.cells(left)
-            self._send_here([{"type": "cell.refreshed", "cell": document} for document in documents], to_greeted=True)
-            left -= {uuid.UUID(document["id"]) for document in documents} or left
+    @property
+    def has_readers(self) -> bool:
+        """Whether a socket here has been greeted."""
+        return any(each.cursor is not None for each in self._subscribers)
+
+    async def rows_of(self, cells: set[str]) -> list[Document]:
+        """Documents of cells as rows tell, if anybody reads here: as many as fit, at least one."""
+        if not cells or not self.has_readers:
+            return []
+        wanted, states = [uuid.UUID(cell) for cell in cells], ToldStates(dict(self._states))
+        return await db.read(lambda: greeting.asked_cells(self.notebook_id, states, wanted, with_outputs=True))
+
+    def show_anew(self, documents: list[Document]) -> None:
+        """Cells as they are now, whose live events were missed."""
+        self._restate({"cells": documents})
+        self._send_here([{"type": "cell.refreshed", "cell": document} for document in documents], to_greeted=True)
 
     # --- Sending ------------------------------------------------------------------------------------------------
 
@@ -544,6 +554,11 @@ class Feeds:
             for work, name in ((self._poll(), "poll of all feeds"), (self._beat(), "presence of all feeds")):
                 self._tasks.append(asyncio.create_task(work, name=name, context=logs.context_of()))
         return feed
+
+    def tell_here(self, notebook_id: uuid.UUID, happened: list[Document]) -> None:
+        """Unnumbered events to the sockets of this process, if there are any."""
+        if notebook_id in self._feeds:
+            self._feeds[notebook_id].send_live(happened)
 
     async def release(self, feed: NotebookFeed) -> None:
         """Close a feed that nobody uses any more."""

@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import time
-import uuid
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +29,7 @@ MEND_EVERY_S = 0.25
 REACH_S = 0.5  # for messages that are on their way
 HELD_AT_MOST = 2_000  # messages that wait for a view
 TRIES = 4
+ROUNDS = 8
 
 type Document = dict[str, Any]
 
@@ -77,16 +77,16 @@ class Following:
         self._peers = peers
         self.epoch = 0
         self.number = 0
+        self._seen = 0  # the number of the last view that was taken as a whole
         self.is_sighted = False
         self.kernel: Document = {}
         self._session: KernelSession | None = None
         self._sound_seq = 0  # of what was saved up to here, no live event is missing
         self._held: list[Document] = []
-        self._records: list[list[Document]] = []
+        self._asked: list[_Asked] = []
         self._advanced = asyncio.Event()
         self._mender: asyncio.Task[None] | None = None
         self._mended_at = 0.0
-        self._refreshers: set[asyncio.Task[None]] = set()
 
     # --- What happens -------------------------------------------------------------------------------------------
 
@@ -137,31 +137,36 @@ class Following:
             await asyncio.wait([self._mender])
 
     def close(self) -> None:
-        for task in (self._mender, *self._refreshers):
-            if task is not None:
-                task.cancel()
+        if self._mender is not None:
+            self._mender.cancel()
 
     # --- Outputs as they are now --------------------------------------------------------------------------------
 
     async def overlay(self, documents: list[Document]) -> None:
         """Give cells that carry outputs, as rows have them, those of the runtime. Afterwards they hold up to `number`:
         whoever does not wait before sending them sends all that was told, and nothing twice."""
-        wanted = {document["id"]: document for document in documents if document["outputs"] is not None}
-        for _ in range(TRIES):
-            if not wanted or not self.is_sighted or self._session is None:
-                return
-            record: list[Document] = []
-            self._records.append(record)
-            try:
-                view = await self._peers.view(self._session, list(wanted), with_states=False)
+        asked = _Asked({document["id"]: document for document in documents if document["outputs"] is not None})
+        if not asked.cells:
+            return
+        self._asked.append(asked)
+        try:
+            for _ in range(TRIES):
+                if not self.is_sighted or self._session is None:
+                    return
+                view = await self._peers.view(self._session, list(asked.cells), with_states=False)
                 if view is None or view.epoch != self.epoch:
                     return
+                if view.number < self._seen:  # overtaken by a mending, which skipped what is between
+                    continue
                 if await self._reach(view.number):
-                    _put(wanted, view, record)
+                    asked.put(view)
                     return
-            finally:
-                self._records.remove(record)
-            await self._mended()
+                await self._mended()  # messages do not come: the view of the next mending is for this one too
+                if asked.number is not None:
+                    asked.add_later()
+                    return
+        finally:
+            self._asked.remove(asked)
 
     async def _reach(self, number: int) -> bool:
         """Wait for messages that are on their way."""
@@ -208,61 +213,68 @@ class Following:
         await asyncio.sleep(max(0.0, self._mended_at + MEND_EVERY_S - time.monotonic()))
         self._mended_at = time.monotonic()
         try:
-            await self._take_view()
+            await self._see_anew()
         except Exception:
             log.warning("notebook %s: its runtime could not be followed", self._feed.notebook_id, exc_info=True)
             self._lose_sight()
 
-    async def _take_view(self) -> None:
-        """See everything anew, and show the cells whose outputs may have changed unseen."""
-        notebook_id, since = self._feed.notebook_id, self._sound_seq
-        session = await db.read(lambda: reading.session_of(notebook_id))
+    async def _see_anew(self) -> None:
+        """Take views until every cell whose live events were missed was shown with one; meanwhile messages wait.
+
+        Accepted: what a thread of an ended cell prints, saved between the look at the rows and the view, is shown to
+        those who watch with the cell's next change.
+        """
+        session = await db.read(lambda: reading.session_of(self._feed.notebook_id))
         if session is None or not session.is_live(timezone.now()) or session.epoch < self.epoch:
             self._lose_sight()
             return
         if session.epoch > self.epoch:
             self.epoch, self.is_sighted, self._held = session.epoch, False, []
         self._session = session
-        view = await self._peers.view(session, (), with_states=True)
-        if view is None or view.epoch != self.epoch:
-            self._lose_sight()
-            return
-        if not self.is_sighted:
-            since = self._feed.seq  # until now, what was saved was read and told
-        concerned = self._feed.take_view(view.states, view.kernel) | set(view.unsaved)
-        self.number, self.kernel, self.is_sighted = view.number, view.kernel, True
+        # Until it is sighted, what was saved is read from rows and told.
+        since = self._sound_seq if self.is_sighted else self._feed.seq
+        shown: set[str] = set()
+        unshown: set[str] = set()
+        for _ in range(ROUNDS):
+            ran = await db.read(lambda: reading.cells_run_since(self._feed.notebook_id, since))
+            unshown |= set(map(str, ran)) - shown
+            documents = await self._feed.rows_of(unshown)
+            cells = {document["id"]: document for document in documents}
+            asked = list(self._asked)
+            wanted = {*cells, *(cell for each in asked for cell in each.cells)}
+            view = await self._peers.view(session, wanted, with_states=True)
+            if view is None or view.epoch != self.epoch:
+                self._lose_sight()
+                return
+            # Nothing is awaited from here to the next round, or to the end: what comes now is taken at once.
+            for each in (_Asked(cells), *asked):
+                each.put(view)
+            shown |= set(cells) or unshown  # those that have no document are gone
+            changed = self._feed.take_view(view.states, view.kernel) | set(view.unsaved)
+            self._feed.show_anew(documents)
+            self.number = self._seen = view.number
+            self.kernel, self.is_sighted = view.kernel, True
+            self._advanced.set()
+            unshown = (unshown | changed) - shown
+            if not unshown or not self._feed.has_readers:
+                break
         self._sound_seq = self._feed.seq
-        self._advanced.set()
-        held, self._held = self._held, []  # nothing is awaited from here on: what comes now is taken at once
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Forward what waited for the view and is not in it."""
+        held, self._held = self._held, []
         for message in held:
             if message["number"] == self.number + 1 and message["text"] != "[]":
                 self._forward(message)
         if any(message["number"] > self.number for message in held):
             asyncio.get_running_loop().call_soon(self.doubt)
-        self._refresh({uuid.UUID(cell) for cell in concerned}, since)
-
-    def _refresh(self, cells: set[uuid.UUID], since: int) -> None:
-        """Show these cells, and those saved since, as they are now."""
-
-        async def show() -> None:
-            ran = await db.read(lambda: reading.cells_run_since(self._feed.notebook_id, since))
-            await self._feed.refresh_cells(cells | set(ran))
-
-        task = asyncio.create_task(show(), name="cells whose events were missed", context=logs.context_of())
-        self._refreshers.add(task)
-        task.add_done_callback(self._refreshed)
-
-    def _refreshed(self, task: asyncio.Task[None]) -> None:
-        self._refreshers.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.warning("notebook %s: cells were not shown anew", self._feed.notebook_id, exc_info=task.exception())
-            self.doubt()
 
     def _forward(self, message: Document) -> None:
         self.number = message["number"]
         happened: list[Document] = json.loads(message["text"])
-        for record in self._records:
-            record.append({"number": self.number, "events": happened})
+        for asked in self._asked:
+            asked.later.append((self.number, happened))
         for event in happened:
             if event["type"] == "kernel.changed":
                 self.kernel = {key: value for key, value in event.items() if key != "type"}
@@ -270,16 +282,38 @@ class Following:
         self._advanced.set()
 
 
-def _put(wanted: Mapping[str, Document], view: View, record: list[Document]) -> None:
-    """The view's outputs, and what was told since."""
-    attempts = {}
-    for cell, (attempt, outputs) in view.outputs.items():
-        attempts[cell], wanted[cell]["outputs"] = attempt, outputs
-    later = (event for told in record if told["number"] > view.number for event in told["events"])
-    for event in later:
-        cell = event.get("cell")
-        if event["type"] != "output.ops" or cell not in wanted:
-            continue
-        kept = wanted[cell]["outputs"] if attempts.get(cell) == event["attempt"] else []
-        attempts[cell] = event["attempt"]
-        wanted[cell]["outputs"] = output_ops.apply(kept, event["ops"])
+class _Asked:
+    """Cells that somebody is about to be shown: their documents, and what was told while a view was on its way."""
+
+    def __init__(self, cells: dict[str, Document]) -> None:
+        self.cells = cells
+        self.number: int | None = None
+        self.later: list[tuple[int, list[Document]]] = []
+        self._attempts: dict[str, str] = {}
+
+    def put(self, view: View) -> None:
+        """The view's outputs, and what was told since."""
+        if self.number is None or view.number > self.number:
+            self._put(view)
+        self.add_later()
+
+    def _put(self, view: View) -> None:
+        self.number = view.number
+        for cell, (attempt, outputs) in view.outputs.items():
+            if cell in self.cells:
+                self._attempts[cell], self.cells[cell]["outputs"] = attempt, outputs
+
+    def add_later(self) -> None:
+        assert self.number is not None
+        for number, happened in self.later:
+            if number > self.number:
+                self.number = number
+                for event in happened:
+                    if event["type"] == "output.ops" and event["cell"] in self.cells:
+                        self._add(event)
+
+    def _add(self, event: Document) -> None:
+        cell = event["cell"]
+        kept = self.cells[cell]["outputs"] if self._attempts.get(cell) == event["attempt"] else []
+        self._attempts[cell] = event["attempt"]
+        self.cells[cell]["outputs"] = output_ops.apply(kept, event["ops"])

@@ -45,7 +45,7 @@ async def stop() -> None:
     """Close the host; whoever asks while it closes waits for the same end."""
     global _closing
     host = get_host()
-    if host.is_started:
+    if host.is_started and (_closing is None or _closing.done()):  # asked twice at once, it closes once
         _closing = asyncio.ensure_future(host.close())
     if _closing is not None and not _closing.done():
         await asyncio.shield(_closing)

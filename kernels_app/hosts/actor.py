@@ -37,15 +37,13 @@ class RuntimeActor:
         self._host: SingleKernelHost = SingleKernelHost(name, ready_kernels=ready_kernels, leave=_leave)
         self._starting = asyncio.Lock()
         self._notebook: uuid.UUID | None = None
-        self._is_spare = ready_kernels > 0
 
     async def ready(self) -> int:
         """Begin; the pid. A kernel that is started beforehand may still be on its way."""
         async with self._starting:
             if not self._host.is_started:
                 await self._host.start()
-                if not self._is_spare:
-                    self._host.keep(self._leave_if_unused())
+                self._host.keep(self._leave_if_unused())
         return os.getpid()
 
     async def open(self, notebook: str) -> tuple[Any, Exception | None]:

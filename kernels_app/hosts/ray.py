@@ -149,8 +149,8 @@ class RayKernelHost:
             task.cancel()
         await self.feeds.close()
         self._actors.clear()
-        await asyncio.to_thread(ray.shutdown)
         await asyncio.to_thread(db.close)
+        await asyncio.to_thread(ray.shutdown)
 
     # --- Runtimes -----------------------------------------------------------------------------------------------
 
@@ -265,6 +265,7 @@ class RayKernelHost:
         wanted = await db.read(lambda: needs.of_notebook(notebook_id))
         name, actor = self._make(wanted)
         opening = asyncio.ensure_future(_awaited(actor.open.remote(str(notebook_id))))
+        opening.add_done_callback(lambda done: done.cancelled() or done.exception())  # also if nobody waits any more
         try:
             is_ours = await self._opened(opening, notebook_id, wanted)
         except BaseException:
@@ -280,7 +281,9 @@ class RayKernelHost:
         name = cluster.new_name()
         options: dict[str, Any] = {"lifetime": "detached", "namespace": cluster.NAMESPACE, "name": name}
         options |= {"num_cpus": wanted.cpus, "num_gpus": wanted.gpus, "memory": wanted.memory_bytes}
-        return name, _actor_class().options(**options).remote(name)
+        # A kernel starts while the notebook is loaded, for what follows is nearly always a run.
+        ready = min(1, settings.KERNEL_POOL_SIZE)
+        return name, _actor_class().options(**options).remote(name, ready_kernels=ready)
 
     async def _opened(self, opening: asyncio.Future[Any], notebook_id: uuid.UUID, wanted: Needs) -> bool:
         begun = time.monotonic()
@@ -296,11 +299,16 @@ class RayKernelHost:
                 continue
             waited_s = time.monotonic() - begun
             if waited_s > settings.KERNEL_RAY_WAIT_S and not await asyncio.to_thread(cluster.has_room, wanted):
-                log.warning("the cluster is full: no node has room for notebook %s (%s)", notebook_id, wanted)
+                self._say_full(notebook_id, wanted)
                 raise Unavailable(FULL)
             if waited_s > settings.KERNEL_RAY_WAIT_S + OPEN_S:
                 log.error("an actor for notebook %s did not start within %.0f s", notebook_id, waited_s)
                 raise Unavailable(SLOW)
+
+    def _say_full(self, notebook_id: uuid.UUID, wanted: Needs) -> None:
+        log.warning("the cluster is full: no node has room for notebook %s (%s)", notebook_id, wanted)
+        kernel = {"state": "stopped", "detail": FULL, "cell": None}
+        self.feeds.tell_here(notebook_id, [{"type": "kernel.changed", **kernel}])
 
     async def _taken(self, opening: asyncio.Future[Any], notebook_id: uuid.UUID) -> bool:
         try:

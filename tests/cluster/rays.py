@@ -14,9 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from scripts.with_postgres import free_port
@@ -26,27 +30,41 @@ HEAD = "127.0.0.2"
 NODES = ("127.0.0.3", "127.0.0.4")  # 127.0.0.1 would be rewritten to the machine's own address
 
 
+@dataclass(frozen=True)
+class Lease:
+    host: str
+    pid: int  # of the process that holds the notebook
+    epoch: int
+    expires: datetime
+
+
 class RayCluster:
     """The head is `HEAD`; nodes are joined one after the other."""
 
-    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
+    def __init__(self, folder: Path, database_url: str) -> None:
         self.data_dir = folder
+        self.database_url = database_url
+        self.redis_port = free_port()
+        self.trusted = str(uuid.uuid4())  # the id of a notebook that may command the cluster
         # Sockets have short paths.
         self.session = Path(tempfile.mkdtemp(prefix="rb-ray-", dir="/tmp"))
         self.address = f"{HEAD}:{free_port()}"
         self.environment = {
             "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
+            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
             "KERNEL_HOST": "ray",
             "RAY_ADDRESS": self.address,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(24),
-            "KERNEL_POOL_SIZE": "0",
+            "KERNEL_POOL_SIZE": "1",
+            "KERNEL_IDLE_SECONDS": "30",
             "KERNEL_RAY_MEMORY_BYTES": str(64 * 1024**2),
+            "RAY_TRUSTED_NOTEBOOKS": self.trusted,
         }
         self.servers: list[LiveServer] = []
 
     def start(self) -> None:
+        self.start_redis()
         port = self.address.rpartition(":")[2]
         self.raynode("head", "--node-ip", HEAD, "--port", port, "--folder", str(self.session))
         for node in NODES:
@@ -64,7 +82,9 @@ class RayCluster:
 
     def server(self, **environment: str) -> LiveServer:
         """One more web server of this cluster."""
-        server = LiveServer(self.data_dir, **(self.environment | environment))
+        folder = Path(tempfile.mkdtemp(dir=self.data_dir))  # of its log; what it stores is shared
+        shared = self.environment | {"RILLBOOK_DATA_DIR": str(self.data_dir)}
+        server = LiveServer(folder, **(shared | environment))
         self.servers.append(server)
         return server
 
@@ -83,6 +103,25 @@ class RayCluster:
 
         pid = self.raylets()[node]
         return [pid, *children(pid)]
+
+    def start_redis(self) -> None:
+        """A Redis of this cluster's own, which keeps nothing."""
+        options = ["--bind", "127.0.0.1", "--port", str(self.redis_port), "--save", "", "--appendonly", "no"]
+        pid = ["--daemonize", "yes", "--pidfile", str(self.data_dir / "redis.pid"), "--dir", str(self.data_dir)]
+        subprocess.run(["redis-server", *options, *pid], check=True, capture_output=True, timeout=10)
+
+    def kill_redis(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int((self.data_dir / "redis.pid").read_text()), signal.SIGKILL)
+
+    def lease(self, notebook: str) -> Lease:
+        with psycopg.connect(self.database_url) as connection:
+            row = connection.execute(
+                "SELECT host, epoch, expires FROM notebooks_app_kernelsession WHERE notebook_id = %s", [notebook]
+            ).fetchone()
+        assert row is not None
+        host = str(row[0])
+        return Lease(host, int(host.split(":")[1]) if host else 0, row[1], row[2])
 
     def kill_node(self, node: str) -> None:
         """As a machine that loses its power: nothing of it can say goodbye."""
@@ -109,6 +148,7 @@ class RayCluster:
             if str(self.session) in command:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        self.kill_redis()
         shutil.rmtree(self.session, ignore_errors=True)
 
     def _all(self) -> dict[str, str]:
@@ -117,8 +157,8 @@ class RayCluster:
 
 
 @pytest.fixture(scope="session")
-def rays(postgres: str, redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
-    found = RayCluster(tmp_path_factory.mktemp("rays"), postgres, redis_server)
+def rays(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+    found = RayCluster(tmp_path_factory.mktemp("rays"), postgres)
     try:
         found.start()
         yield found
