@@ -21,7 +21,6 @@ class Trouble:
     words: str
     mend: str
     at: str = ""  # host and port, for what is elsewhere
-    is_away: bool = False  # it may come back by itself: nothing listens, or answers in time
 
     @property
     def sentence(self) -> str:
@@ -156,7 +155,7 @@ def _far(setting: str, said: str, trust: str, mend: str) -> Trouble:
             return Trouble(setting, words, tls_mend or _TRUST.format(trust))
     for pattern, words in _NETWORK:
         if pattern in said:
-            return Trouble(setting, words, mend, is_away=True)
+            return Trouble(setting, words, mend)
     return Trouble(setting, "what answers there is not understood.", mend)
 
 

@@ -48,9 +48,8 @@ def troubles(*, migrates: bool) -> list[Trouble]:
 
 
 def is_bearable(trouble: Trouble) -> bool:
-    """What does not work and keeps nobody from starting: people have other ways to sign in, and servers work on
-    without a Redis that is away (docs/operations.md); not with one that refuses them."""
-    return trouble.setting == "OIDC_ISSUER" or (trouble.setting == "REDIS_URL" and trouble.is_away)
+    """What does not work and keeps nobody from starting: people have other ways to sign in."""
+    return trouble.setting == "OIDC_ISSUER"
 
 
 # --- Near ------------------------------------------------------------------------------------------------------------

@@ -123,20 +123,21 @@ def ready(url: str) -> dict[str, str]:
         return json.loads(answer.read())
 
 
-def test_a_process_that_starts_without_redis_serves_and_joins_the_others_once_it_is_there(team: Team) -> None:
+def test_a_process_does_not_start_without_redis_and_the_others_go_on(team: Team) -> None:
     notebook, cells = team.notebook("x = 0")
     web = team.cluster.webs[0]
     web.stop()
 
     async def work() -> None:
         with cut(team):
-            await asyncio.to_thread(web.start)
-            browser = team.browser(notebook, 0)
-            await asyncio.wait_for(browser.__aenter__(), 20)
+            with pytest.raises(RuntimeError, match="REDIS_URL .*nothing listens"):
+                await asyncio.to_thread(web.start)
             other = team.browser(notebook, 1)
             await asyncio.wait_for(other.__aenter__(), 20)
-            await browser.edit(cells[0], lambda _: "x = 1")
-            await agree([browser, other], BACK_S)
+            await other.edit(cells[0], lambda _: "x = 1")
+        await asyncio.to_thread(web.start)
+        browser = team.browser(notebook, 0)
+        await asyncio.wait_for(browser.__aenter__(), 20)
         for one in (browser, other):
             await one.until(lambda one=one: one.windows() == {browser.window, other.window}, BACK_S)
         await browser.edit(cells[0], lambda _: "x = 2")
