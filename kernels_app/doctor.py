@@ -28,6 +28,7 @@ from kernels_app import checks as kernel_checks
 from kernels_app import provisioner, sandbox
 from kernels_app.allowances import profile
 from kernels_app.broker import Broker
+from kernels_app.doctor_cluster import check_cluster
 from kernels_app.kernel import Kernel, KernelStartTimeout
 from notebooks_app import checks, health, logs, metrics, services
 from notebooks_app.crypto import DecryptionError
@@ -372,6 +373,7 @@ def check_disk() -> Iterator[Finding]:
 CHECKS: dict[str, Check] = {
     "database": check_database,
     "channel layer": check_layer,
+    "cluster": check_cluster,
     "storage": check_storage,
     "isolation": check_isolation,
     "kernel": check_kernel,
