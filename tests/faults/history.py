@@ -111,7 +111,7 @@ class RestWriter(Writer):
             while not operation.is_known:
                 try:
                     self._ask(operation)
-                except (OSError, http.client.HTTPException):
+                except (OSError, http.client.HTTPException, ValueError):  # ValueError: half an answer
                     time.sleep(0.05)
             time.sleep(PACE_S)
 
@@ -129,7 +129,9 @@ class RestWriter(Writer):
         finally:
             connection.close()
         if answer.status == 200:
-            self.board.accepted(operation, told["version"], told["seq"])
+            # The answer is the cell as it is by now, which others may have changed; the number is of our change.
+            assert told["version"] > operation.version
+            self.board.accepted(operation, operation.version + 1, told["seq"])
         elif answer.status == 409:
             self.board.refused(operation, told["error"]["version"])
         else:

@@ -6,6 +6,7 @@ the random points is printed. The long loops are soak tests; databases that are 
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.faults.loops import Loop
 from tests.servers import LiveServer
 
 READY_GOAL_S = 10.0
+KILLS = int(os.environ.get("SOAK_KILLS", "100"))
 
 
 def test_a_server_that_is_killed_under_edits_and_runs_keeps_its_word(tmp_path: Path):
@@ -35,12 +37,12 @@ def test_a_server_that_is_killed_under_edits_and_runs_keeps_its_word(tmp_path: P
 
 @pytest.mark.soak
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-def test_a_hundred_kills(tmp_path: Path, engine: str):
+def test_many_kills(tmp_path: Path, engine: str):
     postgres = Postgres() if engine == "postgresql" else None
     server = LiveServer(tmp_path, **({"DATABASE_URL": postgres.url} if postgres else {}))
     try:
         loop = Loop(server, postgres.url if postgres else tmp_path / "rillbook.sqlite3")
-        for number in range(100):
+        for number in range(KILLS):
             if loop.dice.random() < 0.9:  # now and then nothing has been run yet
                 loop.run_something()
             time.sleep(loop.dice.uniform(0, 1.5))
@@ -56,4 +58,4 @@ def test_a_hundred_kills(tmp_path: Path, engine: str):
     times = sorted(loop.ready_s)
     print(f"{engine}: {told}; ready after {statistics.median(times):.1f} s, at most {times[-1]:.1f} s")
     assert statistics.median(times) < READY_GOAL_S
-    assert told.accepted > 500 and told.refused and told.retried
+    assert told.accepted > 2 * KILLS and told.refused and told.retried
