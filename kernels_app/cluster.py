@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import socket
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from kernels_app.needs import Needs
 
 NAMESPACE = "rillbook"
-ATTACH_S = 30
+REACH_S = 5
 
 
 class NoCluster(RuntimeError):
@@ -58,7 +59,10 @@ def attach() -> None:
     if words := refusals():
         raise NoCluster(" ".join(words))
     os.environ["RAY_AUTH_MODE"] = "token"
+    host, _, port = settings.RAY_ADDRESS.rpartition(":")
     try:
+        # Ray itself tries for minutes, and then ends the process.
+        socket.create_connection((host, int(port)), timeout=REACH_S).close()
         with ThreadPoolExecutor(1) as thread:  # in the main one, Ray would set signal handlers
             thread.submit(_attach).result()
     except Exception as error:

@@ -28,6 +28,7 @@ from kernels_app import checks as kernel_checks
 from kernels_app import provisioner, sandbox, surroundings
 from kernels_app.allowances import profile
 from kernels_app.broker import Broker
+from kernels_app.doctor_cluster import check_cluster
 from kernels_app.far_words import Trouble
 from kernels_app.kernel import Kernel, KernelStartTimeout
 from kernels_app.schema_state import database_troubles
@@ -403,6 +404,7 @@ def check_sign_in() -> Iterator[Finding]:
 CHECKS: dict[str, Check] = {
     "database": check_database,
     "channel layer": check_layer,
+    "cluster": check_cluster,
     "storage": check_storage,
     "isolation": check_isolation,
     "kernel": check_kernel,

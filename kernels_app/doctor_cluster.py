@@ -1,0 +1,45 @@
+"""What `manage.py doctor` looks at where kernels live on a Ray cluster: settings, members, room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from kernels_app import cluster, needs
+
+if TYPE_CHECKING:
+    from kernels_app.doctor import Finding
+
+PART = "cluster"
+
+
+def check_cluster() -> Iterator[Finding]:
+    from kernels_app.doctor import fail, ok, warn
+
+    if settings.KERNEL_HOST != "ray":
+        return
+    words = cluster.refusals()
+    yield from (fail(PART, each, "docs/cluster.md, Settings.") for each in words)
+    if words:
+        return
+    try:
+        cluster.attach()
+    except cluster.NoCluster as error:
+        yield fail(PART, str(error), "docs/cluster.md, Starting one.")
+        return
+    import ray
+
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        offering = [node for node in nodes if node["Resources"].get("CPU")]
+        found = f"Ray {ray.__version__}: {len(nodes)} members, {len(offering)} of them run kernels"
+        if not offering:
+            yield fail(PART, f"{found}: none has a place", "Start nodes: manage.py raynode join.")
+        elif not cluster.has_room(needs.standard()):
+            yield warn(PART, f"{found}: the cluster is full", "Add nodes, or lower KERNEL_RAY_MEMORY_BYTES.")
+        else:
+            yield ok(PART, f"{found}, with room for a kernel of {needs.standard()}")
+    finally:
+        ray.shutdown()

@@ -1,0 +1,85 @@
+"""A server of a cluster that cannot work does not start, and says what to set."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ROOT
+
+GOOD = {
+    "KERNEL_HOST": "ray",
+    "RAY_ADDRESS": "127.0.0.9:1",
+    "RAY_AUTH_TOKEN": "a" * 48,
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "DATABASE_URL": "postgresql://rillbook@127.0.0.1:1/none",
+}
+
+
+def checked(folder: Path, **environment: str) -> str:
+    """What `manage.py check` says, which fails."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    given = {"RILLBOOK_DATA_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "notebook_project.settings"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT, env=kept | given | environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode != 0
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("RAY_ADDRESS", "needs RAY_ADDRESS, host:port"),
+        ("RAY_AUTH_TOKEN", "needs RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"),
+        ("REDIS_URL", "needs REDIS_URL"),
+        ("DATABASE_URL", "needs PostgreSQL: set DATABASE_URL"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, missing: str, words: str):
+    said = checked(tmp_path, **{name: value for name, value in GOOD.items() if name != missing})
+    assert words in said and "docs/cluster.md" in said
+
+
+def test_a_cluster_without_tokens_is_refused(tmp_path: Path):
+    assert "RAY_AUTH_MODE must be token" in checked(tmp_path, **GOOD, RAY_AUTH_MODE="disabled")
+
+
+def test_another_host_than_these_two_is_refused(tmp_path: Path):
+    assert "KERNEL_HOST" in checked(tmp_path, KERNEL_HOST="dask")
+
+
+ATTACH = """
+import django, os, sys
+django.setup()
+{before}
+from kernels_app import cluster
+try:
+    cluster.attach()
+except cluster.NoCluster as error:
+    print("REFUSED", error)
+"""
+
+
+def attached(folder: Path, environment: dict[str, str], before: str = "") -> str:
+    given = {"RILLBOOK_DATA_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "notebook_project.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", ATTACH.format(before=before)],
+        cwd=ROOT, env=dict(os.environ) | given | environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_an_address_where_no_cluster_answers_is_said(tmp_path: Path):
+    assert "No Ray cluster answers at RAY_ADDRESS=127.0.0.9:1" in attached(tmp_path, GOOD)
+
+
+def test_another_version_of_ray_is_said(tmp_path: Path, rays):  # noqa: F811
+    before = "import ray\nray.__version__ = '1.0.0'"
+    assert "The cluster runs another Ray or Python" in attached(tmp_path, rays.environment, before)
+    assert "REFUSED" not in attached(tmp_path, rays.environment)
