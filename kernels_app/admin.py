@@ -118,7 +118,8 @@ class KernelSessionAdmin(LookOnly):
     def server(self, session: Any) -> str:
         if not session.is_live(timezone.now()):
             return "-"
-        return "this one" if session.kernel_here is not None else session.host.partition(":")[0]
+        is_here = session.kernel_here is not None and settings.KERNEL_HOST == "local"
+        return "this one" if is_here else session.host.partition(":")[0]
 
     @admin.action(description="Stop the kernel", permissions=["operate"])
     def stop(self, request: HttpRequest, chosen: QuerySet[KernelSession]) -> None:

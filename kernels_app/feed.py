@@ -294,8 +294,8 @@ class NotebookFeed:
 
     @property
     def has_readers(self) -> bool:
-        """Whether a socket here has been greeted."""
-        return any(each.cursor is not None for each in self._subscribers)
+        """Whether there are sockets here: also those that are being greeted hear live events."""
+        return bool(self._subscribers)
 
     async def rows_of(self, cells: set[str]) -> list[Document]:
         """Documents of cells as rows tell, if anybody reads here: as many as fit, at least one."""
@@ -307,7 +307,7 @@ class NotebookFeed:
     def show_anew(self, documents: list[Document]) -> None:
         """Cells as they are now, whose live events were missed."""
         self._restate({"cells": documents})
-        self._send_here([{"type": "cell.refreshed", "cell": document} for document in documents], to_greeted=True)
+        self._send_here([{"type": "cell.refreshed", "cell": document} for document in documents] if documents else [])
 
     # --- Sending ------------------------------------------------------------------------------------------------
 

@@ -155,6 +155,8 @@ class Following:
                     return
                 view = await self._peers.view(self._session, list(asked.cells), with_states=False)
                 if view is None or view.epoch != self.epoch:
+                    self._lose_sight()  # rows are shown, and nothing is added to them before the next view
+                    self._mend_soon()
                     return
                 if view.number < self._seen:  # overtaken by a mending, which skipped what is between
                     continue

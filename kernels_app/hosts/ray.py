@@ -269,10 +269,10 @@ class RayKernelHost:
         try:
             is_ours = await self._opened(opening, notebook_id, wanted)
         except BaseException:
-            ray.kill(actor)
+            _kill(actor)
             raise
         if not is_ours:
-            ray.kill(actor)
+            _kill(actor)
             return None
         self._actors[name] = actor
         return RayHandle(self, notebook_id, actor)
@@ -355,6 +355,11 @@ def _actor_class() -> Any:
     """Detached: it outlives the process that had it made. Never restarted: a kernel that is lost is said to be."""
     remote: Any = ray.remote  # Ray's stubs know only a part of the options
     return remote(max_restarts=0, max_task_retries=0, max_concurrency=1000)(RuntimeActor)
+
+
+def _kill(actor: Any) -> None:
+    with contextlib.suppress(RayError, ValueError):  # gone, or this process lets go of the cluster
+        ray.kill(actor)
 
 
 def _live_sessions() -> list[KernelSession]:

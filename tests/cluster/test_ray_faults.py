@@ -92,6 +92,7 @@ async def test_a_killed_node_loses_its_kernels_and_nothing_that_was_saved(rays: 
             await asyncio.to_thread(rays.join, node)
 
 
+@pytest.mark.soak
 def test_a_frozen_node_that_thaws_finds_its_notebook_taken_and_writes_nothing(rays: RayCluster, web: LiveServer):
     api = web.api()
     path, cells = make(api, TICKS, "print('b')")
