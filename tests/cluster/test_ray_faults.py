@@ -33,6 +33,12 @@ def expected(lines: int) -> str:
     return "".join(f"line {i}\n" for i in range(lines))
 
 
+async def saved(server: LiveServer, path: str, words: str) -> None:
+    """Wait until the database holds what was shown: it follows within 250 ms."""
+    api = server.api()
+    await asyncio.to_thread(until, lambda: text(cells_of(api, path)[0]) == words)
+
+
 def kernel_states(window: Browser) -> list[dict[str, Any]]:
     """What this browser is told of the kernel, as it comes."""
     told: list[dict[str, Any]] = []
@@ -60,7 +66,7 @@ async def test_a_run_goes_on_when_its_web_server_is_killed(rays: RayCluster, web
             assert "line 20\n" in seen.shown
             await second.until(lambda: second.finished.get(run) == "ok", WAIT_S)
             await second.until(lambda: seen.shown == expected(300), WAIT_S)
-    assert text((await asyncio.to_thread(cells_of, web.api(), path))[0]) == expected(300)
+    await saved(web, path, expected(300))
 
 
 @pytest.mark.asyncio

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.browser import Browser
 from tests.cluster.rays import RayCluster
-from tests.faults.test_processes import cells_of, make, text
+from tests.faults.test_processes import cells_of, make, text, until
 from tests.servers import LiveServer
 
 LINES = 400
@@ -73,7 +73,8 @@ async def test_lines_come_once_and_in_order_wherever_one_watches(webs: list[Live
         for watch in early:
             assert watch.kinds["output.ops"] > 20, watch.kinds
             assert watch.kinds["cell.refreshed"] <= 6, watch.kinds
-    assert text((await asyncio.to_thread(cells_of, webs[1].api(), path))[0]) == EXPECTED
+    api = webs[1].api()
+    await asyncio.to_thread(until, lambda: text(cells_of(api, path)[0]) == EXPECTED)
 
 
 @pytest.mark.asyncio
