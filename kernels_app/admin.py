@@ -157,7 +157,9 @@ class KernelSessionAdmin(LookOnly):
 class KernelLimitsAdmin(admin.ModelAdmin):
     """What one person's kernels may take; they hold from the next start of a kernel on."""
 
-    list_display = ("user", "memory_mib", "cpus", "processes", "disk_mib", "run_seconds", "idle_seconds", "kernels")
+    list_display = (
+        "user", "memory_mib", "cpus", "processes", "disk_mib", "run_seconds", "idle_seconds", "output_mib", "kernels",
+    )  # fmt: skip
     list_select_related = ("user",)
     search_fields = ("user__username",)
     autocomplete_fields = ("user",)

@@ -18,7 +18,7 @@ from kernels_app.provisioner import Profile
 from kernels_app.sandbox import Rung
 from notebooks_app.models import KernelSession, Notebook
 
-MIB = 1024**2
+KIB, MIB = 1024, 1024**2
 SAMPLE_INSIDE = "/data/sample"
 _LIVE = ("starting", "idle", "running", "paused")
 
@@ -49,13 +49,18 @@ def profile() -> Profile:
         disk_bytes=settings.KERNEL_DISK_BYTES,
         run_s=settings.KERNEL_RUN_SECONDS,
         idle_s=settings.KERNEL_IDLE_SECONDS,
+        output_bytes=settings.OUTPUT_CELL_MAX_BYTES,
         output_rate_bytes=settings.OUTPUT_RATE_BYTES,
         use_cgroups=settings.KERNEL_CGROUPS,
         readonly={SAMPLE_INSIDE: sample.parent},
     )
     where = f"{SAMPLE_INSIDE}/{sample.name}" if made.rung is Rung.BUBBLEWRAP else str(sample)
-    cap = str(settings.OUTPUT_CELL_MAX_BYTES)
-    return replace(made, env={"RILLBOOK_OUTPUT_CAP_BYTES": cap, "RILLBOOK_SAMPLE_DB": where})
+    return _with_cap(replace(made, env={"RILLBOOK_SAMPLE_DB": where}))
+
+
+def _with_cap(made: Profile) -> Profile:
+    """The kernel leaves out what is over the cap before it is sent; the server keeps to it as well."""
+    return replace(made, env={**made.env, "RILLBOOK_OUTPUT_CAP_BYTES": str(made.output_bytes)})
 
 
 def of_notebook(notebook_id: uuid.UUID, common: Profile) -> Allowance:
@@ -69,14 +74,18 @@ def of_notebook(notebook_id: uuid.UUID, common: Profile) -> Allowance:
     fields = {
         "memory_bytes": row.memory_mib and row.memory_mib * MIB,
         "cpus": row.cpus,
+        "cpu_s": row.cpu_seconds,
         "processes": row.processes,
+        "files": row.files,
         "disk_bytes": row.disk_mib and row.disk_mib * MIB,
         "run_s": row.run_seconds,
         "idle_s": row.idle_seconds,
+        "output_bytes": row.output_mib and row.output_mib * MIB,
+        "output_rate_bytes": row.output_kib_a_second and row.output_kib_a_second * KIB,
     }
     changed = {name: value for name, value in fields.items() if value is not None}
     kernels = settings.KERNELS_PER_USER if row.kernels is None else row.kernels
-    return Allowance(owner, kernels, replace(common, **changed))
+    return Allowance(owner, kernels, _with_cap(replace(common, **changed)))
 
 
 def is_trusted(notebook_id: uuid.UUID) -> bool:

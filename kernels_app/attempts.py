@@ -57,6 +57,7 @@ type Take = Callable[[list[Json]], None]
 class AttemptBook:
     def __init__(self, notebook_id: uuid.UUID, tell: Take, mark_dirty: Callable[[], None]) -> None:
         self._notebook_id = notebook_id
+        self.output_bytes = settings.OUTPUT_CELL_MAX_BYTES  # of one attempt; the kernel's profile may say less or more
         self._tell = tell
         self._mark_dirty = mark_dirty
         self._records: dict[str, AttemptRecord] = {}  # running, or ended and not saved
@@ -94,7 +95,7 @@ class AttemptBook:
     def expect(self, attempt: str, cell: str) -> None:
         """An attempt began: what it shows goes to its own log."""
         if attempt not in self._logs:
-            texts = WholeTexts()
+            texts = WholeTexts(self.output_bytes)
             self._texts[attempt] = texts
             self._logs[attempt] = OutputLog(
                 attempt,
@@ -431,11 +432,11 @@ class AttemptBook:
     async def _keep_spooled(self, entry: Json, work: Path, name: str, mime: str) -> Json:
         """Raises SpoolError, too, where an attempt shows more large items than it may. Updates take the place of what
         they add to, and are bounded by the notebook's own limit."""
-        attempt, cap = str(entry["attempt"]), settings.OUTPUT_CELL_MAX_BYTES
+        attempt, cap = str(entry["attempt"]), self.output_bytes
         if self._spooled.get(attempt, 0) >= cap:
             await asyncio.to_thread(spill.drop_spooled, work, name)
             raise SpoolError(_TOO_MUCH.format(cap / 1024**2))
-        kept = await db.upload(lambda: spill.keep_spooled(self._notebook_id, work, name, mime))
+        kept = await db.upload(lambda: spill.keep_spooled(self._notebook_id, work, name, mime, cap))
         if entry["t"] == "display":
             self._spooled[attempt] = self._spooled.get(attempt, 0) + kept["size_bytes"]
         return kept

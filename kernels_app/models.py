@@ -24,9 +24,15 @@ class KernelLimits(models.Model):
         help_text="Processors of one kernel, where control groups can be made (KERNEL_CPUS).",
     )  # fmt: skip
     processes = _number("Processes and threads of one kernel (KERNEL_PROCESSES).", least=32)
+    files = _number("Files that one process of a kernel has open at once (KERNEL_FILES).", least=256)
     disk_mib = _number("All files of one notebook in MiB (KERNEL_DISK_BYTES).")
+    cpu_seconds = _number("Processor time of one process in seconds; 0: without end (KERNEL_CPU_SECONDS).", least=0)
     run_seconds = _number("How long one cell may run; 0: without end (KERNEL_RUN_SECONDS).", least=0)
     idle_seconds = _number("After how long without use a kernel stops; 0: never (KERNEL_IDLE_SECONDS).", least=0)
+    output_mib = _number("Output of one run of a cell in MiB (OUTPUT_CELL_MAX_BYTES).")
+    output_kib_a_second = _number(
+        "Output of one kernel in KiB a second, for long; 0: as fast as it comes (OUTPUT_RATE_BYTES).", least=0
+    )
     kernels = _number("Kernels at once; 0: as many as the server takes (KERNELS_PER_USER).", least=0)
 
     class Meta:

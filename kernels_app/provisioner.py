@@ -61,6 +61,7 @@ class Profile:
     tmp_bytes: int = bubblewrap.TMP_BYTES
     run_s: int = 0  # of one cell; 0: without end
     idle_s: int = 0  # without use, until the kernel is stopped; 0: never
+    output_bytes: int = 128 * 1024**2  # of one run of a cell
     output_rate_bytes: int = 0  # a second, for long; 0: as fast as it comes
     use_cgroups: bool = True
     readonly: Mapping[str, Path] = field(default_factory=dict)  # path inside -> folder or file of ours

@@ -576,6 +576,7 @@ class Runtime:
             self._lose_kernel(f"The kernel did not start: {str(error).splitlines()[0][:300]}")
             return
         self._kernel = kernel
+        self._book.output_bytes = kernel.launch.profile.output_bytes
         kernel.on_entries = self._take_entries
         kernel.on_input = self._take_input
         kernel.on_refused = self._say_refused

@@ -12,19 +12,17 @@ import uuid
 from pathlib import Path
 from typing import IO, Any
 
-from django.conf import settings
-
 from kernels_app.spool import SpoolError, copy_spooled, open_spooled
 from notebooks_app import files
 
 
-def keep_spooled(notebook_id: uuid.UUID, work: Path, name: str, mime: str) -> dict[str, Any]:
-    """Keep a file that a kernel left; its url and size. Blocks.
+def keep_spooled(notebook_id: uuid.UUID, work: Path, name: str, mime: str, cap_bytes: int) -> dict[str, Any]:
+    """Keep a file of at most `cap_bytes` that a kernel left; its url and size. Blocks.
 
     Raises SpoolError for a file that is not to be trusted, files.NotKept, OSError.
     """
     with tempfile.TemporaryFile() as copy:
-        copied = copy_spooled(work, name, settings.OUTPUT_CELL_MAX_BYTES, copy.write)
+        copied = copy_spooled(work, name, cap_bytes, copy.write)
         return files.keep_hashed(notebook_id, mime, copy, copied.sha256, copied.size_bytes).as_json()
 
 

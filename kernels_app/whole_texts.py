@@ -7,8 +7,6 @@ import logging
 import tempfile
 from typing import IO
 
-from django.conf import settings
-
 log = logging.getLogger("rillbook.outputs")
 
 _FULL = "\n… The rest is not kept: this text is longer than {:,.0f} MiB.\n"
@@ -18,9 +16,10 @@ _BROKEN = "\n… The rest is not kept: the server had no room for it.\n"
 class WholeTexts:
     """One attempt's texts, by item. What does not fit is left out at the end, and the text says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, cap_bytes: int) -> None:
         self.files: dict[int, IO[bytes]] = {}
         self.task: asyncio.Task[None] | None = None
+        self._cap = cap_bytes
         self._size = 0
         self._is_full = False
 
@@ -28,13 +27,12 @@ class WholeTexts:
         """The next part of an item's text."""
         if self._is_full:
             return
-        cap = settings.OUTPUT_CELL_MAX_BYTES
         data = part.encode("utf-8", "replace")
-        room = cap - self._size
+        room = self._cap - self._size
         if len(data) > room:
             self._is_full = True
             kept = data[:room].decode("utf-8", "ignore")
-            data = (kept + _FULL.format(cap / 1024**2)).encode()
+            data = (kept + _FULL.format(self._cap / 1024**2)).encode()
         self._size += len(data)
         self._append(item, data)
 

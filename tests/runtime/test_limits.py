@@ -149,3 +149,17 @@ async def test_limits_and_isolation_are_in_the_admin(lab: Lab):
     assert "bubblewrap sandbox" in kernels and "System calls: a filter denies ptrace" in kernels
     found = await db.read(lambda: allowances.of_notebook(lab.notebook.id, allowances.profile()))
     assert found.kernels == 3 and found.profile.memory_bytes == 1024**3
+
+
+async def test_a_persons_own_bounds_of_output_and_of_open_files_hold(lab: Lab):
+    await allow(lab, output_mib=1, output_kib_a_second=0, files=256, cpu_seconds=3600)
+    await lab.add(
+        a="import resource as r\nprint(r.getrlimit(r.RLIMIT_NOFILE)[0], r.getrlimit(r.RLIMIT_CPU)[0])",
+        b="for _ in range(3000): print('x' * 999)\nprint('the end')",
+    )
+    await lab.run()
+    assert await lab.text("a") == "256 3600\n"
+    shown = await lab.text("b")
+    assert "the end" not in shown and "1 MB" in shown
+    profile = (await lab.runtime())._kernel.launch.profile
+    assert (profile.output_bytes, profile.output_rate_bytes) == (1024**2, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from kernels_app.whole_texts import WholeTexts
 
 @pytest.fixture
 def texts() -> Iterator[WholeTexts]:
-    made = WholeTexts()
+    made = WholeTexts(1024**2)
     yield made
     made.clear()
 
@@ -32,8 +31,7 @@ def test_parts_are_put_together_by_item(texts: WholeTexts):
     assert texts.files == {}
 
 
-def test_a_text_over_the_limit_ends_where_it_says_so(texts: WholeTexts, settings: Any):
-    settings.OUTPUT_CELL_MAX_BYTES = 1024**2
+def test_a_text_over_the_limit_ends_where_it_says_so(texts: WholeTexts):
     texts.write(0, "é" * (1024**2 // 2 - 1) + "x")  # one byte is left: no room for half a letter
     texts.write(0, "éé")
     texts.write(0, "small")
