@@ -154,7 +154,7 @@ class AttemptBook:
         self._notes[attempt] = clean_text(text)[:500]
 
     def warn(self, attempt: str, text: str) -> None:
-        """What is said of the attempt when it has ended, besides its output."""
+        """What is said of the attempt besides its output."""
         self._refusals[attempt] = (*self._refusals.get(attempt, ()), text)
 
     def note_durations(self, entries: Iterable[Json]) -> None:
@@ -181,7 +181,7 @@ class AttemptBook:
                 "duration_ms": last.duration_ms,
                 "execution_count": last.number,
                 "reason": last.reason or None,
-                "warnings": last.warnings,
+                "warnings": last.warnings + self._refusals.get(last.id, ()),
                 "note": last.note,
             }
         if view.reason is not None:

@@ -65,6 +65,7 @@ class Kernel:
         self.on_entries: Callable[[list[Entry]], None] = lambda entries: None
         self.on_input: Callable[[str, str, bool], None] = lambda attempt, prompt, password: None
         self.on_refused: Callable[[str], None] = lambda why: None
+        self.on_slowed: Callable[[str, str], None] = lambda attempt, why: None
         self.gate: Callable[[], Awaitable[None] | None] = lambda: None
         self.died: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
         self.dropped = 0  # entries and messages that were not believed
@@ -178,7 +179,7 @@ class Kernel:
         self._slowed = attempt
         rate = hints.size(self.launch.profile.output_rate_bytes)
         text = f"This cell prints and shows more than {rate} a second for long, so it is slowed down to that."
-        self.on_entries([{"t": "notice", "attempt": attempt, "text": text}])
+        self.on_slowed(attempt, text)
 
     async def _get_ready(self) -> None:
         """Ready: an answer on shell *and* one message on IOPub, or the first output would be lost; and stdin."""

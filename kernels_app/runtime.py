@@ -580,6 +580,7 @@ class Runtime:
         kernel.on_entries = self._take_entries
         kernel.on_input = self._take_input
         kernel.on_refused = self._say_refused
+        kernel.on_slowed = self._warn
         kernel.gate = self._gate
         self._start(self._see_death(kernel), "kernel's death")
         self._kernel_state, self._kernel_detail = "idle", ""
@@ -772,7 +773,15 @@ class Runtime:
         known = self._known_attempts()
         attempt = self._owner_of_stray() or next(iter(known), None)
         if attempt is not None:
-            self._book.warn(attempt, REFUSED_WORDS.format(why))
+            self._warn(attempt, REFUSED_WORDS.format(why))
+
+    def _warn(self, attempt: str, words: str) -> None:
+        """Say it at the attempt's cell, while it runs already."""
+        self._book.warn(attempt, words)
+        cell = self._known_attempts().get(attempt)
+        if cell is not None:
+            self._refresh.add(cell)
+            self._send_states_soon()
 
     # --- Saving -------------------------------------------------------------------------------------------------
 

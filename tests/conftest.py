@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from scripts.with_postgres import temporary_postgres
 from tests.servers import LiveServer, temporary_redis
@@ -20,8 +21,19 @@ CHROMIUM_FLAGS = [
 
 # Files of these take long, one by one: begun first, so that no worker is left alone with one at the end.
 LONG = (
-    "faults", "security", "cluster", "pressure", "migration", "runtime", "storage", "ops", "deploy", "terraform", "api",
+    "cluster", "faults", "security", "pressure", "migration", "runtime", "storage", "ops", "deploy", "terraform", "api",
 )  # fmt: skip
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """With `--dist loadfile`: one worker for all files that share the Ray cluster, which takes long to start."""
+    return _ByFile(config, log)
+
+
+class _ByFile(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "ray" if "/test_ray_" in file else file
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

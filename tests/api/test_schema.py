@@ -148,7 +148,7 @@ def running(live_server: LiveServer) -> dict[str, Any]:
 def test_what_runs_answers_as_the_description_says(case: Any, live_server: LiveServer, running: dict[str, Any]):
     aim(case, running)
     case.headers.pop("Idempotency-Key", None)  # the same for many cases, whose answers are kept
-    hold(case, case.call(base_url=live_server.url, headers=live_server.api().headers))
+    hold(case, case.call(base_url=live_server.url, headers=live_server.api().headers, timeout=90))
 
 
 def test_the_answers_about_cells_that_ran_are_as_described(live_server: LiveServer, running: dict[str, Any]):

@@ -125,6 +125,7 @@ def test_a_frozen_node_that_thaws_finds_its_notebook_taken_and_writes_nothing(ra
     rays.join(node)
 
 
+@pytest.mark.soak
 @pytest.mark.asyncio
 async def test_a_restart_of_redis_costs_no_line(rays: RayCluster, web: LiveServer):
     path, cells = await asyncio.to_thread(make, web.api(), SLOW.format(lines=400))

@@ -31,7 +31,7 @@ COUNTING = "import time\nfor i in range(600):\n    print(i, flush=True)\n    tim
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 AWS = {name.upper(): value for name, value in CREDENTIALS.items()}
 # In one process, whose storage does not answer: people, a token, and a notebook whose large output the database holds.
-BEGIN = SIGN_IN.format(username="me") + """
+BEGIN = SIGN_IN.format(usernames=["me"]) + """
 from django.core.management import call_command
 user.set_password({password!r}); user.save()
 get_user_model().objects.create_user("ann", password={password!r})
@@ -204,7 +204,7 @@ def begin(original: World) -> tuple[dict[str, str], str]:
     (folder / "Held.ipynb").write_text(text, encoding="utf-8")
     nowhere = original.not_started(OUTPUTS_ENDPOINT_URL=f"http://127.0.0.1:{free_port()}")
     said = nowhere.manage("shell", "--no-imports", "-c", BEGIN.format(password=PASSWORD, folder=str(folder)))
-    name, value = said.splitlines()[0].split()
+    name, value, _ = said.splitlines()[0].split()
     return {name: value}, said.splitlines()[-1]
 
 

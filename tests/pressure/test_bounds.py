@@ -30,8 +30,10 @@ async def kept(lab: Lab) -> tuple[int, int]:  # noqa: F811
     return len(rows), sum(row.size_bytes for row in rows)
 
 
-async def test_the_files_of_one_run_of_a_cell_are_bounded_and_the_cell_says_so(lab: Lab, settings: Any):  # noqa: F811
-    settings.OUTPUT_CELL_MAX_BYTES = 2_000_000
+async def test_the_files_of_one_run_of_a_cell_are_bounded_and_the_cell_says_so(lab: Lab):  # noqa: F811
+    pool = lab.host._pool
+    assert pool is not None
+    pool.profile = replace(pool.profile, output_bytes=2_000_000)
     await lab.add(a=PAGES.format(count=30), left=SPOOLED)
     await lab.run()
     assert await kept(lab) == (4, pytest.approx(2_000_000, abs=100))
@@ -90,8 +92,8 @@ async def test_a_kernel_that_prints_too_fast_is_slowed_down_and_says_so(lab: Lab
     pool.profile = replace(pool.profile, output_rate_bytes=100_000)
     await lab.add(a="for _i in range(10_000):\n    print('x' * 99)", b="print('after')")
     await lab.run()
-    shown = str(await lab.outputs("a"))
-    assert shown.count("This cell prints and shows more than 0.0954 MiB a second for long") == 1
+    said = "This cell prints and shows more than 0.0954 MiB a second for long, so it is slowed down to that."
+    assert (await lab.states())["a"]["warnings"] == [said]
     assert await lab.text("b") == "after\n"
 
 

@@ -122,7 +122,8 @@ def run(api: Api, path: str) -> Any:
     return body
 
 
-@pytest.mark.parametrize("number", range(3))
+# Every third of them in `make test`, the rest with the long ones.
+@pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 2))])
 def test_cells_that_flood_cost_a_bounded_part_and_stop_when_told(server: LiveServer, number: int):
     grown, stored = flood(server, list(FLOODS)[number::3], 1.0)
     assert grown < 150 * MB
