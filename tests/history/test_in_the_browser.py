@@ -214,6 +214,7 @@ def test_history_and_bin_pass_axe_and_fit_a_phone(windows: Windows, scheme: str)
     assert problems(page) == []
     assert sideways(page) == 0
     page.keyboard.press("Escape")
+    page.locator("[data-ui-dialog=version]").wait_for(state="hidden")
     page.keyboard.press("Control+s")
     page.locator("[data-ui-dialog=naming]").wait_for()
     assert problems(page) == []

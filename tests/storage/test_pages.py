@@ -11,9 +11,9 @@ from typing import Any
 import boto3
 import pytest
 
-from scripts.with_postgres import free_port
 from tests.servers import LiveServer
 from tests.storage.conftest import BUCKET
+from tests.wires import Wire
 
 RUN_S = 60_000
 PICTURE = """import struct, zlib, random
@@ -106,8 +106,10 @@ def test_large_outputs_are_shown_from_a_bucket(page: Any, bucket: str, tmp_path:
         server.stop()
 
 
-def test_large_outputs_are_shown_while_the_bucket_is_away(page: Any, tmp_path: Path):
-    server = server_with(f"http://127.0.0.1:{free_port()}", tmp_path)
+def test_large_outputs_are_shown_while_the_bucket_is_away(page: Any, bucket: str, tmp_path: Path):
+    wire = Wire(int(bucket.rpartition(":")[2]))
+    server = server_with(f"http://127.0.0.1:{wire.port}", tmp_path)
+    wire.cut()
     try:
         page.goto(server.login_url)
         path = run_all(page, server, tmp_path)
