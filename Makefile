@@ -21,7 +21,7 @@ PYTEST := $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test: .venv/.installed-dev ## Run the tests: on SQLite, then those of the database on PostgreSQL
 	$(PYTEST) -m "not browser and not soak"
-	$(PYTEST) -m "browser and not soak"
+	$(PYTEST) -n 2 -m "browser and not soak"
 	$(PYTHON) scripts/with_postgres.py $(PYTEST) -m "database and not soak"
 
 # Side by side: none of them waits for another.

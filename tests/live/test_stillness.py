@@ -83,8 +83,9 @@ def test_a_stopped_cell_says_so_and_keeps_its_traceback_folded(browser_page: Any
     cell.locator('[data-part="run"]').click()
     cell.locator('[data-part="output"]', has_text="on").wait_for(timeout=RUN_S)
     cell.locator('[data-action="stop"]').click()
-    page.locator('section.cell[data-number="1"][data-state="stopped"]').wait_for(timeout=RUN_S)
-    for _ in ("live", "from the server"):
+    for _ in ("live", "from the server"):  # which saves it a moment after it was shown
+        page.locator('section.cell[data-number="1"][data-state="stopped"]').wait_for(timeout=RUN_S)
+        cell.locator('[data-part="word"]', has_text="Stopped").wait_for(timeout=RUN_S)
         assert cell.locator('[data-part="word"]').inner_text() == "Stopped"
         assert "Stopped before its end." in cell.locator('[data-part="notes"]').inner_text()
         assert "KeyboardInterrupt" not in cell.locator('[data-part="output"]').inner_text()
