@@ -23,6 +23,7 @@ def keep_spooled(notebook_id: uuid.UUID, work: Path, name: str, mime: str, cap_b
     """
     with tempfile.TemporaryFile() as copy:
         copied = copy_spooled(work, name, cap_bytes, copy.write)
+        files.make_room(notebook_id, copied.sha256, copied.size_bytes)
         return files.keep_hashed(notebook_id, mime, copy, copied.sha256, copied.size_bytes).as_json()
 
 

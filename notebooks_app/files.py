@@ -29,7 +29,6 @@ log = logging.getLogger("rillbook.outputs")
 
 HELD_PART_BYTES = 1024 * 1024
 MIB = 1024 * 1024
-FILES_MAX = 20_000  # of one notebook
 COLLECT_AFTER = timedelta(minutes=5)  # what no output shows for so long, where there is no room
 # The MIME type of a row whose object is being deleted (file_collector.py): no real one lacks a slash.
 COLLECTING = "collecting"
@@ -54,17 +53,17 @@ def keep_bytes(notebook_id: uuid.UUID, mime: str, data: bytes) -> OutputFile:
 
 
 def keep_file(notebook_id: uuid.UUID, mime: str, file: IO[bytes]) -> OutputFile:
-    """Keep a real file, from its start. Blocks. Raises NotKept."""
+    """Keep a real file that a kernel's output became, from its start. Blocks. Raises NotKept."""
     file.flush()
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    make_room(notebook_id, digest, file.tell())
     return keep_hashed(notebook_id, mime, file, digest, file.tell())
 
 
 def keep_hashed(notebook_id: uuid.UUID, mime: str, file: IO[bytes], sha256: str, size_bytes: int) -> OutputFile:
     """Keep a real file whose hash and size the server itself has measured. Blocks. Raises NotKept."""
     file.flush()
-    _make_room(notebook_id, sha256, size_bytes)
     row = OutputFile.objects.create(
         notebook_id=notebook_id, sha256=sha256, mime_type=mime[:100], size_bytes=size_bytes
     )
@@ -97,9 +96,9 @@ def _is_being_deleted(row: OutputFile) -> bool:
     ).exists()
 
 
-def _make_room(notebook_id: uuid.UUID, sha256: str, more_bytes: int) -> None:
+def make_room(notebook_id: uuid.UUID, sha256: str, more_bytes: int) -> None:
     """Raise NotKept if the notebook's files would be more than OUTPUT_NOTEBOOK_MAX_BYTES, even without those that no
-    output shows any more."""
+    output shows any more. Asked of what kernels show: what people import is kept whole. Blocks."""
     if _has_room(notebook_id, sha256, more_bytes):
         return
     from notebooks_app import file_collector  # which needs this module
@@ -112,8 +111,8 @@ def _make_room(notebook_id: uuid.UUID, sha256: str, more_bytes: int) -> None:
         cap = settings.OUTPUT_NOTEBOOK_MAX_BYTES
         raise NotKept(
             f"This output of {more_bytes / MIB:,.1f} MiB was not kept: the large outputs of a notebook may hold "
-            f"{cap / MIB:,.0f} MiB and {FILES_MAX:,} files. Clear or delete cells that show large outputs; what was "
-            f"replaced is removed a few minutes later."
+            f"{cap / MIB:,.0f} MiB. Clear or delete cells that show large outputs; what was replaced is removed a few "
+            f"minutes later."
         )
 
 
@@ -122,7 +121,7 @@ def _has_room(notebook_id: uuid.UUID, sha256: str, more_bytes: int) -> bool:
     rows = OutputFile.objects.filter(notebook_id=notebook_id).exclude(mime_type=COLLECTING)
     sizes = rows.exclude(sha256=sha256).values("sha256").annotate(size=Max("size_bytes"))
     total = sizes.aggregate(total=Sum("size"))["total"] or 0
-    return total + more_bytes <= settings.OUTPUT_NOTEBOOK_MAX_BYTES and rows.count() < FILES_MAX
+    return total + more_bytes <= settings.OUTPUT_NOTEBOOK_MAX_BYTES
 
 
 # --- Holding -----------------------------------------------------------------------------------------------------

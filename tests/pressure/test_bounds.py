@@ -61,8 +61,16 @@ async def test_the_same_bytes_count_once(lab: Lab, settings: Any):  # noqa: F811
     settings.OUTPUT_NOTEBOOK_MAX_BYTES = 1_000_000
     same = await db.write(lambda: [files.keep_bytes(lab.notebook.id, "text/html", b"x" * 600_000) for _ in range(3)])
     assert len({row.sha256 for row in same}) == 1
+    await db.write(lambda: files.make_room(lab.notebook.id, same[0].sha256, 600_000))
     with pytest.raises(files.NotKept, match="may hold 1 MiB"):
-        await db.write(lambda: files.keep_bytes(lab.notebook.id, "text/html", b"y" * 600_000))
+        await db.write(lambda: files.make_room(lab.notebook.id, "0" * 64, 600_000))
+
+
+async def test_what_is_imported_is_kept_whole_however_much_it_is(lab: Lab, settings: Any):  # noqa: F811
+    settings.OUTPUT_NOTEBOOK_MAX_BYTES = 1_000_000
+    for letter in (b"a", b"b", b"c"):
+        await db.write(lambda letter=letter: files.keep_bytes(lab.notebook.id, "text/html", letter * 600_000))
+    assert await kept(lab) == (3, 1_800_000)
 
 
 async def test_what_ended_cells_showed_is_forgotten_once_it_is_saved_and_much(
