@@ -7,7 +7,6 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Coroutine
 from typing import Any
 
 from django.conf import settings
@@ -18,10 +17,11 @@ from kernels_app.allowances import profile
 from kernels_app.broker import Broker
 from kernels_app.feed import Feeds, NotebookFeed
 from kernels_app.hosts.base import HostNumbers
+from kernels_app.hosts.common import HostBase
 from kernels_app.kernel import Kernel
 from kernels_app.pool import KernelPool
 from kernels_app.runtime import Runtime
-from notebooks_app import db, facts, files, logs, reading
+from notebooks_app import db, facts, reading
 from notebooks_app.demo.sample import ensure_sample_apart
 from notebooks_app.errors import Unavailable
 from notebooks_app.models import KernelSession
@@ -29,7 +29,6 @@ from notebooks_app.models import KernelSession
 log = logging.getLogger("rillbook.host")
 
 RENEW_S = 2.0
-MOVE_HELD_S = 60.0
 CLAIM_RETRY_S = 0.5
 IDLE_LOOK_S = 5.0
 SAMPLE_S = 20.0
@@ -43,20 +42,18 @@ RESTARTED = "The server was restarted. Outputs are kept; variables are gone."
 ENDING = "The server is ending; try again in a moment."
 
 
-class LocalKernelHost:
+class LocalKernelHost(HostBase):
     """See hosts/base.py: KernelHost."""
 
     def __init__(self) -> None:
-        self.is_started = False
+        super().__init__()
         self.pool_size = settings.KERNEL_POOL_SIZE
         self.feeds = Feeds()
         self.saver = saver.Saver()
         self.broker = Broker()
-        self.loop: asyncio.AbstractEventLoop | None = None
         self._pool: KernelPool | None = None
         self._runtimes: dict[uuid.UUID, Runtime] = {}
         self._locks: dict[uuid.UUID, asyncio.Lock] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._renewed_at = time.monotonic()
         self._claiming = asyncio.Lock()
         self._sampled = asyncio.Event()
@@ -148,17 +145,6 @@ class LocalKernelHost:
         await runtime.feed.refresh()
         return runtime.states()
 
-    def call(self, work: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
-        if self.loop is None:
-            work.close()
-            raise Unavailable("The server is starting; try again.")
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
-        try:
-            return future.result(timeout_s)
-        except TimeoutError:
-            future.cancel()
-            raise Unavailable(f"The server did not answer within {timeout_s:g} s.") from None
-
     async def _open(self, notebook_id: uuid.UUID) -> Runtime:
         epoch, session = await self._claim(notebook_id)
         feed = await self.feeds.open(notebook_id)
@@ -229,16 +215,6 @@ class LocalKernelHost:
             else:
                 runtime.hold(True)
 
-    async def _move_held(self) -> None:
-        """Outputs that the database holds for a storage that was away move there by themselves."""
-        while True:
-            await asyncio.sleep(MOVE_HELD_S)
-            try:
-                for file_id in await db.read(files.held_ids):
-                    await db.upload(lambda file_id=file_id: files.try_to_move(file_id))
-            except Exception:
-                log.exception("held outputs could not be moved")
-
     # --- Kernels ------------------------------------------------------------------------------------------------
 
     async def claim_kernel(self, notebook_id: uuid.UUID) -> Kernel:
@@ -292,18 +268,6 @@ class LocalKernelHost:
     def kernels(self) -> dict[uuid.UUID, dict[str, Any]]:
         """The kernel of each notebook that runs here, as it is told to browsers; from any thread."""
         return {runtime.notebook_id: runtime.kernel_document() for runtime in tuple(self._runtimes.values())}
-
-    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
-        """A background task that belongs to the host."""
-        name = getattr(work, "__name__", "host")
-        task = asyncio.get_running_loop().create_task(work, name=name, context=logs.context_of())
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("%s of the host failed", task.get_name(), exc_info=task.exception())
 
 
 def _spell(seconds: int) -> str:

@@ -12,7 +12,7 @@ import functools
 import logging
 import time
 import uuid
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection
 from typing import Any
 
 import ray
@@ -25,8 +25,9 @@ from kernels_app.feed import Feeds
 from kernels_app.following import View
 from kernels_app.hosts.actor import RuntimeActor
 from kernels_app.hosts.base import HostNumbers
+from kernels_app.hosts.common import HostBase
 from kernels_app.needs import Needs
-from notebooks_app import db, facts, files, logs, reading
+from notebooks_app import db, facts, logs, reading
 from notebooks_app.errors import KernelDied, Unavailable
 from notebooks_app.models import KernelSession
 
@@ -37,7 +38,6 @@ ANSWERS_S = 5.0  # an actor says that it is there, or its node does not answer
 ASK_S = 60.0  # what is asked of a kernel
 VIEW_S = 2.0
 OPEN_S = 60.0  # a process that has its place starts, takes the lease and loads the notebook
-MOVE_HELD_S = 60.0
 ENDING = "The server is ending; try again in a moment."
 FULL = "The cluster is full: no machine has room for another kernel. Stop one that is not needed, or try again later."
 SLOW = "The kernel's process did not start in time; try again."
@@ -118,16 +118,14 @@ class RayHandle:
         return await handle._ask(command, *args, **more)
 
 
-class RayKernelHost:
+class RayKernelHost(HostBase):
     """See hosts/base.py: KernelHost."""
 
     def __init__(self) -> None:
-        self.is_started = False
+        super().__init__()
         self.feeds = Feeds(self)
-        self.loop: asyncio.AbstractEventLoop | None = None
         self._actors: dict[str, Any] = {}
         self._locks: dict[uuid.UUID, asyncio.Lock] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
 
     # --- Life ---------------------------------------------------------------------------------------------------
 
@@ -140,7 +138,7 @@ class RayKernelHost:
         except BaseException:
             self.is_started = False
             raise
-        self._keep(self._move_held(), "held outputs")
+        self.keep(self._move_held())
 
     async def close(self) -> None:
         """Let go: the actors and what they run go on."""
@@ -205,17 +203,6 @@ class RayKernelHost:
         if actor is not None:
             with contextlib.suppress(RayActorError, TimeoutError):
                 await _within(ASK_S, actor.end.remote(reason))
-
-    def call(self, work: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
-        if self.loop is None:
-            work.close()
-            raise Unavailable("The server is starting; try again.")
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
-        try:
-            return future.result(timeout_s)
-        except TimeoutError:
-            future.cancel()
-            raise Unavailable(f"The server did not answer within {timeout_s:g} s.") from None
 
     async def asked(self, actor: Any, method: str, *args: Any, within_s: float, **more: Any) -> Any:
         """What the actor's method returns. Raises what it refuses with, KernelDied, Unavailable."""
@@ -333,21 +320,6 @@ class RayKernelHost:
     def kernels(self) -> dict[uuid.UUID, dict[str, Any]]:
         """Of the whole cluster: any process stops and restarts any kernel."""
         return {each.notebook_id: {"state": each.state, "detail": each.detail} for each in _live_sessions()}
-
-    async def _move_held(self) -> None:
-        """Outputs that the database holds for a storage that was away move there by themselves."""
-        while True:
-            await asyncio.sleep(MOVE_HELD_S)
-            try:
-                for file_id in await db.read(files.held_ids):
-                    await db.upload(lambda file_id=file_id: files.try_to_move(file_id))
-            except Exception:
-                log.exception("held outputs could not be moved")
-
-    def _keep(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name, context=logs.context_of())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 @functools.cache

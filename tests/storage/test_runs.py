@@ -17,7 +17,7 @@ from django.db.models import Max
 from django.db.models.functions import Length
 from django.test import Client
 
-from kernels_app.hosts import local
+from kernels_app.hosts import common
 from notebooks_app import db, files
 from notebooks_app.models import HeldPart, Output, OutputFile, StreamChunk
 from tests.runtime.lab import Lab, Listener, close_lab, open_lab
@@ -169,7 +169,7 @@ async def test_the_server_moves_what_is_held_by_itself(
     await lab.run()
     assert await db.read(HeldPart.objects.exists)
     use_folder()
-    monkeypatch.setattr(local, "MOVE_HELD_S", 0.05)
+    monkeypatch.setattr(common, "MOVE_HELD_S", 0.05)
     lab.host.keep(lab.host._move_held())
     async with asyncio.timeout(20):
         while await db.read(HeldPart.objects.exists):
