@@ -21,9 +21,9 @@ class Memory:
 
     def note(self, moment: str) -> None:
         if self._pids:
-            table = _parents()
+            table = parents()
             web = sum(pss(pid) for pid in self._pids)
-            below = sum(pss(pid) for root in self._pids for pid in _below(root, table))
+            below = sum(pss(pid) for root in self._pids for pid in descendants(root, table))
             self.noted[moment] = {
                 "web_mib": web / MIB,
                 "below_mib": below / MIB,
@@ -105,12 +105,12 @@ def pss(pid: int) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def _parents() -> dict[int, int]:
+def parents() -> dict[int, int]:
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     return {int(pid): int(parent) for pid, parent in (line.split() for line in listed.splitlines())}
 
 
-def _below(root: int, parents: dict[int, int]) -> set[int]:
+def descendants(root: int, parents: dict[int, int]) -> set[int]:
     found: set[int] = set()
     grown = {root}
     while grown:

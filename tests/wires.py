@@ -26,15 +26,18 @@ class Wire:
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def cut(self) -> None:
+        """Close what is open, refuse what comes."""
         assert self._listener is not None
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for pair in self._pairs:
-            for end in pair:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-                end.close()
-        self._pairs.clear()
+        self.reset()
+
+    def reset(self) -> None:
+        """Close what is open; what comes is taken."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            close(*pair)
 
     def freeze(self) -> None:
         self._flows.clear()
@@ -46,12 +49,19 @@ class Wire:
         while True:
             try:
                 near, _ = listener.accept()
-                far = socket.create_connection(self._to)
             except OSError:
                 return
+            try:
+                far = socket.create_connection(self._to)
+            except OSError:
+                near.close()
+                continue
             self._pairs.append((near, far))
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
+            self._relay(near, far)
+
+    def _relay(self, near: socket.socket, far: socket.socket) -> None:
+        for one, other in ((near, far), (far, near)):
+            threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
 
     def _copy(self, one: socket.socket, other: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -61,3 +71,10 @@ class Wire:
                 other.sendall(data)
         with contextlib.suppress(OSError):
             other.shutdown(socket.SHUT_RDWR)
+
+
+def close(*ends: socket.socket) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.browser import Browser
 from scripts.cluster import Cluster, run_cluster
 from tests.cluster.rays import rays
+from tests.faults.test_processes import make
 from tests.servers import Api
 from tests.wires import Wire
 
@@ -59,15 +60,8 @@ class Team:
 
     def notebook(self, *sources: str) -> tuple[str, list[str]]:
         """A new notebook and its cells."""
-        api = self.api()
-        status, made = api("POST", "notebooks/", {"name": "Shared"})
-        assert status == 201, made
-        cells = []
-        for source in sources:
-            status, cell = api("POST", f"notebooks/{made['id']}/cells/", {"type": "python", "source": source})
-            assert status == 201, cell
-            cells.append(cell["id"])
-        return made["id"], cells
+        path, cells = make(self.api(), *sources)
+        return path.split("/")[1], cells
 
 
 @pytest.fixture(scope="session")

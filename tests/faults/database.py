@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 
 from scripts.with_postgres import find_binaries, free_port, wait_ready
+from tests import wires
 
 # Rows of the log of changes and cells, as no part of ours reads them.
 LOG = """SELECT seq, operation_id, cell_id, event, notebook_id FROM notebooks_app_change
@@ -111,39 +112,13 @@ def _id(value: Any) -> str:
     return text
 
 
-class Wire:
-    """A TCP relay to the database that can be cut (connections are closed, new ones refused), that can swallow what is
-    sent, and that can close a connection at the very COMMIT."""
+class Wire(wires.Wire):
+    """To the database: one that can also swallow what is sent, for ever, and close a connection at the very COMMIT."""
 
     def __init__(self, port: int) -> None:
-        self._to = ("127.0.0.1", port)
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._listener: socket.socket | None = None
-        self._flows = threading.Event()
-        self._flows.set()
         self._at_commit = ""
         self.commits_cut = 0
-        self.port = 0
-        self.mend()
-
-    def mend(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def cut(self) -> None:
-        """Close what is open, refuse what comes."""
-        assert self._listener is not None
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.reset()
-
-    def reset(self) -> None:
-        """Close what is open; what comes is taken."""
-        pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            _close(*pair)
+        super().__init__(port)
 
     def swallow(self) -> None:
         """From now on connections are taken, and so is what they send; nobody answers, for ever."""
@@ -157,21 +132,10 @@ class Wire:
         """Close the connection of the next COMMIT, before the database gets it or just after."""
         self._at_commit = "after" if arrives else "before"
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                near, _ = listener.accept()
-            except OSError:
-                return
-            try:
-                far = socket.create_connection(self._to)
-            except OSError:
-                near.close()
-                continue
-            self._pairs.append((near, far))
-            is_mute = threading.Event()
-            threading.Thread(target=self._ask, args=(near, far, is_mute), daemon=True).start()
-            threading.Thread(target=self._copy, args=(far, near, is_mute), daemon=True).start()
+    def _relay(self, near: socket.socket, far: socket.socket) -> None:
+        is_mute = threading.Event()
+        threading.Thread(target=self._ask, args=(near, far, is_mute), daemon=True).start()
+        threading.Thread(target=self._answer, args=(far, near, is_mute), daemon=True).start()
 
     def _ask(self, near: socket.socket, far: socket.socket, is_mute: threading.Event) -> None:
         """From the server to the database, up to the COMMIT that is to be cut."""
@@ -188,9 +152,9 @@ class Wire:
                 if self._is_swallowed(is_mute):
                     continue
                 far.sendall(data)
-        _close(near, far)
+        wires.close(near, far)
 
-    def _copy(self, far: socket.socket, near: socket.socket, is_mute: threading.Event) -> None:
+    def _answer(self, far: socket.socket, near: socket.socket, is_mute: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := far.recv(65536):
                 if not self._is_swallowed(is_mute):
@@ -201,10 +165,3 @@ class Wire:
         if not self._flows.is_set():
             is_mute.set()
         return is_mute.is_set()
-
-
-def _close(*ends: socket.socket) -> None:
-    for end in ends:
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-        end.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 import urllib.error
 import uuid
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.holding import descendants, parents
 from tests.servers import Api, LiveServer
 
 WAIT_S = 40.0
@@ -61,14 +61,7 @@ def cells_of(api: Api, path: str) -> list[dict[str, Any]]:
 
 def children(pid: int) -> set[int]:
     """All processes below this one."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
-    found: set[int] = set()
-    grown = {pid}
-    while grown:
-        grown = {child for child, parent in parents.items() if parent in grown} - found
-        found |= grown
-    return found
+    return descendants(pid, parents())
 
 
 def is_alive(pid: int) -> bool:
