@@ -1,4 +1,4 @@
-"""What hosts of runtimes share, wherever runtimes live: being asked from other threads, background tasks, held outputs."""
+"""What hosts of runtimes share, wherever runtimes live: asked from other threads, background tasks, held outputs."""
 
 from __future__ import annotations
 
