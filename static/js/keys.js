@@ -114,6 +114,8 @@ export function listenForKeys(table, { isAsking, isMuted, perform }) {
 /** Where a press lands. @param {EventTarget | null} target @returns {"editor" | "field" | "button" | "page" | "elsewhere"} */
 function placeOf(target) {
   if (!(target instanceof Element)) return "page";
+  // One that was just closed may have the focus until it is removed or the next frame is drawn: its keys are the page's.
+  if (target.closest("dialog:not([open]), [popover]:not(:popover-open)")) return "page";
   if (target.closest("dialog, [popover], .menu")) return "elsewhere";
   if (target.closest(".cm-content")) return "editor";
   if (target.closest(".cm-panel")) return "elsewhere";

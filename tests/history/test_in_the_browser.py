@@ -114,6 +114,32 @@ def test_escape_names_nothing_and_gives_the_keys_back_to_the_cell(windows: Windo
     assert windows.api("GET", f"{windows.at}versions/")[1]["count"] == 0
 
 
+# Esc and Ctrl+S within one frame: the closed dialog still has the focus, for what had it before is gone.
+AT_ONCE = """() => {
+  const dialog = document.querySelector("dialog[open]");
+  const press = (key, more) => document.activeElement.dispatchEvent(
+    new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more }));
+  dialog.close();
+  const hadFocus = dialog.contains(document.activeElement);
+  press("s", { ctrlKey: true });
+  return hadFocus;
+}"""
+
+
+def test_keys_right_behind_the_escape_of_a_dialog_are_the_pages(windows: Windows):
+    windows.add("x = 1")
+    page = windows.open(windows.page)
+    page.evaluate("document.activeElement?.blur()")
+    page.keyboard.press("Control+s")
+    page.locator("[data-ui-dialog=naming] input").wait_for()
+    assert page.evaluate(AT_ONCE), "the dialog gave the focus away at once: the test shows nothing"
+    page.locator("[data-ui-dialog=naming][open] input").wait_for()
+    for _ in range(5):  # and by real keys
+        page.keyboard.press("Escape")
+        page.keyboard.press("Control+s")
+        page.locator("[data-ui-dialog=naming][open] input").wait_for()
+
+
 def test_what_was_deleted_comes_back_by_undo_after_a_reload_and_from_the_panel(windows: Windows):
     for source in ("first = 1", "second = 2"):
         windows.add(source)
