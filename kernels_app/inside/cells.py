@@ -14,7 +14,7 @@ import time
 from types import CodeType
 from typing import Any
 
-from . import attempts, display, equality, errors, interrupt
+from . import attempts, display, equality, errors, frames, interrupt
 from .namespace import Namespace
 from .private import rename
 from .streams import DescriptorCapture
@@ -24,6 +24,7 @@ Item = dict[str, Any]
 _FUTURE_FLAGS = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 _CODE_FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _COROUTINE = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
+TOLD_UNDECLARED = 1000  # names bound outside analysis that are told; the namespace knows them all
 
 
 class CellRunner:
@@ -62,7 +63,7 @@ class CellRunner:
             "outcome": outcome,
             "names": names,
             "kept": [name for name in names if name in old and equality.is_same(old[name], now[name])],
-            "undeclared": undeclared,
+            "undeclared": [frames.clean_name(name) for name in undeclared[:TOLD_UNDECLARED]],
             "duration_ms": round((time.perf_counter() - started) * 1000),
         }
 

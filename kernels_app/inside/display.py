@@ -91,7 +91,7 @@ def publish(
 ) -> None:
     """Send one MIME bundle as a display, an update of one, or a result of the current attempt."""
     attempt = attempts.current()
-    forms = {mime: _forms(mime, value) for mime, value in data.items()}
+    forms = {frames.clean_name(mime): _forms(mime, value) for mime, value in data.items()}
     if not update and not attempt.may_display(sum(len(raw) for _, raw in forms.values())):
         return  # an update replaces what was counted
     attempt.pump()
@@ -101,7 +101,7 @@ def publish(
         "attempt": attempt.id,
         "data": inline,
         "metadata": dict(metadata or {}),
-        "display_id": None if display_id is None else str(display_id),
+        "display_id": None if display_id is None else frames.clean_name(str(display_id)),
         "spool": spooled,
     }
     if not update:

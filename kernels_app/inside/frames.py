@@ -181,5 +181,10 @@ def _plain(value: Any, depth: int) -> Any:
     return _clean(str(value))
 
 
+def clean_name(text: str, most: int = 200) -> str:
+    """A name as the server takes it: without NUL and lone surrogates, which no database holds, and not endless."""
+    return _clean(text.replace("\0", "�"))[:most]
+
+
 def _clean(text: str) -> str:
     return text if text.isascii() else _SURROGATES.sub("�", text)
