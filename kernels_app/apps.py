@@ -8,4 +8,7 @@ class KernelsConfig(AppConfig):
     verbose_name = "Kernels"
 
     def ready(self) -> None:
-        from kernels_app import checks  # noqa: F401  registers the system checks
+        from kernels_app import (  # noqa: F401  registers the system checks, and hears of deleted notebooks
+            checks,
+            leftovers,
+        )

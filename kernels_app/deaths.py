@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from kernels_app.trees import Held
 
 GIB = 1024**3
+# What may be in a folder over its bounds, as kernels write on until they are ended; above it none starts there.
+OVER_BYTES, OVER_ENTRIES = 8 * GIB, 1_000_000
+# What may come to a folder that is over its bounds already, so that it can be looked at and emptied.
+SLACK_BYTES, SLACK_ENTRIES = 16 * 1024**2, 100
 
 _SIGNALS: dict[int, str] = {
     signal.SIGSEGV: "The kernel crashed in native code (segmentation fault).",
@@ -77,15 +81,31 @@ def explain(code: int | None, memory_bytes: int, *, oom: bool) -> Death:
     return Death("signal", reason, signal=number)
 
 
+def entries_allowed(before: Held, most: int) -> int:
+    """How many files and folders a kernel's folder may hold, if it held so many before."""
+    return before.entries + SLACK_ENTRIES if before.entries > most else most
+
+
 def over_disk(held: Held, before: Held, *, bound: int, most: int) -> str:
     """Why a kernel is ended for what its folder holds; "" within its bounds, or no more than was there `before`."""
     mend = "so its kernel was ended. Delete some and run again."
-    if held.bytes > max(bound, before.bytes):
+    if held.bytes > (before.bytes + SLACK_BYTES if before.bytes > bound else bound):
         return f"The notebook's files take more than {bound / GIB:.3g} GiB, {mend}"
-    if held.entries > max(most, before.entries):
+    if held.entries > entries_allowed(before, most):
         return f"The notebook's folder holds more than {most:,} files, {mend}"
     if held.is_too_deep and not before.is_too_deep:
         return f"The notebook's folder holds folders in folders, too deep to look after, {mend}"
+    return ""
+
+
+def far_over_disk(held: Held, *, bound: int, most: int) -> str:
+    """Why no kernel starts in a folder that holds so much; "" for less. More than a kernel may hold is let be, so that
+    it can be deleted; but what it writes before it is ended adds up, kernel after kernel."""
+    said = "and no kernel starts there: an operator has to delete some, or allow more."
+    if held.bytes > bound + OVER_BYTES:
+        return f"The notebook's files take more than {(bound + OVER_BYTES) / GIB:.3g} GiB, {said}"
+    if held.entries > most + OVER_ENTRIES:
+        return f"The notebook's folder holds more than {most + OVER_ENTRIES:,} files, {said}"
     return ""
 
 

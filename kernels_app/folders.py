@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import logging
 import os
 import re
 import secrets
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from kernels_app import trees, uids
 from kernels_app.spool import SPOOL, empty_spool
+
+log = logging.getLogger("rillbook.pool")
 
 _FLAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _RENAME_EXCHANGE = 2
@@ -62,12 +65,20 @@ class Folders:
     def _recover(self, slots: Path) -> None:
         """Finish the claims that were interrupted, remove the rest."""
         for slot in slots.iterdir():
+            if slot.is_symlink():  # of a kernel without a sandbox
+                slot.unlink()
+                continue
             notebook_id = slot.name.partition(".for.")[2]
             if notebook_id:
                 target = self.notebook(notebook_id)
                 target.mkdir(mode=0o700, exist_ok=True)
-                _move_entries(slot, target)
-        trees.remove(slots)
+                trees.make_writable(slot, None)
+                if not _move_entries(slot, target):
+                    log.error("files of notebook %s could not be moved; they are kept in %s", notebook_id, slot)
+                    continue
+            trees.remove(slot)
+        with contextlib.suppress(OSError):
+            slots.rmdir()
 
     def new_slot(self) -> Path:
         """An empty folder for a kernel that has no notebook yet."""
@@ -98,11 +109,14 @@ class Folders:
         if not target.exists():
             slot.rename(target)
             return target
+        trees.make_writable(target, None)  # or it could not be moved
         empty_spool(target)
         slot.rename(marked)
         _exchange(marked, target)
-        _move_entries(marked, target)
-        trees.remove(marked)
+        if _move_entries(marked, target):
+            trees.remove(marked)
+        else:
+            log.error("files of notebook %s could not be moved; they are kept in %s", notebook_id, marked)
         if uids.can_give() and owner != os.geteuid():  # the files were those of the last kernel's uid
             uids.give_tree(target, owner)
         return target
@@ -133,12 +147,38 @@ def _lock(folder: Path) -> int | None:
     return descriptor
 
 
-def _move_entries(source: Path, target: Path) -> None:
-    """Rename every entry of one folder into another, without following links; what is there already stays."""
-    for name in os.listdir(source):
-        if name != SPOOL and not os.path.lexists(target / name):
-            with contextlib.suppress(OSError):
-                os.rename(source / name, target / name)
+def _move_entries(source: Path, target: Path) -> bool:
+    """Rename every entry of one folder into another, without following links; what is there already stays.
+
+    Whether all were moved. Holds few names, however many there are.
+    """
+    is_whole = True
+    with os.scandir(source) as entries:  # entries that are renamed away meanwhile disturb no others
+        for entry in entries:
+            # No Path: it interns every name.
+            place = f"{target}/{entry.name}"
+            if entry.name != SPOOL and not os.path.lexists(place):
+                is_whole = _move_entry(entry.path, place) and is_whole
+    return is_whole
+
+
+def _move_entry(source: str, target: str) -> bool:
+    """A folder that its owner may not write to is not moved by the system: it is opened for the moment."""
+    try:
+        try:
+            os.rename(source, target)
+        except PermissionError:
+            mode = trees.make_writable(source, None)
+            if mode is None:
+                raise
+            os.rename(source, target)
+            trees.set_mode(target, mode)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        log.warning("a file of a notebook was not moved: %s", error.strerror)
+        return False
+    return True
 
 
 def _exchange(first: Path, second: Path) -> None:

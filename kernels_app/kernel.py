@@ -85,6 +85,7 @@ class Kernel:
         self._subshell: str | None = None
         self._published = asyncio.Event()
         self._claimed = asyncio.Event()
+        self._before = Held(0, 0)
         self._why: Death | None = None  # decided by us before the process ended
         self._oom_kills = 0
         self._channels: Channels | None = None
@@ -120,9 +121,9 @@ class Kernel:
             raise
         return kernel
 
-    def belong_to(self, notebook_id: str) -> None:
-        """The kernel was claimed: its work folder is the notebook's now."""
-        self.notebook_id = notebook_id
+    def belong_to(self, notebook_id: str, work: Path, before: Held) -> None:
+        """The kernel was claimed: its work folder is the notebook's now, which held so much `before`."""
+        self.notebook_id, self.work, self._before = notebook_id, work, before
         self._claimed.set()
 
     @property
@@ -541,15 +542,12 @@ class Kernel:
         """End a kernel whose files grow past its limit. What its notebook held before may stay, and not grow."""
         profile = self.launch.profile
         most = profile.disk_entries
-        before, owner = Held(0, 0), None
         while self.is_alive:
-            began, known = time.monotonic(), self.notebook_id
+            began, owner, before = time.monotonic(), self.notebook_id, self._before
             folders = (self.work, self.launch.run.parent)
-            held = await asyncio.to_thread(trees.measure, folders, most=max(most, before.entries))
-            if known is not None and owner is None:
-                before, owner = held, known
+            held = await asyncio.to_thread(trees.measure, folders, most=deaths.entries_allowed(before, most))
             reason = deaths.over_disk(held, before, bound=profile.disk_bytes, most=most)
-            if reason:
+            if reason and owner == self.notebook_id:
                 await self.kill(Death("disk", reason))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(DISK_WATCH_S, DISK_SHARE * (time.monotonic() - began))):

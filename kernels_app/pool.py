@@ -12,18 +12,23 @@ import contextlib
 import logging
 from pathlib import Path
 
-from kernels_app import cgroups, provisioner, sandbox
+from kernels_app import cgroups, deaths, provisioner, sandbox, trees
 from kernels_app.folders import Folders
 from kernels_app.interpreters import interpreter
 from kernels_app.kernel import Kernel, KernelDied, KernelStartTimeout
 from kernels_app.provisioner import Profile
 from kernels_app.sandbox import Rung
+from kernels_app.trees import Held
 
 log = logging.getLogger("rillbook.pool")
 
 REFILL_DELAY_S = 1.0
 RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 60.0
+
+
+class FolderFull(RuntimeError):
+    """The notebook's folder holds so much that no kernel starts in it; the message is for its people."""
 
 
 class KernelPool:
@@ -58,25 +63,36 @@ class KernelPool:
         """A ready kernel bound to the notebook's own folder: a pooled one, else (or of another profile) a new one.
 
         The caller owns it and ends it with `shutdown` or `kill`; a notebook has one kernel at a time. Raises
-        KernelStartTimeout, and ValueError for an id that is not flat.
+        KernelStartTimeout, FolderFull, and ValueError for an id that is not flat.
         """
         self.folders.notebook(notebook_id)
         if self._is_closed:
             raise RuntimeError("The pool is closed.")
         await self._prepare()
+        held = await asyncio.to_thread(self._look, notebook_id, profile or self.profile)
         while True:
             other = profile if profile is not None and profile != self.profile else None
             kernel = await (self._take() if other is None else self._start_one(other))
             try:
-                kernel.work = await asyncio.to_thread(
-                    self.folders.claim, kernel.work, notebook_id, keep_name=self.profile.rung is not Rung.BUBBLEWRAP
-                )
+                work = await asyncio.to_thread(self._hand_over, kernel, notebook_id)
             except OSError:
                 await kernel.kill()
                 raise
             if kernel.is_alive:
-                kernel.belong_to(notebook_id)
+                kernel.belong_to(notebook_id, work, held)
                 return kernel
+
+    def _hand_over(self, kernel: Kernel, notebook_id: str) -> Path:
+        keep_name = kernel.launch.profile.rung is not Rung.BUBBLEWRAP
+        return self.folders.claim(kernel.launch.work, notebook_id, keep_name=keep_name)
+
+    def _look(self, notebook_id: str, profile: Profile) -> Held:
+        """What the notebook's folder holds before a kernel is given to it. Blocks. Raises FolderFull."""
+        most = profile.disk_entries
+        held = trees.measure([self.folders.notebook(notebook_id)], most=most + deaths.OVER_ENTRIES)
+        if words := deaths.far_over_disk(held, bound=profile.disk_bytes, most=most):
+            raise FolderFull(words)
+        return held
 
     async def wait_until_full(self, timeout_s: float = 60.0) -> None:
         """Return when `size` kernels are ready. Raises TimeoutError."""

@@ -82,10 +82,11 @@ def empty_spool(work: Path) -> int:
         return 0
     count = 0
     try:
-        for name in os.listdir(folder):
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=folder)
-                count += 1
+        with os.scandir(folder) as entries:  # as many as a kernel likes: not all names at once
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.name, dir_fd=folder)
+                    count += 1
     finally:
         os.close(folder)
     return count

@@ -1,6 +1,7 @@
 """Walking, measuring and removing folders that untrusted code has filled: links, races and depth harm nobody.
 
-Everything goes by descriptors of folders, never through a link, and holds few of them whatever the depth. All of it
+Everything goes by descriptors of folders, never through a link, and holds few of them whatever the depth, and few names
+whatever the number. A folder that its owner closed (mode 0) is opened again: nothing is hidden that way. All of it
 blocks: call it in a thread.
 """
 
@@ -11,13 +12,15 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 MOST_DEPTH = 100
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_NOATIME", 0)
 _REMOVE_S = 600
+_MANY = 10_000  # entries: the library holds all names of a folder at once, rm some
+_PATH = getattr(os, "O_PATH", 0)
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own
 
 
@@ -64,7 +67,7 @@ def walk(folder: Path) -> Iterator[tuple[int, os.DirEntry[str]]]:
 def measure(folders: Iterable[Path], *, most: int) -> Held:
     """What the folders hold together; it stops counting after `most` entries. A file of several names counts once."""
     size = entries = 0
-    seen: set[tuple[int, int]] = set()
+    seen: set[int] = set()  # inodes: kernels cannot mount, so that all is on one file system, or two
     is_too_deep = False
     for folder in folders:
         try:
@@ -83,32 +86,73 @@ def measure(folders: Iterable[Path], *, most: int) -> Held:
 
 def remove(folder: Path) -> None:
     """Delete a folder and all in it, however deep; what cannot be deleted stays. Raises nothing."""
+    is_odd = False
+    make_writable(folder, None)
     try:
-        for _ in walk(folder):
-            pass
+        for number, (parent, entry) in enumerate(walk(folder)):
+            is_odd = is_odd or number > _MANY
+            if entry.is_dir(follow_symlinks=False):
+                make_writable(entry.name, parent)
     except TooDeep:  # the library would hold a descriptor for each level; rm does not
-        _remove_deep(folder)
-    else:
+        is_odd = True
+    if not is_odd or not _remove_by_program(folder):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_deep(folder: Path) -> None:
+def _remove_by_program(folder: Path) -> bool:
     rm = shutil.which("rm", path="/bin:/usr/bin")
     if rm is None:
-        return
+        return False
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         subprocess.run([rm, "-rf", "--", str(folder)], stderr=subprocess.DEVNULL, timeout=_REMOVE_S)
+    return True
+
+
+def make_writable(name: str | Path, parent: int | None) -> int | None:
+    """Let the owner of a folder read, write and enter it, never by a link; its mode before, None if nothing was done."""
+    return _change_mode(name, parent, lambda mode: mode | 0o700)
+
+
+def set_mode(name: str | Path, mode: int) -> None:
+    """The folder's mode; nothing if it is not ours, or no folder."""
+    _change_mode(name, None, lambda _: mode)
+
+
+def _change_mode(name: str | Path, parent: int | None, wanted: Callable[[int], int]) -> int | None:
+    if not _PATH:
+        return None
+    try:
+        held = os.open(name, _PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(held)
+        mode = stat.S_IMODE(found.st_mode)
+        if wanted(mode) == mode or found.st_uid != os.geteuid():
+            return None
+        os.chmod(f"/proc/self/fd/{held}", wanted(mode))  # of what is held, whatever its name leads to by now
+        return mode
+    except OSError:
+        return None
+    finally:
+        os.close(held)
 
 
 def _opened(name: str | Path, parent: int | None) -> Iterator[int]:
-    """The folder's descriptor, if it can be opened."""
+    """The folder's descriptor, if it can be opened; what is in it can be looked at then."""
     try:
-        yield os.open(name, _FOLDER, dir_fd=parent)
+        descriptor = os.open(name, _FOLDER, dir_fd=parent)
     except PermissionError:
-        with contextlib.suppress(OSError):  # O_NOATIME is for the owner alone
-            yield os.open(name, _FOLDER & ~getattr(os, "O_NOATIME", 0), dir_fd=parent)
+        make_writable(name, parent)
+        try:  # O_NOATIME is for the owner alone
+            descriptor = os.open(name, _FOLDER & ~getattr(os, "O_NOATIME", 0), dir_fd=parent)
+        except OSError:
+            return
     except OSError:
         return
+    if not os.fstat(descriptor).st_mode & 0o100:
+        make_writable(name, parent)
+    yield descriptor
 
 
 def _entries(descriptor: int) -> Iterator[os.DirEntry[str]]:
@@ -119,8 +163,8 @@ def _entries(descriptor: int) -> Iterator[os.DirEntry[str]]:
         return
 
 
-def _is_new(found: os.stat_result, seen: set[tuple[int, int]]) -> bool:
-    key = (found.st_dev, found.st_ino)
+def _is_new(found: os.stat_result, seen: set[int]) -> bool:
+    key = found.st_ino ^ (found.st_dev << 64)
     if key in seen:
         return False
     seen.add(key)
