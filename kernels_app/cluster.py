@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kernels_app.needs import Needs
 
 NAMESPACE = "rillbook"
+LOG_VARIABLE = "RILLBOOK_NODE_LOG"  # a file: what `raynode --block` writes to, for the actors of that node
 REACH_S = 5
 
 
@@ -92,13 +93,45 @@ def new_name() -> str:
     return f"kernel-{uuid.uuid4().hex[:16]}"
 
 
+def actor_options(name: str, *, node: str = "") -> dict[str, Any]:
+    """Of an actor that outlives the process that had it made; on one node only, or on any."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    options: dict[str, Any] = {"lifetime": "detached", "namespace": NAMESPACE, "name": name}
+    return options | ({"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)} if node else {})
+
+
 def has_room(needs: Needs) -> bool:
     """Whether a living node has room for this now. Blocks a little."""
     from ray._private.state import available_resources_per_node
 
-    wanted = {"CPU": needs.cpus, "memory": needs.memory_bytes, "GPU": needs.gpus}
-    nodes: list[dict[str, Any]] = list(available_resources_per_node().values())
-    return any(all(node.get(name, 0) >= amount for name, amount in wanted.items() if amount) for node in nodes)
+    return any(_holds(free, needs.resources()) for free in available_resources_per_node().values())
+
+
+def nodes_for(needs: Needs) -> list[str]:
+    """The living nodes that have a place for this when nothing else is on them. Blocks a little."""
+    import ray
+
+    offers = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    return [node for node, offered in offers.items() if offered.get("CPU") and _holds(offered, needs.resources())]
+
+
+def resources_of(node: str) -> tuple[dict[str, float], dict[str, float]]:
+    """What is free on a node, and all that it offers, as options of an actor are named. Blocks a little."""
+    from ray._private.state import available_resources_per_node, total_resources_per_node
+
+    found = []
+    for each in (available_resources_per_node(), total_resources_per_node()):
+        offered = each.get(node, {})
+        found.append({option: offered.get(name, 0.0) for option, name in RESOURCES.items()})
+    return found[0], found[1]
+
+
+RESOURCES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}  # as options of an actor, and of a node
+
+
+def _holds(offered: dict[str, float], resources: dict[str, float]) -> bool:
+    return all(offered.get(RESOURCES[option], 0) >= amount for option, amount in resources.items() if amount)
 
 
 # --- Making one ------------------------------------------------------------------------------------------------------

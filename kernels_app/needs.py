@@ -21,6 +21,10 @@ class Needs:
     memory_bytes: int
     gpus: float
 
+    def resources(self) -> dict[str, float]:
+        """As options of an actor."""
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self.memory_bytes}
+
     def __str__(self) -> str:
         words = [f"{self.cpus:g} CPUs", f"{self.memory_bytes // MIB} MiB"]
         return ", ".join(words + ([f"{self.gpus:g} GPUs"] if self.gpus else []))

@@ -1,17 +1,22 @@
 """The actor in which one notebook lives on a node of the cluster: the runtime of a single server behind calls.
 
-Nothing of Django is imported before the constructor has set it up. Where actors are placed and found is ray.py's; what
-holds the notebook inside is single.py's.
+No model of Django is imported before the constructor has set it up. Which notebook gets which actor is ray.py's,
+what waits for one steward.py's, and what holds it inside single.py's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import inspect
 import logging
 import os
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
+
+from kernels_app import cluster
 
 if TYPE_CHECKING:
     from kernels_app.hosts.single import SingleKernelHost
@@ -24,7 +29,8 @@ COMMANDS = frozenset(
 )
 CONNECTIONS = 4  # with the database, of one notebook: a node holds many
 LEAVES_S = 5.0
-UNUSED_S = 120.0  # whoever made this actor is gone before it opened a notebook
+UNUSED_S = 30.0  # whoever made this actor, or kept it waiting, is gone before it opened a notebook
+LOOK_S = 2.0
 
 
 class RuntimeActor:
@@ -34,9 +40,10 @@ class RuntimeActor:
         _set_up()
         from kernels_app.hosts.single import SingleKernelHost
 
-        self._host: SingleKernelHost = SingleKernelHost(name, ready_kernels=ready_kernels, leave=_leave)
+        self._host: SingleKernelHost = SingleKernelHost(name, ready_kernels=ready_kernels, leave=leave)
         self._starting = asyncio.Lock()
         self._notebook: uuid.UUID | None = None
+        self._kept_at = time.monotonic()
 
     async def ready(self) -> int:
         """Begin; the pid. A kernel that is started beforehand may still be on its way."""
@@ -46,6 +53,11 @@ class RuntimeActor:
                 self._host.keep(self._leave_if_unused())
         return os.getpid()
 
+    async def stay(self) -> tuple[int, int]:
+        """Begin, and wait for a notebook for a while longer; the pid, and how many kernels are ready."""
+        self._kept_at = time.monotonic()
+        return await self.ready(), self._host.numbers().ready
+
     async def open(self, notebook: str) -> tuple[Any, Exception | None]:
         """Take the notebook's lease and load it. The error is Unavailable where somebody else holds it."""
         await self.ready()
@@ -54,7 +66,7 @@ class RuntimeActor:
         self._notebook = uuid.UUID(notebook)
         answer = await _answered(self._host.ensure(self._notebook))
         if answer[1] is not None:
-            self._notebook = None
+            self._notebook, self._kept_at = None, time.monotonic()
             return answer
         return True, None
 
@@ -85,9 +97,34 @@ class RuntimeActor:
         return self._host.runtime_of(self._notebook) if self._notebook is not None else None
 
     async def _leave_if_unused(self) -> None:
-        await asyncio.sleep(UNUSED_S)
-        if self._notebook is None:
-            await _leave()
+        while self._notebook is None or self._runtime() is None:
+            if self._notebook is None and time.monotonic() - self._kept_at > UNUSED_S:
+                await leave()
+            await asyncio.sleep(LOOK_S)
+
+
+def make(resources: dict[str, float], *, ready_kernels: int, node: str = "") -> tuple[str, Any]:
+    """A new actor that reserves this, on any node or on one, and its name. It is detached: it outlives the process that
+    had it made. It is never restarted: a kernel that is lost is said to be."""
+    name = cluster.new_name()
+    options = cluster.actor_options(name, node=node) | resources
+    return name, _actor_class().options(**options).remote(name, ready_kernels=ready_kernels)
+
+
+def kill(actor: Any) -> None:
+    import ray
+    from ray.exceptions import RayError
+
+    with contextlib.suppress(RayError, ValueError):  # gone, or this process lets go of the cluster
+        ray.kill(actor)
+
+
+@functools.cache
+def _actor_class() -> Any:
+    import ray
+
+    remote: Any = ray.remote  # Ray's stubs know only a part of the options
+    return remote(max_restarts=0, max_task_retries=0, max_concurrency=1000)(RuntimeActor)
 
 
 async def _answered(work: Any) -> tuple[Any, Exception | None]:
@@ -105,7 +142,7 @@ def _unavailable(words: str) -> Exception:
     return Unavailable(words)
 
 
-async def _leave() -> None:
+async def leave() -> None:
     """End this actor: its name and what it reserved are free."""
     import ray
 
@@ -122,7 +159,20 @@ def _set_up() -> None:
     from django.conf import settings
 
     django.setup()
+    _log_to_node()
     database: dict[str, Any] = settings.DATABASES["default"]
     options = database.get("OPTIONS") or {}
     if "pool" in options:
         options["pool"] = {**options["pool"], "max_size": min(CONNECTIONS, options["pool"]["max_size"])}
+
+
+def _log_to_node() -> None:
+    """Log where the node's `raynode --block` does, which is what collectors read; else Ray keeps it in a file."""
+    try:
+        log_file = os.open(os.environ[cluster.LOG_VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_NOCTTY)
+    except (KeyError, OSError):  # not --block, or its output is a socket, which cannot be opened
+        return
+    stream = os.fdopen(log_file, "w", encoding="utf-8", errors="backslashreplace")
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(stream)

@@ -1,14 +1,14 @@
 """Runtimes as actors of a Ray cluster: this process finds them by their lease, has them made, and asks them.
 
 The lease row is the truth and names the actor that holds a notebook; Ray only places. A web process holds nothing: what
-it is told of a notebook that runs elsewhere is following.py's. What an actor does inside is actor.py's.
+it is told of a notebook that runs elsewhere is following.py's. What an actor does inside is actor.py's; which ones wait
+for a notebook is spares.py's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import time
 import uuid
@@ -23,9 +23,10 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from kernels_app import cluster, leases, needs
 from kernels_app.feed import Feeds
 from kernels_app.following import View
-from kernels_app.hosts.actor import RuntimeActor
+from kernels_app.hosts import actor as actors
 from kernels_app.hosts.base import HostNumbers
 from kernels_app.hosts.common import HostBase
+from kernels_app.hosts.spares import Spares
 from kernels_app.needs import Needs
 from notebooks_app import db, facts, logs, reading
 from notebooks_app.errors import KernelDied, Unavailable
@@ -37,8 +38,11 @@ LOOK_S = 0.25
 ANSWERS_S = 5.0  # an actor says that it is there, or its node does not answer
 ASK_S = 60.0  # what is asked of a kernel
 VIEW_S = 2.0
+SPARE_S = 15.0  # one that waits does so
+CROWDED_S = 1.0  # without a place: those that wait for a notebook give way
 OPEN_S = 60.0  # a process that has its place starts, takes the lease and loads the notebook
 ENDING = "The server is ending; try again in a moment."
+PLACING = "A place for the kernel is looked for."
 FULL = "The cluster is full: no machine has room for another kernel. Stop one that is not needed, or try again later."
 SLOW = "The kernel's process did not start in time; try again."
 LOST = "The kernel was lost with its process or its machine. Outputs are kept; variables are gone."
@@ -124,6 +128,7 @@ class RayKernelHost(HostBase):
     def __init__(self) -> None:
         super().__init__()
         self.feeds = Feeds(self)
+        self.spares = Spares()
         self._actors: dict[str, Any] = {}
         self._locks: dict[uuid.UUID, asyncio.Lock] = {}
 
@@ -139,6 +144,7 @@ class RayKernelHost(HostBase):
             self.is_started = False
             raise
         self.keep(self._move_held())
+        self.keep(self.spares.keep())
 
     async def close(self) -> None:
         """Let go: the actors and what they run go on."""
@@ -250,51 +256,70 @@ class RayKernelHost(HostBase):
     async def _open(self, notebook_id: uuid.UUID) -> RayHandle | None:
         """Have an actor take the notebook; None if another process was faster. Raises Unavailable."""
         wanted = await db.read(lambda: needs.of_notebook(notebook_id))
-        name, actor = self._make(wanted)
+        if (spare := await self.spares.take(wanted)) is not None:
+            try:
+                return await self._open_in(*spare, notebook_id, None)
+            except Unavailable as error:
+                log.warning("notebook %s: an actor that waited did not take it: %s", notebook_id, error.message)
+                return None  # another one is tried, when nobody holds the lease
+        self._tell(notebook_id, "starting", PLACING)
+        # A kernel starts while the notebook is loaded, for what follows is nearly always a run.
+        name, actor = actors.make(wanted.resources(), ready_kernels=min(1, settings.KERNEL_POOL_SIZE))
+        try:
+            return await self._open_in(name, actor, notebook_id, wanted)
+        except Unavailable as error:
+            self._tell(notebook_id, "stopped", error.message)
+            raise
+
+    async def _open_in(self, name: str, actor: Any, notebook_id: uuid.UUID, wanted: Needs | None) -> RayHandle | None:
         opening = asyncio.ensure_future(_awaited(actor.open.remote(str(notebook_id))))
         opening.add_done_callback(lambda done: done.cancelled() or done.exception())  # also if nobody waits any more
         try:
-            is_ours = await self._opened(opening, notebook_id, wanted)
+            is_ours = await self._opened(opening, name, notebook_id, wanted)
         except BaseException:
-            _kill(actor)
+            actors.kill(actor)
             raise
         if not is_ours:
-            _kill(actor)
+            actors.kill(actor)
             return None
         self._actors[name] = actor
         return RayHandle(self, notebook_id, actor)
 
-    def _make(self, wanted: Needs) -> tuple[str, Any]:
-        name = cluster.new_name()
-        options: dict[str, Any] = {"lifetime": "detached", "namespace": cluster.NAMESPACE, "name": name}
-        options |= {"num_cpus": wanted.cpus, "num_gpus": wanted.gpus, "memory": wanted.memory_bytes}
-        # A kernel starts while the notebook is loaded, for what follows is nearly always a run.
-        ready = min(1, settings.KERNEL_POOL_SIZE)
-        return name, _actor_class().options(**options).remote(name, ready_kernels=ready)
-
-    async def _opened(self, opening: asyncio.Future[Any], notebook_id: uuid.UUID, wanted: Needs) -> bool:
-        begun = time.monotonic()
+    async def _opened(
+        self, opening: asyncio.Future[Any], name: str, notebook_id: uuid.UUID, wanted: Needs | None
+    ) -> bool:
+        """`wanted`: what the actor waits for a place with; None: it has one."""
+        begun, is_asked = time.monotonic(), False
         while True:
             done, _ = await asyncio.wait([opening], timeout=LOOK_S)
             if done:
                 return await self._taken(opening, notebook_id)
-            if await self._session(notebook_id) is not None and not opening.done():
-                done, _ = await asyncio.wait([opening], timeout=ANSWERS_S)  # it may be ours that took it
-                if not done:
-                    opening.cancel()
-                    raise Unavailable(SLOW)
-                continue
             waited_s = time.monotonic() - begun
-            if waited_s > settings.KERNEL_RAY_WAIT_S and not await asyncio.to_thread(cluster.has_room, wanted):
-                self._say_full(notebook_id, wanted)
-                raise Unavailable(FULL)
+            session = await self._session(notebook_id)
+            if session is not None and leases.token_of(session.host) != name:
+                return opening.done() and await self._taken(opening, notebook_id)
+            if session is None and wanted is None and waited_s > SPARE_S:
+                raise Unavailable(SLOW)
+            if session is None and wanted is not None and waited_s > CROWDED_S:
+                is_asked = await self._make_room(notebook_id, wanted, waited_s, is_asked=is_asked)
             if waited_s > settings.KERNEL_RAY_WAIT_S + OPEN_S:
                 log.error("an actor for notebook %s did not start within %.0f s", notebook_id, waited_s)
                 raise Unavailable(SLOW)
 
-    def _say_full(self, notebook_id: uuid.UUID, wanted: Needs) -> None:
-        log.warning("the cluster is full: no node has room for notebook %s (%s)", notebook_id, wanted)
-        kernel = {"state": "stopped", "detail": FULL, "cell": None}
+    async def _make_room(self, notebook_id: uuid.UUID, wanted: Needs, waited_s: float, *, is_asked: bool) -> bool:
+        """Where there is no place, have those go that wait for a notebook, once. Raises Unavailable when it is late."""
+        if await asyncio.to_thread(cluster.has_room, wanted):
+            return is_asked
+        if not is_asked:
+            await self.spares.give_way()
+        elif waited_s > settings.KERNEL_RAY_WAIT_S:
+            log.warning("the cluster is full: no node has room for notebook %s (%s)", notebook_id, wanted)
+            raise Unavailable(FULL)
+        return True
+
+    def _tell(self, notebook_id: uuid.UUID, state: str, detail: str) -> None:
+        """The browsers of this process, while there is no runtime that tells."""
+        kernel = {"state": state, "detail": detail, "cell": None}
         self.feeds.tell_here(notebook_id, [{"type": "kernel.changed", **kernel}])
 
     async def _taken(self, opening: asyncio.Future[Any], notebook_id: uuid.UUID) -> bool:
@@ -315,23 +340,11 @@ class RayKernelHost(HostBase):
         """Of the whole cluster, as the database tells."""
         sessions = _live_sessions()
         kernels = sum(session.state in ("idle", "running", "paused") for session in sessions)
-        return HostNumbers(len(sessions), kernels, 0, 0, 0.0, self.feeds.count)
+        return HostNumbers(len(sessions), kernels, self.spares.ready, 0, 0.0, self.feeds.count)
 
     def kernels(self) -> dict[uuid.UUID, dict[str, Any]]:
         """Of the whole cluster: any process stops and restarts any kernel."""
         return {each.notebook_id: {"state": each.state, "detail": each.detail} for each in _live_sessions()}
-
-
-@functools.cache
-def _actor_class() -> Any:
-    """Detached: it outlives the process that had it made. Never restarted: a kernel that is lost is said to be."""
-    remote: Any = ray.remote  # Ray's stubs know only a part of the options
-    return remote(max_restarts=0, max_task_retries=0, max_concurrency=1000)(RuntimeActor)
-
-
-def _kill(actor: Any) -> None:
-    with contextlib.suppress(RayError, ValueError):  # gone, or this process lets go of the cluster
-        ray.kill(actor)
 
 
 def _live_sessions() -> list[KernelSession]:

@@ -5,7 +5,7 @@
 
 import { downstream } from "./dependencies.js";
 import { notice } from "./notices.js";
-import { CommandError } from "./socket.js";
+import { CommandError, PLACING_MS } from "./socket.js";
 import { toast } from "./toasts.js";
 import { counted, durationWords, shownState } from "./words.js";
 
@@ -41,16 +41,16 @@ export class Runs {
         versions.push({ cell, version: await this.#editing.flush(cell) });
         this.#editing.takeTyped(cell);
       }
-      await this.#socket.request("run", { cells: versions });
+      await this.#request("run", { cells: versions });
     });
   }
 
   runAll() {
-    return this.#afterText(() => this.#socket.request("run_all"));
+    return this.#afterText(() => this.#request("run_all"));
   }
 
   runStale() {
-    return this.#afterText(() => this.#socket.request("run_stale"));
+    return this.#afterText(() => this.#request("run_stale"));
   }
 
   stop() {
@@ -66,7 +66,7 @@ export class Runs {
   restart({ runAll = false } = {}) {
     const hadNames = this.#store.cells.some(({ state }) => state.loaded);
     return this.#afterText(async () => {
-      await this.#socket.request("restart", { run_all: runAll });
+      await this.#request("restart", { run_all: runAll });
       if (!runAll && hadNames) toast("Restarted. Variables are gone.", { label: "Run all", act: () => this.runAll() });
     });
   }
@@ -74,7 +74,7 @@ export class Runs {
   /** Restarts a kernel that died and runs up to a cell. @param {string} cell */
   async resume(cell) {
     const upTo = this.#store.order.slice(0, this.#store.number(cell));
-    await this.#try(() => this.#socket.request("restart", { run_all: false }));
+    await this.#try(() => this.#request("restart", { run_all: false }));
     await this.run(upTo.filter((id) => shownState(/** @type {any} */ (this.#store.cell(id))) !== "disabled"));
   }
 
@@ -107,6 +107,11 @@ export class Runs {
     const cell = this.#store.cell(id);
     if (!cell || cell.version !== version || cell.state.status !== "idle") return false;
     return !cell.state.errors.length && cell.state.freshness !== "current";
+  }
+
+  /** What may have to start a kernel first. @param {string} type @param {object} [fields] */
+  #request(type, fields = {}) {
+    return this.#socket.request(type, fields, { timeoutMs: PLACING_MS });
   }
 
   /** @param {() => Promise<any>} act */

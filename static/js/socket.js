@@ -8,6 +8,8 @@ import { utf8Bytes } from "./positions.js";
 const RECONNECT_MS = 400;
 const RECONNECT_MAX_MS = 15_000;
 const REPLY_MS = 20_000;
+/** A kernel is placed and started before a run is answered: the server says itself when that took too long. */
+export const PLACING_MS = 180_000;
 /** A greeting may be long and the line slow; silence tells a dead one. */
 const HELLO_MS = 300_000;
 /** The server's heart beats every 5 s. */
@@ -54,7 +56,7 @@ export class NotebookSocket extends EventTarget {
   #hello;
   #create;
   /** @type {WebSocket | null} */ #socket = null;
-  /** @type {Map<string, {resolve: (reply: any) => void, reject: (error: Error) => void, timer: any}>} */
+  /** In the order they were sent. @type {Map<string, {resolve: (reply: any) => void, reject: (error: Error) => void, timer: any}>} */
   #waiting = new Map();
   #isGreeting = false;
   #failures = 0;
@@ -156,6 +158,12 @@ export class NotebookSocket extends EventTarget {
   /** @param {string} id */
   #expire(id) {
     const waiting = this.#waiting.get(id);
+    const [first] = this.#waiting.keys();
+    if (waiting && first !== id) {
+      // The server answers one after the other: it has not come to this one while an earlier one waits.
+      waiting.timer = setTimeout(() => this.#expire(id), REPLY_MS);
+      return;
+    }
     this.#waiting.delete(id);
     waiting?.reject(new CommandError("timeout", "The server did not answer in time."));
   }

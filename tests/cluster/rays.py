@@ -6,6 +6,7 @@ One a test run: a head that runs no kernel and two nodes, each a raylet with an 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -38,20 +40,34 @@ class Lease:
     expires: datetime
 
 
-class RayCluster:
-    """The head is `HEAD`; nodes are joined one after the other."""
+# Asked by a line, it answers with what each node's steward says.
+LOOK = """
+import dataclasses, json, sys
+import django
+django.setup()
+from kernels_app import cluster
+cluster.attach()
+from kernels_app.hosts import spares
+for line in sys.stdin:
+    print(json.dumps([dataclasses.asdict(told) for told in spares.stewards()]), flush=True)
+"""
 
-    def __init__(self, folder: Path, database_url: str) -> None:
+
+class RayCluster:
+    """The head is `HEAD`; nodes are joined one after the other. Without a Redis given, it has one of its own."""
+
+    def __init__(self, folder: Path, database_url: str, redis_url: str = "") -> None:
         self.data_dir = folder
         self.database_url = database_url
-        self.redis_port = free_port()
+        self.redis_port = 0 if redis_url else free_port()
+        self._looking: subprocess.Popen[str] | None = None
         self.trusted = str(uuid.uuid4())  # the id of a notebook that may command the cluster
         # Sockets have short paths.
         self.session = Path(tempfile.mkdtemp(prefix="rb-ray-", dir="/tmp"))
         self.address = f"{HEAD}:{free_port()}"
         self.environment = {
             "DATABASE_URL": database_url,
-            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
+            "REDIS_URL": redis_url or f"redis://127.0.0.1:{self.redis_port}/0",
             "KERNEL_HOST": "ray",
             "RAY_ADDRESS": self.address,
             "RAY_AUTH_MODE": "token",
@@ -64,7 +80,8 @@ class RayCluster:
         self.servers: list[LiveServer] = []
 
     def start(self) -> None:
-        self.start_redis()
+        if self.redis_port:
+            self.start_redis()
         port = self.address.rpartition(":")[2]
         self.raynode("head", "--node-ip", HEAD, "--port", port, "--folder", str(self.session))
         for node in NODES:
@@ -87,6 +104,25 @@ class RayCluster:
         server = LiveServer(folder, **(shared | environment))
         self.servers.append(server)
         return server
+
+    def stewards(self) -> list[dict[str, Any]]:
+        """What each steward says (kernels_app/hosts/steward.py: Told)."""
+        if self._looking is None or self._looking.poll() is not None:
+            with (self.data_dir / "looking.log").open("ab") as log:
+                self._looking = subprocess.Popen(
+                    [sys.executable, "-c", LOOK], cwd=ROOT, env=self._all(), text=True,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                )  # fmt: skip
+        assert self._looking.stdin is not None and self._looking.stdout is not None
+        print(file=self._looking.stdin, flush=True)
+        said: list[dict[str, Any]] = json.loads(self._looking.stdout.readline())
+        return said
+
+    def waiting(self) -> dict[str, int]:
+        """Names of the standard actors that wait for a notebook and have a kernel ready, and their pids."""
+        usual = int(self.environment["KERNEL_RAY_MEMORY_BYTES"])
+        found = [told for told in self.stewards() if told["ready"] and told["resources"]["memory"] == usual]
+        return {name: pid for told in found for name, pid in told["waiting"].items()}
 
     def raylets(self) -> dict[str, int]:
         """The raylet of each address."""
@@ -134,6 +170,9 @@ class RayCluster:
         return next(node for node in self.raylets() if pid in self.below(node))
 
     def stop(self) -> None:
+        if self._looking is not None:
+            self._looking.kill()
+            self._looking.wait(10)
         for server in self.servers:
             server.stop()
         for pid, command in _processes():
@@ -148,7 +187,8 @@ class RayCluster:
             if str(self.session) in command:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        self.kill_redis()
+        if self.redis_port:
+            self.kill_redis()
         shutil.rmtree(self.session, ignore_errors=True)
 
     def _all(self) -> dict[str, str]:

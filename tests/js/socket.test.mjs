@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Runs } from "../../static/js/runs.js";
 import { NotebookSocket, reconnectDelay } from "../../static/js/socket.js";
 
 /** A socket whose far side is the test. */
@@ -80,6 +81,34 @@ test("silence is a lost connection", async (context) => {
   assert.equal(socket.state, "online");
   context.mock.timers.tick(2_000);
   assert.equal(socket.state, "offline");
+  socket.close();
+});
+
+/** So many seconds in which the server says nothing but that it lives. */
+async function pass(context, line, seconds) {
+  for (let second = 0; second < seconds; second += 5) {
+    context.mock.timers.tick(5_000);
+    line.receive({ type: "heartbeat", seq: 7 });
+    await tick();
+  }
+}
+
+test("a run waits for its kernel's place as long as the server looks for one, and what was sent after it too", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { socket, line } = await online();
+  const store = { cells: [], cell: () => undefined, notebook: { run_mode: "lazy" } };
+  const running = new Runs(store, socket, {}).runAll();
+  await tick();
+  const [edited, asked] = [socket.request("edit"), socket.request("edit")];
+  const refused = assert.rejects(asked, (error) => error.code === "timeout");
+  await pass(context, line, 90);
+  const [run, edit] = line.sent.filter(({ type }) => type === "run_all" || type === "edit");
+  line.receive({ type: "reply", id: run.id, ok: true, run: "r" });
+  line.receive({ type: "reply", id: edit.id, ok: true, seq: 8 });
+  await running;
+  assert.equal((await edited).seq, 8);
+  await pass(context, line, 40); // nothing before it waits any more
+  await refused;
   socket.close();
 });
 
