@@ -253,9 +253,7 @@ def _cells_deleted(draft: Draft, event: CellsDeleted) -> None:
         draft.ran_here.pop(cell, None)
         if draft.is_running(cell):
             draft.interrupt()
-    for name in [name for name, binding in draft.loaded.items() if binding.cell in gone]:
-        del draft.loaded[name]  # even if the deletion is undone before the name has left the kernel
-        draft.leftover.add(name)
+    _leave(draft, [name for name, binding in draft.loaded.items() if binding.cell in gone])
     _restructure(draft)
 
 
@@ -335,18 +333,27 @@ def _succeed(draft: Draft, event: Finished) -> None:
     undeclared = (event.names | event.undeclared) - declared
     kept = event.kept & running.held.keys()
     values = {name: running.held[name] if name in kept else item.attempt for name in sorted(declared)}
-    for name in declared | undeclared:
-        value = values.get(name, item.attempt)
-        draft.loaded[name] = Binding(item.cell, value, item.source_hash, name in declared)
-        draft.leftover.discard(name)
-        draft.doubt.discard(name)
     if item.cell in draft.cells:
         draft.ran_here[item.cell] = item.attempt
+        for name in declared | undeclared:
+            value = values.get(name, item.attempt)
+            draft.loaded[name] = Binding(item.cell, value, item.source_hash, name in declared)
+            draft.leftover.discard(name)
+            draft.doubt.discard(name)
+    else:
+        _leave(draft, declared | undeclared)
     draft.end_running(Outcome.OK, values, frozenset(undeclared))
-    for name in undeclared:
+    for name in undeclared & draft.loaded.keys():
         _lend(draft, name)
     changed = item.cell not in draft.cells or item.source_hash != draft.cells[item.cell].source_hash
     draft.dirty |= bool(undeclared) or changed or draft.plan is None
+
+
+def _leave(draft: Draft, names: Iterable[str]) -> None:
+    """These names leave the kernel, whatever becomes of their cell before they have."""
+    for name in names:
+        draft.loaded.pop(name, None)
+        draft.leftover.add(name)
 
 
 def _lend(draft: Draft, name: str) -> None:
@@ -376,9 +383,7 @@ def _fail(draft: Draft, outcome: Outcome, names: frozenset[str]) -> None:
     running = draft.running
     assert running is not None
     item = running.item
-    for name in names:
-        draft.loaded.pop(name, None)
-    draft.leftover |= names
+    _leave(draft, names)
     draft.dirty = True
     draft.end_running(outcome, {}, frozenset())
     if item.cell in draft.cells and item.cell not in draft.queue:

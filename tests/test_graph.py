@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
+import sys
 
 import pytest
 
@@ -272,10 +272,12 @@ def test_random_graphs_agree_with_what_a_plain_search_says(seed: int) -> None:
             assert together or graph.ranks[other] < graph.ranks[cell]
 
 
-@pytest.mark.parametrize(
-    ("count", "limit_s"), [(1_000, 0.15), (10_000, 2.5)]
-)  # thrice the goal: machines are shared
-def test_large_notebooks_are_built_in_time(count: int, limit_s: float) -> None:
+def test_ten_times_the_cells_are_built_in_about_ten_times_the_steps() -> None:
+    assert _calls_of_a_build(5_000) < 12 * _calls_of_a_build(500)
+
+
+def _calls_of_a_build(count: int) -> int:
+    """How many functions are called to build the graph of so many cells: no clock, so that no load disturbs it."""
     facts = [
         CellFacts(
             str(n),
@@ -286,10 +288,16 @@ def test_large_notebooks_are_built_in_time(count: int, limit_s: float) -> None:
         for n in range(count)
     ]
     facts.append(CellFacts("imports", count, definitions=frozenset({"pd", "np"})))
-    took = []
-    for _ in range(3):
-        started = time.perf_counter()
+    calls = 0
+
+    def count_call(frame: object, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count_call)
+    try:
         graph = build(facts)
-        took.append(time.perf_counter() - started)
+    finally:
+        sys.setprofile(None)
     assert graph.order[0] == "imports" and len(graph.order) == count + 1
-    assert min(took) < limit_s
+    return calls

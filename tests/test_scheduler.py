@@ -787,3 +787,20 @@ def test_a_deleted_cell_that_comes_back_has_the_last_attempt_it_is_given() -> No
     notebook.send(s.CellsChanged((replace(gone, position=10),)))
     assert notebook.fresh("c1").freshness == "current"
     assert not notebook.loaded("c1")
+
+
+def test_a_cell_deleted_while_it_runs_and_brought_back_before_its_names_have_left_is_not_loaded() -> None:
+    notebook = settled("a = 1", "b = 2")
+    notebook.lag = True
+    notebook.run("c1")
+    while notebook.kernel.work():  # the kernel has done what it was told; little of that is heard yet
+        pass
+    notebook.hear(1)
+    notebook.send(s.Stop())
+    notebook.run("c1", only=True)
+    notebook.send(s.CellsDeleted(("c1",)))
+    notebook.hear(1)
+    notebook.insert("c1", "a = 1", 5)
+    assert "a" not in notebook.state.loaded
+    notebook.settle()
+    assert "a" not in notebook.kernel.namespace

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from . import interrupt
 from .parameters import note, plain_value
 from .table_frames import frame_kind
 
@@ -28,8 +29,6 @@ ANSWER_S = (
     0.05  # polars installs a SIGINT handler with SA_RESTART: after it, a wait without timeout never wakes up
 )
 MEMORY_SHARE = 0.6  # of the address space the sandbox allows; the rest is the notebook's own
-
-_running: Any = None
 
 
 class SqlError(Exception):
@@ -76,15 +75,6 @@ def describe(info: dict[str, Any]) -> str:
     if info.get("bound"):
         parts.append("bound: " + ", ".join(f"{item['name']} = {item['value']}" for item in info["bound"]))
     return " · ".join(parts)
-
-
-def interrupt() -> bool:
-    """Stop the query that runs now, from any thread or signal handler. Whether there was one."""
-    connection = _running
-    if connection is None:
-        return False
-    connection.interrupt()
-    return True
 
 
 def _values(names: Sequence[str], namespace: Mapping[str, Any]) -> list[Any]:
@@ -244,11 +234,19 @@ def _read(reader: Any, row_cap: int | None) -> tuple[Any, bool]:
 
 
 def _interruptible(connection: Any, work: Callable[[], Any]) -> Any:
-    """Do the work on a thread, so that this one answers signals at once; interrupted, stop the query and wait
-    for it."""
-    global _running
+    """Do the work on a thread, so that this one answers signals at once; interrupted, stop the query and raise.
+    Nobody uses the connection any more when this returns or raises."""
+    done = _on_a_thread(connection, work)
+    interrupt.deliver()
+    if "error" in done:
+        raise KeyboardInterrupt if type(done["error"]).__name__ == "InterruptException" else done["error"]
+    return done["result"]
+
+
+@interrupt.masked
+def _on_a_thread(connection: Any, work: Callable[[], Any]) -> dict[str, Any]:
+    """Its result or error. An interrupt is only noted here, at whatever moment it comes, and stops the query."""
     done: dict[str, Any] = {}
-    # Not the thread's own word: on Python 3.12 an interrupted join marks a thread that goes on as ended.
     ended = threading.Event()
 
     def target() -> None:
@@ -259,24 +257,12 @@ def _interruptible(connection: Any, work: Callable[[], Any]) -> Any:
         finally:
             ended.set()
 
-    thread = threading.Thread(target=target, name="rillbook-duckdb", daemon=True)
-    _running = connection
-    stopped = False
-    try:
-        thread.start()
-        while not ended.is_set():
-            try:
-                ended.wait(ANSWER_S)
-            except KeyboardInterrupt:
-                stopped = True
-                connection.interrupt()
-    finally:
-        _running = None
-    if stopped or type(done.get("error")).__name__ == "InterruptException":
-        raise KeyboardInterrupt
-    if "error" in done:
-        raise done["error"]
-    return done["result"]
+    before = interrupt.count()
+    threading.Thread(target=target, name="rillbook-duckdb", daemon=True).start()
+    while not ended.wait(ANSWER_S):
+        if interrupt.count() != before:
+            connection.interrupt()  # until it has ended: one that has not begun yet does not hear it
+    return done
 
 
 # DuckDB's guess among its own tables, which nobody meant.

@@ -35,7 +35,7 @@ def test_an_interrupt_ends_the_cell_and_leaves_the_rest(kernel: KernelUnderTest,
     started = time.monotonic()
     kernel.interrupt()
     result = kernel.end(message)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
     assert result.outcome(cell) == "interrupted"
     assert result.reply["left"] == [other["attempt"]]
     assert result.error(cell)["ename"] == "KeyboardInterrupt"

@@ -2,12 +2,11 @@
 stopped."""
 
 import datetime as dt
-import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -138,26 +137,60 @@ def test_values_are_encoded_for_the_broker():
         encode("a", object())
 
 
+LONG_QUERIES = [
+    "SELECT count(*) FROM range(10000000000) a, range(100) b WHERE hash(a.range + b.range) % 7 = 1",
+    "CREATE TABLE t AS SELECT random() r FROM range(2000000000); SELECT * FROM t ORDER BY r",
+]
+# An interrupt while the query's thread begins.
+AT_START = """
+import os, threading
+start = threading.Thread.start
+def start_and_hit(thread):
+    start(thread)
+    if thread.name == "rillbook-duckdb":
+        threading.Thread.start = start
+        os.kill(os.getpid(), signal.SIGINT)
+threading.Thread.start = start_and_hit
+"""
+
+
+@pytest.fixture
+def interruptible() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a process that runs a query as kernels do, and says "ready", then "interrupted 1"."""
+    made = []
+
+    def start(sql: str, before: str) -> subprocess.Popen[str]:
+        program = f"""
+import signal
+from kernels_app.inside import interrupt
+interrupt.install(lambda: True)
+{before}
+from kernels_app.inside import duck
+print("ready", flush=True)
+try:
+    interrupt.call_user(duck.run, {sql!r}, [], [], {{}})
+except KeyboardInterrupt:
+    print("interrupted", duck.run("SELECT 1 AS one", [], [], {{}})[0].one[0], flush=True)
+"""
+        made.append(subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True))
+        return made[-1]
+
+    yield start
+    for process in made:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.parametrize("loaded", ["import pandas", "import polars"])
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT count(*) FROM range(10000000000) a, range(100) b WHERE hash(a.range + b.range) % 7 = 1",
-        "CREATE TABLE t AS SELECT random() r FROM range(2000000000); SELECT * FROM t ORDER BY r",
-    ],
-)
-def test_an_interrupt_stops_a_long_query_at_once(loaded, sql):
-    program = textwrap.dedent(f"""
-        {loaded}
-        from kernels_app.inside import duck
-        print("ready", flush=True)
-        try:
-            duck.run({sql!r}, [], [], {{}})
-        except KeyboardInterrupt:
-            print("interrupted", duck.run("SELECT 1 AS one", [], [], {{}})[0].one[0], flush=True)
-    """)
-    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("sql", LONG_QUERIES)
+def test_an_interrupt_stops_a_long_query_at_once(interruptible, loaded, sql):
+    process = interruptible(sql, loaded)
     assert process.stdout.readline() == "ready\n"
     time.sleep(1)
-    os.kill(process.pid, signal.SIGINT)
-    assert process.communicate(timeout=20)[0] == "interrupted 1\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == "interrupted 1\n"
+
+
+def test_an_interrupt_stops_a_query_that_is_just_beginning(interruptible):
+    process = interruptible(LONG_QUERIES[0], AT_START)
+    assert process.communicate(timeout=60)[0] == "ready\ninterrupted 1\n"

@@ -184,20 +184,19 @@ async def test_a_flood_is_taken_in_without_holding_up_the_event_loop(rogue: Watc
         "    frame({'t': 'stream', 'attempt': attempt, 'name': 'stdout', 'text': 'y' * 65_000}, number=n)\n"
     )
     running = asyncio.ensure_future(rogue.run(source))
-    longest = 0.0
+    turns = 0
     while not running.done():
-        began = time.monotonic()
-        await asyncio.sleep(0.001)
-        longest = max(longest, time.monotonic() - began)
+        await asyncio.sleep(0)
+        turns += 1
     assert len(rogue.text()) == 500 * 65_000
-    assert longest < 0.5
+    assert turns > 100, "others had their turns between the messages"
 
 
 async def test_frames_sent_just_before_a_death_are_handed_on(rogue: Watched):
     source = (
         "for n in range(50):\n"
         "    frame({'t': 'stream', 'attempt': attempt, 'name': 'stdout', 'text': 'z' * 60_000}, number=n)\n"
-        "time.sleep(0.2); os._exit(1)"
+        "time.sleep(2); os._exit(1)"
     )
     with pytest.raises(KernelDied):
         await rogue.run(source)
@@ -242,11 +241,11 @@ async def test_input_is_asked_with_its_attempt_and_answered(rogue: Watched):
     assert rogue.kernel.input_reply("too late") is False
 
 
-async def test_shutdown_ends_a_kernel_that_listens_at_once(rogue: Watched):
-    began = time.monotonic()
-    await rogue.kernel.shutdown()
+async def test_shutdown_ends_a_kernel_that_listens_at_once(rogue: Watched, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kernel_module, "ASK_S", 600)
+    async with asyncio.timeout(60):
+        await rogue.kernel.shutdown()
     assert rogue.kernel.died.result().kind == "shutdown"
-    assert time.monotonic() - began < 1.5
 
 
 async def test_shutdown_kills_a_kernel_that_neither_listens_nor_terminates(
@@ -264,12 +263,12 @@ async def test_shutdown_terminates_a_kernel_that_does_not_listen(
     start_kernel: StartRogue, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(kernel_module, "ASK_S", 0.2)
-    monkeypatch.setattr(kernel_module, "TERMINATE_S", 30.0)
+    monkeypatch.setattr(kernel_module, "TERMINATE_S", 600.0)
     watched = await start_kernel(rogue_profile(ROGUE_STAYS="1"))
     await watched.run("signal.signal(signal.SIGTERM, signal.SIG_DFL)")
-    began = time.monotonic()
-    await watched.kernel.shutdown()
-    assert watched.kernel.died.done() and time.monotonic() - began < 5
+    async with asyncio.timeout(60):
+        await watched.kernel.shutdown()
+    assert watched.kernel.died.done()
 
 
 async def test_too_many_processes_end_the_kernel(start_kernel: StartRogue, monkeypatch: pytest.MonkeyPatch):

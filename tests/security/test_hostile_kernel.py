@@ -91,7 +91,8 @@ ERRORS = {
         "256 files open at once",
     ),
     "tmp": (
-        "import os\nwith open(os.environ['TMPDIR'] + '/x', 'wb') as file:\n    while True: file.write(bytes(1 << 20))",
+        "import os\nwith open(os.environ['TMPDIR'] + '/x', 'wb', 0) as file:\n    try:\n"
+        "        while True: file.write(bytes(1 << 20))\n    finally: file.truncate(0)",
         "holds at most 32 MiB|may hold at most 64 MiB",
     ),
     "argv": ("import subprocess\nsubprocess.run(['true', *['x' * 100_000] * 200])", "Argument list too long"),
