@@ -235,7 +235,7 @@ def _sqlite(path: Path) -> dict[str, object]:
         "CONN_MAX_AGE": None,
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
-            # Seconds for the one lock. Who waits for it is served in no order: twenty writers of a busy machine wait long.
+            # Seconds for the one lock. Who waits is served in no order: of twenty writers, some wait long.
             "timeout": 30,
             # Loss of power may not take an acknowledged edit: FULL, not NORMAL. What a statement needs meanwhile is
             # held in memory: a full folder for temporary files stops no edit.

@@ -25,7 +25,8 @@ class SmallFolders(LiveServer):
     @property
     def prefix(self) -> list[str]:
         mount = (
-            'for d in work tmp; do mkdir -p "$0/$d"; mount -t tmpfs -o size={}m tmpfs "$0/$d" || exit 1; done; exec "$@"'
+            'for d in work tmp; do mkdir -p "$0/$d"; mount -t tmpfs -o size={}m tmpfs "$0/$d" || exit 1; done; '
+            'exec "$@"'
         )
         own = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
         unshare = ["unshare", *own, "--mount", "--propagation", "private", "sh", "-c"]
