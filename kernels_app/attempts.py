@@ -21,6 +21,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from kernels_app import spill
+from kernels_app.messages import MAX_DURATION_MS
 from kernels_app.records import AttemptRecord, Batch, OutputRecord
 from kernels_app.schedule import CellView, RecordFinished, RecordRunning, RecordValues
 from kernels_app.spool import SpoolError
@@ -134,7 +135,9 @@ class AttemptBook:
         record.finished_at = timezone.now()
         measured = self._durations.pop(action.attempt, None)
         passed = (record.finished_at - record.started_at).total_seconds() if record.started_at else 0
-        record.duration_ms = measured if measured is not None else int(passed * 1000)
+        # The clock may have been set meanwhile: what it says passed is then no time that the database takes.
+        taken = measured if measured is not None else int(passed * 1000)
+        record.duration_ms = min(max(taken, 0), MAX_DURATION_MS)
         metrics.cell_ended(record.outcome, record.duration_ms)
         self._dirty.add(action.attempt)
         self._logs[action.attempt].finish()

@@ -16,6 +16,7 @@ from django.db.models.functions import Length
 
 from notebooks_app import facts, reading
 from notebooks_app.models import Cell, Output
+from notebooks_app.text import replace_surrogates
 
 type Document = dict[str, Any]
 
@@ -96,7 +97,8 @@ def _parts(name: str, items: list[Any]) -> list[str]:
 
 
 def encode(document: Any) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """JSON that UTF-8 can say: one lone surrogate, wherever it came from, must not end every socket of a notebook."""
+    return replace_surrogates(json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
 
 
 def _order_and_sources(notebook_id: uuid.UUID) -> tuple[list[uuid.UUID], list[uuid.UUID] | None]:

@@ -81,7 +81,7 @@ class Kernel:
         self._next_frame: int | None = None
         self._running: str | None = None
         self._running_since = time.monotonic()
-        self._input: Message | None = None
+        self.question: Message | None = None  # that `input()` asked: attempt, prompt, password
         self._subshell: str | None = None
         self._published = asyncio.Event()
         self._claimed = asyncio.Event()
@@ -273,7 +273,7 @@ class Kernel:
             return answer if answer is not None else self._lost(plan)
         finally:
             self._open_channels_or_none_forget(plan.message_id)
-            self._plan, self._running, self._input = None, None, None
+            self._plan, self._running, self.question = None, None, None
             plan.ended.set()
 
     async def amend(
@@ -318,13 +318,13 @@ class Kernel:
         )
         return False
 
-    def input_reply(self, value: str) -> bool:
-        """Answer the `input()` that waits; False if none does."""
-        parent, self._input = self._input, None
-        if parent is None or self._channels is None:
+    def input_reply(self, value: str, attempt: str) -> bool:
+        """Answer the `input()` of this attempt; False if it does not wait: an answer is never another question's."""
+        if self.question is None or self.question["attempt"] != attempt or self._channels is None:
             return False
-        self._questions = 0
-        self._channels.answer("input_reply", {"value": value}, parent)
+        self.question, self._questions = None, 0
+        parent = {"header": {"msg_id": attempt, "msg_type": "input_request"}}
+        self._channels.answer("input_reply", {"value": messages.clean_text(value)}, parent)
         return True
 
     async def _reply_of(self, plan: _Plan, reply: asyncio.Future[Message]) -> Message | None:
@@ -483,10 +483,10 @@ class Kernel:
         self._questions += 1
         if attempt not in self._attempts:
             attempt = self._running or self._plan.attempts[0]
-        self._input = {"header": {"msg_id": attempt, "msg_type": "input_request"}}
         prompt = content.get("prompt")
-        prompt = prompt[:10_000] if isinstance(prompt, str) else ""
-        self.on_input(str(attempt), prompt, content.get("password") is True)
+        prompt = messages.clean_text(prompt[:10_000]) if isinstance(prompt, str) else ""
+        self.question = {"attempt": str(attempt), "prompt": prompt, "password": content.get("password") is True}
+        self.on_input(str(attempt), prompt, self.question["password"])
 
     def _take_broken(self, channel: str) -> None:
         self._keep(self._after_break(channel), "kernel-broken")
@@ -530,7 +530,7 @@ class Kernel:
     def _end_overlong(self) -> None:
         """Interrupt a cell that has run for longer than it may (waiting for input does not count), and say so."""
         limit_s, plan = self.launch.profile.run_s, self._plan
-        if not limit_s or plan is None or self._input is not None:
+        if not limit_s or plan is None or self.question is not None:
             self._running_since = time.monotonic()
         elif time.monotonic() - self._running_since > limit_s:
             self._running_since = time.monotonic() + INTERRUPT_TIMES * INTERRUPT_EVERY_S

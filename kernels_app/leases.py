@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -27,10 +27,16 @@ def token_of(host: str) -> str:
     return host.rpartition(":")[2]
 
 
-def claim(notebook_id: uuid.UUID, host: str) -> tuple[int, KernelSession] | None:
-    """Take the lease if nobody who lives holds it; the new epoch and the row, or None."""
+type Holder = tuple[int, datetime]  # epoch and end of a lease
+
+
+def claim(notebook_id: uuid.UUID, host: str, *, silent: Holder | None = None) -> tuple[int, KernelSession] | None:
+    """Take the lease if nobody who lives holds it; the new epoch and the row, or None.
+
+    `silent`: a holder that has not moved for as long as a lease lasts.
+    """
     free_dead(KernelSession.objects.filter(notebook_id=notebook_id))
-    epoch = KernelSession.objects.claim(notebook_id, host=host, now=timezone.now(), ttl=_ttl())
+    epoch = KernelSession.objects.claim(notebook_id, host=host, now=timezone.now(), ttl=_ttl(), silent=silent)
     return (epoch, KernelSession.objects.get(notebook_id=notebook_id)) if epoch is not None else None
 
 
@@ -39,7 +45,7 @@ def renew(notebook_id: uuid.UUID, epoch: int) -> bool:
     return KernelSession.objects.renew(notebook_id, epoch=epoch, now=timezone.now(), ttl=_ttl())
 
 
-def holder(notebook_id: uuid.UUID) -> tuple[int, object] | None:
+def holder(notebook_id: uuid.UUID) -> Holder | None:
     """Epoch and end of the present lease: if they move, whoever holds it lives."""
     return KernelSession.objects.filter(notebook_id=notebook_id).values_list("epoch", "expires").first()
 

@@ -67,6 +67,11 @@ def clean_finished(value: Any) -> list[Entry]:
     return [entry for entry in entries if entry["t"] == "finished"]
 
 
+def clean_text(text: str) -> str:
+    """The text with NUL and lone surrogates as U+FFFD."""
+    return _UNSAFE.sub("\ufffd", text)
+
+
 def clean_ids(value: Any) -> list[str]:
     """The attempt ids of a list."""
     if not isinstance(value, list):

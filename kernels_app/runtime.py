@@ -256,8 +256,9 @@ class Runtime:
         return True
 
     async def input_reply(self, attempt: str, value: str) -> None:
-        if self._kernel is None or not self._kernel.input_reply(value):
+        if self._kernel is None or not self._kernel.input_reply(value, attempt):
             raise BadRequest("Nothing waits for input.")
+        self._tell_kernel()
 
     # --- Questions ----------------------------------------------------------------------------------------------
 
@@ -303,7 +304,15 @@ class Runtime:
         document: Json = {"state": state, "detail": detail, "cell": cell}
         if self._kernel is not None:
             document |= {"memory_bytes": self._kernel.memory, "limit_bytes": self._kernel.launch.profile.memory_bytes}
+            if (question := self._asked(self._kernel)) is not None:
+                document["asks"] = question
         return document
+
+    def _asked(self, kernel: Kernel) -> Json | None:
+        """The question of the cell that waits for input: who opens the page now can answer it, too."""
+        question = kernel.question
+        cell = self._known_attempts().get(question["attempt"]) if question is not None else None
+        return {"cell": cell, **question} if question is not None and cell is not None else None
 
     @property
     def has_kernel(self) -> bool:
@@ -484,7 +493,7 @@ class Runtime:
         run.outcome, run.finished_at = action.outcome.value, timezone.now()
         self._dirty_runs.add(action.run)
         self._mark_dirty()
-        seconds = (run.finished_at - run.started_at).total_seconds()
+        seconds = max(0.0, (run.finished_at - run.started_at).total_seconds())
         metrics.run_ended(run.kind, run.outcome, seconds)
         about = {"notebook_id": self.notebook_id, "run_id": run.id, "user_id": run.user_id}
         log.info("run ended: %s, %s, %.3f s", run.kind, run.outcome, seconds, extra=about)
@@ -520,7 +529,7 @@ class Runtime:
 
     def _kernel_event(self) -> list[Json]:
         document = self.kernel_document()
-        compared = {key: document[key] for key in ("state", "detail", "cell")}
+        compared = {key: document.get(key) for key in ("state", "detail", "cell", "asks")}
         if compared == self._told_kernel:
             return []
         self._told_kernel = compared
@@ -765,7 +774,7 @@ class Runtime:
                 "prompt": prompt,
                 "password": password,
             }
-            self.tell([event])
+            self.tell([event, *self._kernel_event()])
 
     def _say_refused(self, why: str) -> None:
         """Something came that no kernel of ours sends: said in the cell that runs, for its code did it."""

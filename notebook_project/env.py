@@ -235,9 +235,13 @@ def _sqlite(path: Path) -> dict[str, object]:
         "CONN_MAX_AGE": None,
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
-            "timeout": 10,
-            # Loss of power may not take an acknowledged edit: FULL, not NORMAL.
-            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA foreign_keys=ON;",
+            # Seconds for the one lock. Who waits is served in no order: of twenty writers, some wait long.
+            "timeout": 30,
+            # Loss of power may not take an acknowledged edit: FULL, not NORMAL. What a statement needs meanwhile is
+            # held in memory: a full folder for temporary files stops no edit.
+            "init_command": (
+                "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA foreign_keys=ON;PRAGMA temp_store=MEMORY;"
+            ),
         },
         # Threads must see one database: a file, never :memory:.
         "TEST": {"NAME": str(path.parent / f"test-{os.getpid()}.sqlite3")},

@@ -280,6 +280,13 @@ class ErrorOut(serializers.Serializer[Any]):
     error = ErrorBody()
 
 
+class QuestionOut(serializers.Serializer[Any]):
+    cell = serializers.UUIDField()
+    attempt = serializers.UUIDField()
+    prompt = serializers.CharField()
+    password = serializers.BooleanField()
+
+
 class KernelOut(serializers.Serializer[Any]):
     state = serializers.ChoiceField(["stopped", "starting", "idle", "running", "paused", "dead"])
     detail = serializers.CharField()
@@ -287,6 +294,7 @@ class KernelOut(serializers.Serializer[Any]):
     memory_bytes = serializers.IntegerField(required=False)
     limit_bytes = serializers.IntegerField(required=False)
     epoch = serializers.IntegerField(required=False)
+    asks = QuestionOut(required=False)
 
 
 STATUSES = ["idle", "queued", "running"]

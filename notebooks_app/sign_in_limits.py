@@ -57,7 +57,8 @@ def take(limit: Limit) -> float:
     with transaction.atomic():
         AttemptCount.objects.bulk_create([_row(limit, [], now)], ignore_conflicts=True)
         row = AttemptCount.objects.select_for_update().get(pk=limit.digest)
-        times = [each for each in row.times if each > now - limit.period_s]
+        # Those far ahead were counted before the clock was set back: they would lock people out for as long.
+        times = [each for each in row.times if abs(now - each) < limit.period_s]
         if len(times) >= limit.most:
             raise TooManyAttempts(times[0] + limit.period_s - now)
         _row(limit, [*times, now], now).save(force_update=True)

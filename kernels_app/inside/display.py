@@ -6,6 +6,7 @@ Which attempt a display belongs to is attempts.py's answer; how tables look is t
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import secrets
 import sys
@@ -22,6 +23,7 @@ from . import attempts, frames, interrupt
 INLINE_BYTES = 64 * 1024
 BUNDLE_INLINE_BYTES = 4 * INLINE_BYTES
 SPOOL = ".spool"
+LOST = "An output of {:,} bytes was not kept, for the notebook's folder took no file of it: {}."
 BINARY_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
 
 
@@ -95,7 +97,7 @@ def publish(
     if not update and not attempt.may_display(sum(len(raw) for _, raw in forms.values())):
         return  # an update replaces what was counted
     attempt.pump()
-    inline, spooled = _split(forms)
+    inline, spooled, lost = _split(forms)
     entry: dict[str, Any] = {
         "t": "update" if update else "display",
         "attempt": attempt.id,
@@ -107,23 +109,32 @@ def publish(
     if not update:
         entry["result"] = result
     attempts.writer().push(entry)
+    if lost and lost not in inline.values():
+        attempts.writer().push({"t": "notice", "attempt": attempt.id, "text": lost})
     attempts.writer().wait_for_room()
     interrupt.deliver()
 
 
-def _split(forms: Mapping[str, tuple[Any, bytes]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What travels in the frame, and what was put in the spool, of a bundle."""
+def _split(forms: Mapping[str, tuple[Any, bytes]]) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """What travels in the frame, what was put in the spool, and what is said of the rest, of a bundle."""
     inline: dict[str, Any] = {}
     spooled: dict[str, Any] = {}
-    room = BUNDLE_INLINE_BYTES
+    room, lost = BUNDLE_INLINE_BYTES, ""
     for mime, (carried, raw) in forms.items():
         size = len(carried) if isinstance(carried, str) else len(raw)
-        if size <= min(INLINE_BYTES, room) or not (stored := _spool(raw)):
-            inline[mime] = carried
-            room -= size
-        else:
-            spooled[mime] = stored
-    return inline, spooled
+        if size > min(INLINE_BYTES, room):
+            try:
+                spooled[mime] = _spool(raw)
+                continue
+            except OSError as error:
+                if size > INLINE_BYTES:  # the server takes no larger item but from the spool
+                    lost = LOST.format(len(raw), error.strerror or error)
+                    continue
+        inline[mime] = carried
+        room -= size
+    if lost and not inline and not spooled:
+        inline["text/plain"] = lost
+    return inline, spooled, lost
 
 
 def _forms(mime: str, value: Any) -> tuple[Any, bytes]:
@@ -142,8 +153,8 @@ def _forms(mime: str, value: Any) -> tuple[Any, bytes]:
     return value, raw
 
 
-def _spool(raw: bytes) -> dict[str, Any] | None:
-    """Write bytes to the spool; None if the folder cannot take them (they then travel inline)."""
+def _spool(raw: bytes) -> dict[str, Any]:
+    """Write bytes to the spool. Raises OSError if the folder cannot take them, and leaves nothing of them."""
     name = secrets.token_hex(16)
     folder = spool_folder()
     path = folder / name
@@ -152,8 +163,9 @@ def _spool(raw: bytes) -> dict[str, Any] | None:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(raw)
     except OSError:
-        path.unlink(missing_ok=True)
-        return None
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
     return {"file": name, "size_bytes": len(raw)}
 
 

@@ -16,7 +16,7 @@ from traitlets import Type
 from . import attempts, completion, interrupt
 from .calls import Calls
 from .cells import CellRunner
-from .frames import FrameWriter
+from .frames import FrameWriter, clean_name
 from .journal import Journal
 from .namespace import Namespace
 from .plan import Plan, PlanRunner
@@ -24,6 +24,7 @@ from .shell import Shell
 from .streams import DescriptorCapture
 
 INPUT_POLL_MS = 50
+PROMPT_LIMIT = 10_000  # characters that are asked; the output has all of them
 
 
 class Kernel(IPythonKernel):
@@ -126,7 +127,7 @@ class Kernel(IPythonKernel):
                 self.stdin_socket.recv_multipart(zmq.NOBLOCK)
             parent = dict(self._plan_parent)
             parent["header"] = {**parent["header"], "msg_id": attempt.id, "msg_type": "rill_run_request"}
-            content = {"prompt": prompt, "password": password}
+            content = {"prompt": clean_name(prompt, PROMPT_LIMIT), "password": password}
             self.session.send(self.stdin_socket, "input_request", content, parent, ident=self._plan_ident)
             value = self._answer()
         if value == "\x04":

@@ -10,13 +10,26 @@ from django.db.models import F, Q
 
 
 class KernelSessionQuerySet(models.QuerySet["KernelSession"]):
-    def claim(self, notebook_id: uuid.UUID, *, host: str, now: datetime, ttl: timedelta) -> int | None:
+    def claim(
+        self,
+        notebook_id: uuid.UUID,
+        *,
+        host: str,
+        now: datetime,
+        ttl: timedelta,
+        silent: tuple[int, datetime] | None = None,
+    ) -> int | None:
         """Take the lease if nobody holds a live one; the new epoch, or None.
 
         One conditional statement decides (stack.md 5.2); `host` is unique for each incarnation of a runtime.
+        `silent`: epoch and end of a lease that nobody prolonged for as long as the caller watched, which was `ttl` or
+        more: it is over whatever its end says, for it may come of a clock that was wrong.
         """
         self.get_or_create(notebook_id=notebook_id, defaults={"expires": now - ttl})
-        claimed = self.filter(Q(notebook_id=notebook_id), Q(expires__lte=now) | Q(host="")).update(
+        is_over = Q(expires__lte=now) | Q(host="")
+        if silent is not None:
+            is_over |= Q(epoch=silent[0], expires=silent[1])
+        claimed = self.filter(Q(notebook_id=notebook_id), is_over).update(
             epoch=F("epoch") + 1, host=host, expires=now + ttl, started_at=now, state="starting", detail=""
         )
         if not claimed:

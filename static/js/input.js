@@ -9,15 +9,23 @@ import { h } from "./dom.js";
  * @param {() => boolean} mayAnswer
  */
 export function listenForInput(store, list, socket, mayAnswer) {
-  store.addEventListener("input", (event) => {
-    const { cell, attempt, prompt, password } = /** @type {CustomEvent} */ (event).detail;
+  const ask = (/** @type {any} */ { cell, attempt, prompt, password }) => {
     const view = list.view(cell);
     if (!view || !mayAnswer()) return;
     close(attempt);
     if (view.isFar) list.complete(view);
     const form = promptForm(prompt, password, attempt, socket);
     view.output.after(form);
-    form.querySelector("input")?.focus({ preventScroll: true });
+    if (!isTypingElsewhere(view.element)) form.querySelector("input")?.focus({ preventScroll: true });
+  };
+  store.addEventListener("input", (event) => ask(/** @type {CustomEvent} */ (event).detail));
+  // What a kernel asks is told to who comes later, too; and once somebody has answered, to all others.
+  store.addEventListener("kernel", () => {
+    const asked = store.kernel?.asks;
+    for (const form of document.querySelectorAll("[data-ui-input]")) {
+      if (/** @type {HTMLElement} */ (form).dataset.uiInput !== asked?.attempt) form.remove();
+    }
+    if (asked && !document.querySelector("[data-ui-input]")) ask(asked);
   });
   store.addEventListener("state", (event) => {
     for (const id of /** @type {CustomEvent} */ (event).detail.cells) {
@@ -42,6 +50,12 @@ function promptForm(prompt, password, attempt, socket) {
     await socket.request("input_reply", { attempt, value: field.value }).then(() => close(attempt)).catch(() => field.focus());
   });
   return form;
+}
+
+/** Whether the person writes in another cell or field: their keys must not go into the prompt. @param {Element} cell */
+function isTypingElsewhere(cell) {
+  const active = document.activeElement;
+  return Boolean(active?.closest("input, textarea, [contenteditable=true]")) && !cell.contains(active);
 }
 
 /** @param {string} attempt */

@@ -45,7 +45,7 @@
  * @property {string} name
  * @property {"auto" | "lazy"} run_mode
  *
- * @typedef {{state: string, detail: string, cell?: string | null, memory_bytes?: number, limit_bytes?: number}} Kernel
+ * @typedef {{state: string, detail: string, cell?: string | null, memory_bytes?: number, limit_bytes?: number, asks?: {cell: string, attempt: string, prompt: string, password: boolean}}} Kernel
  * @typedef {{anchor: number, head: number, version: number}} TextSelection  units of the cell's text at that version
  * @typedef {{window: string, person: string | number, cell: string | null, selection: TextSelection | null}} PersonWindow
  * @typedef {{id: string | number, name: string, initials: string, color: number | string, windows?: PersonWindow[]}} Person

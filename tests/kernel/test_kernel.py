@@ -69,7 +69,7 @@ async def test_a_failing_cell_is_an_output_and_what_needs_it_is_skipped(real: Wa
 
 async def test_input_reaches_the_person_and_comes_back(real: Watched):
     asked: list[tuple[str, str, bool]] = []
-    real.kernel.on_input = lambda *question: asked.append(question) or real.kernel.input_reply("blue 😀")
+    real.kernel.on_input = lambda *question: asked.append(question) or real.kernel.input_reply("blue 😀", question[0])
     await real.run("print(input('colour? ') + '!')")
     assert asked == [("a0", "colour? ", False)]
     assert outputs(real)[0]["text"] == "colour? blue 😀\nblue 😀!\n"

@@ -228,7 +228,7 @@ async def test_amending_a_plan_returns_what_was_too_late(rogue: Watched):
 
 async def test_input_is_asked_with_its_attempt_and_answered(rogue: Watched):
     asked: list[tuple[str, str, bool]] = []
-    rogue.kernel.on_input = lambda *question: asked.append(question) or rogue.kernel.input_reply("blue")
+    rogue.kernel.on_input = lambda *question: asked.append(question) or rogue.kernel.input_reply("blue", question[0])
     source = (
         "parent = {'header': {**message['header'], 'msg_id': attempt}}\n"
         "question = {'prompt': 'colour?', 'password': False}\n"
@@ -238,7 +238,7 @@ async def test_input_is_asked_with_its_attempt_and_answered(rogue: Watched):
     )
     await rogue.run(source)
     assert asked == [("a0", "colour?", False)] and rogue.text() == "blue"
-    assert rogue.kernel.input_reply("too late") is False
+    assert rogue.kernel.input_reply("too late", asked[0][0]) is False
 
 
 async def test_shutdown_ends_a_kernel_that_listens_at_once(rogue: Watched, monkeypatch: pytest.MonkeyPatch):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 import pytest
 
 from notebooks_app import db, reading
+from notebooks_app.errors import BadRequest
 from notebooks_app.models import Cell, CellRun, Notebook, StreamChunk
-from tests.runtime.lab import WAIT_S, Lab
+from tests.runtime.lab import WAIT_S, Lab, Listener
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
@@ -261,6 +263,33 @@ async def test_input_is_asked_for_and_answered(lab: Lab):
     await runtime.input_reply(asked["attempt"], "Ana")
     assert await runtime.wait(run, WAIT_S)
     assert "Hello Ana" in await lab.text("a")
+
+
+async def test_a_question_is_told_to_who_comes_later_and_answered_by_its_attempt_alone(lab: Lab):
+    await lab.add(a="print('said', input('Who' + chr(0xd800)))\nprint('and', input('Who'))")
+    listener = await lab.listen()
+    runtime = await lab.runtime()
+    run = await runtime.run_all(by=lab.author)
+    for answer in ("Ana \ud800", "Bea"):
+        async with asyncio.timeout(WAIT_S):
+            while "asks" not in runtime.kernel_document():
+                await asyncio.sleep(0.02)
+        later = Listener()
+        feed = await lab.host.feeds.open(lab.notebook.id)
+        await feed.greet(later, None)
+        asked = later.frames[0]["kernel"]["asks"]
+        assert asked["cell"] == str(lab.cells["a"]) and asked["prompt"].startswith("Who")
+        with pytest.raises(BadRequest, match="Nothing waits"):
+            await runtime.input_reply(str(uuid.uuid4()), "of another")
+        await runtime.input_reply(asked["attempt"], answer)
+        with pytest.raises(BadRequest, match="Nothing waits"):
+            await runtime.input_reply(asked["attempt"], "twice")
+    assert await runtime.wait(run, WAIT_S)
+    text = await lab.text("a")
+    assert "said Ana \ufffd\n" in text and "and Bea\n" in text
+    assert "asks" not in runtime.kernel_document()
+    told = [event.get("asks") for event in listener.events("kernel.changed")]
+    assert len([asked for asked in told if asked]) == 2 and told[-1] is None
 
 
 async def test_completion_answers_from_the_live_kernel(lab: Lab):
