@@ -109,7 +109,7 @@ def _remove_by_program(folder: Path) -> bool:
 
 
 def make_writable(name: str | Path, parent: int | None) -> int | None:
-    """Let a folder's owner read, write and enter it, never by a link; its mode before, None if nothing was done."""
+    """Let the owner of a folder read, write and enter it, never by a link. Its mode before; None: left as it is."""
     return _change_mode(name, parent, lambda mode: mode | 0o700)
 
 

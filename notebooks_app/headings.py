@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
-_HEADING = re.compile(r"^(#{1,3})[ \t]+(.+?)[ \t]*#*$", re.MULTILINE)
+_HEADING = re.compile(r"^(#{1,3})[ \t]+(.+)$", re.MULTILINE)  # its end is cut off by hand: a rule for it tries each blank
 _MARKS = re.compile(r"[*_`]")
 
 
@@ -14,5 +14,5 @@ def of(source: str) -> list[tuple[int, str]]:
     return [
         (len(marks), title)
         for marks, text in _HEADING.findall(_FENCED.sub("", source))
-        if (title := _MARKS.sub("", text).strip())
+        if (title := _MARKS.sub("", text.rstrip("#").rstrip(" \t") or text[:1]).strip())
     ]

@@ -7,7 +7,6 @@ in static/css/source.css; the editor's side is vendor_recipe/codemirror.js.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from keyword import kwlist
 
 from django.utils.html import escape
@@ -27,6 +26,8 @@ from pygments.token import (
     Token,
     _TokenType,
 )
+
+from notebooks_app.bounded_cache import cached_by_size
 
 HIGHLIGHT_MAX_CHARS = 200_000  # above it, source is shown plain: lexing costs about 1 ms a KB
 LINE = '<span class="line">'
@@ -64,7 +65,7 @@ CLASSES: dict[_TokenType, str] = {
 BOOLEANS = {"True", "False"}
 
 
-@lru_cache(maxsize=4096)
+@cached_by_size(16_000_000, of_one=1_000_000)
 def highlight(source: str, cell_type: str) -> SafeString:
     """Source as HTML: one `<span class="line">` a line (its line break inside), tokens in `tok-*` classes."""
     lexer = LEXERS.get(cell_type)

@@ -32,7 +32,7 @@ SAID_AT_MOST = 300
 # The last net: what a path, a URL or an exception of a library might carry.
 SECRETS = (
     (re.compile(r"\brill_[A-Za-z0-9_-]{16,}"), "rill_…"),
-    (re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^\s/:@'\"]*):[^\s/@'\"]+@"), r"\1:…@"),
+    (re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{0,40}://[^\s/:@'\"]*):[^\s/@'\"]+@"), r"\1:…@"),
     (re.compile(r"(/welcome/|/share/|/accounts/confirm-email/|/accounts/password/reset/key/)[^\s/'\"]+"), r"\1…"),
     (re.compile(r"(?i)\b(authorization|cookie|x-amz-signature|x-amz-credential)(\s*[=:]\s*)[^\s&;'\"]+"), r"\1\2…"),
 )

@@ -7,14 +7,20 @@ with this allowlist). Maths stays as text in `.math` elements: KaTeX sets it in 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 import nh3
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
+from notebooks_app.bounded_cache import cached_by_size
+
+# What a text may cost to be rendered here, by its marks and lines: some seconds at most, and an ordinary text of some
+# hundred KB. Above it, it is shown as it is written.
+COST_AT_MOST = 30_000
+_MARKS = re.compile(r"[\n!<*_~`$\\&|(]")
 _TAGS = """a abbr b blockquote br code dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6
     hr i img kbd li mark ol p pre s small span strong sub summary sup table tbody td th thead tr u ul"""
 TAGS = set(_TAGS.split())
@@ -56,9 +62,11 @@ def _parser() -> MarkdownIt:
 _PARSER = _parser()
 
 
-@lru_cache(maxsize=2048)
+@cached_by_size(16_000_000, of_one=1_000_000)
 def markdown_html(text: str) -> SafeString:
-    """Markdown as HTML of allowed tags, attributes and addresses only."""
+    """Markdown as HTML of allowed tags, attributes and addresses only; one that would take too long as plain text."""
+    if _cost(text) > COST_AT_MOST:
+        return format_html('<pre>{}</pre>', text)
     clean = nh3.clean(
         _PARSER.render(text),
         tags=TAGS,
@@ -70,6 +78,10 @@ def markdown_html(text: str) -> SafeString:
         strip_comments=True,
     )
     return mark_safe(clean)  # noqa: S308 - nh3 is the sanitiser
+
+
+def _cost(text: str) -> int:
+    return 5 * text.count("[") + sum(1 for _ in _MARKS.finditer(text))
 
 
 def _keep(tag: str, attribute: str, value: str) -> str | None:

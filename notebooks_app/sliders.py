@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _LINE = re.compile(rf"^(?P<name>[^\W\d]\w*)\s*=\s*(?P<value>{NUMBER})\s*#\s*@param\s*\{{(?P<fields>[^{{}}]*)\}}\s*$")
-_FIELD = re.compile(rf"""["']?(?P<key>\w+)["']?\s*:\s*(?:["'](?P<text>\w*)["']|(?P<number>{NUMBER}))""")
+_FIELD = re.compile(rf"""(?<!\w)["']?(?P<key>\w+)["']?\s*:\s*(?:["'](?P<text>\w*)["']|(?P<number>{NUMBER}))""")
 MARK = "@param"
 
 SLIDER = (
@@ -56,7 +56,7 @@ def sliders_of(source: str) -> list[Slider]:
 def with_value(source: str, name: str, value: str) -> str | None:
     """The source with another number for a slider; None if it has no such slider or the number is outside it."""
     slider = next((one for one in sliders_of(source) if one.name == name), None)
-    if slider is None or not re.fullmatch(NUMBER, value) or len(value) > 40:
+    if slider is None or len(value) > 40 or not re.fullmatch(NUMBER, value):
         return None
     if not float(slider.min) <= float(value) <= float(slider.max):
         return None

@@ -14,7 +14,7 @@ TOKEN = re.compile(
     (?P<space>\s+ | --[^\n]*)
   | (?P<block>/\*)
   | (?P<text>[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*")
-  | (?P<dollar>\$(?P<tag>[A-Za-z_]\w*)?\$.*?\$(?P=tag)\$ | \$\$.*?\$\$)
+  | (?P<dollar>\$(?:[A-Za-z_]\w*)?\$)
   | (?P<parameter>\$\d+)
   | (?P<word>[^\W\d][\w$]* | \d[\w.]*)
   | (?P<end>;)
@@ -55,12 +55,15 @@ def split(sql: str) -> list[Statement]:
         kind, token = match.lastgroup, match[0]
         if match["block"]:
             token = sql[at : _comment_end(sql, at)]
+        elif kind == "dollar":  # without an end it holds the rest, as PostgreSQL says
+            end = sql.find(token, at + len(token))
+            token = sql[at : end + len(token)] if end >= 0 else sql[at:]
         elif kind == "word":
             words.append(token.lower())
         elif kind == "parameter":
             number = int(token[1:])
             token = f"${numbers.setdefault(number, len(numbers) + 1)}"
-        at += len(match[0]) if not match["block"] else len(token)
+        at += len(token) if kind in ("block", "dollar") else len(match[0])
         if kind == "end":
             finish()
             start, pieces, words, numbers = at, [], [], {}

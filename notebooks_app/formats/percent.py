@@ -34,21 +34,23 @@ _MARK = re.compile(r"#\s*%%+(?P<words>\s.*|)\Z|# In\[[ \d]*\]:\Z")
 _ORIGIN = re.compile(r"(?P<type>python|sql|markdown)\s*(?:\[(?P<id>[^\]]*)\])?\Z", re.IGNORECASE)
 _KIND = re.compile(r"\[(?P<kind>markdown|md|raw)\]", re.IGNORECASE)
 _KEY = re.compile(r"(?:(?<=\s)|\A)(?P<key>[A-Za-z_][\w.-]*)=")
-_NAME_LINE = re.compile(r"#\s*Notebook:\s*(?P<name>.*?)\s*\Z", re.IGNORECASE)
-_DATABASE_LINE = re.compile(r"\s*#\s*DB\s*:\s*(?P<dsn>.*?)\s*\Z", re.IGNORECASE)
-_DSN_LINE = re.compile(r"\s*#\s*DB\s*:\s*(?P<dsn>\S+://.*?)\s*\Z", re.IGNORECASE)
+_NAME_LINE = re.compile(r"#\s*Notebook:\s*(?P<name>.*)\Z", re.IGNORECASE)
+_DATABASE_LINE = re.compile(r"\s*#\s*DB\s*:\s*(?P<dsn>.*)\Z", re.IGNORECASE)
+_DSN_LINE = re.compile(r"\s*#\s*DB\s*:\s*(?P<dsn>\S+://.*)\Z", re.IGNORECASE)
 _INTERPRETER_LINE = re.compile(r"#!.*\Z|#.*?coding[:=]\s*[-\w.]+.*\Z|# jupyter nbconvert.*\Z")
 _MAGIC_LINE = re.compile(
     r"#\s?(?P<magic>%{1,2}(?:autoreload|bash|cd|config|duckdb|env|html|javascript|latex|load_ext|matplotlib|pip|prun|pylab"
     r"|reload_ext|run|sql|sx|system|time|timeit|writefile)(?:\s.*)?)\Z"
 )
+_NO_TEXT = frozenset({"idna", "punycode"})  # of names of hosts: they take a long text's length squared
 _QUOTES = ('"""', "'''", 'r"""', "r'''")
-# A comment, a whole string, or the beginning of a triple-quoted one that does not end.
+# A comment, a whole string, or the beginning of a triple-quoted one that does not end. One of a line that does not end
+# is its line's rest: tried again from each quote in it, a long line would take minutes.
 _STRING = re.compile(
     r"#[^\n]*"
     r"|(?P<quotes>\"\"\"|''')(?:\\.|[^\\])*?(?P=quotes)"
     r"|(?P<open>\"\"\"|''')"
-    r"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'",
+    r"|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?",
     re.DOTALL,
 )
 QUOTE = "#|"  # before every line of a source that would be read as something else
@@ -88,12 +90,16 @@ def _decoded(name: str, data: bytes) -> str:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     except SyntaxError:
         encoding = "utf-8-sig"
+    if encoding in _NO_TEXT:
+        raise FormatError(f"{name}: files are not read in the encoding that it declares, {encoding}.")
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         words = "is not UTF-8" if encoding.startswith("utf-8") else f"is not {encoding}, which the file declares"
         raise FormatError(f"{name}: line {line} {words}.") from None
+    except (LookupError, ValueError):  # Python's names of encodings have some that are none of texts
+        raise FormatError(f"{name}: it is not in the encoding that it declares, {encoding}.") from None
 
 
 def has_marks(text: str) -> bool:
@@ -112,7 +118,7 @@ def _without_dsn(lines: list[str]) -> tuple[list[str], str, bool]:
     """The lines without those that hold a DSN, the DSN that stands before the first mark, and whether any did."""
     kept = [line for line in lines if not _DSN_LINE.match(line)]
     before = itertools.takewhile(lambda line: not _MARK.match(line), lines)
-    dsn = next((found["dsn"] for line in before if (found := _DSN_LINE.match(line))), "")
+    dsn = next((found["dsn"].strip() for line in before if (found := _DSN_LINE.match(line))), "")
     return kept, dsn, len(kept) != len(lines)
 
 
@@ -165,9 +171,9 @@ def _preamble(lines: list[str]) -> tuple[str, list[str], str]:
     title, kept, database = "", [], ""
     for line in lines:
         if found := _NAME_LINE.match(line):
-            title = title or found["name"]
+            title = title or found["name"].strip()
         elif found := _DATABASE_LINE.match(line):
-            database = database or found["dsn"]
+            database = database or found["dsn"].strip()
         elif not _INTERPRETER_LINE.match(line):
             kept.append(line)
     return title, kept, database

@@ -30,9 +30,19 @@ export function outlineOf(cells) {
 /** @param {Cell} cell @returns {Row[]} */
 function headingsOf(cell) {
   const withoutCode = gist(cell).replace(/^(```|~~~)[\s\S]*?^\1/gm, "");
-  return [...withoutCode.matchAll(/^(#{1,3})\s+(.+?)\s*#*$/gm)].map(([, marks, title]) => ({
-    level: marks.length === 1 ? 1 : 2, title: title.replace(/[*_`]/g, ""), target: cell.id, cell: null,
+  return [...withoutCode.matchAll(/^(#{1,3})[ \t]+(.+)$/gm)].map(([, marks, title]) => ({
+    level: marks.length === 1 ? 1 : 2, title: plain(title), target: cell.id, cell: null,
   }));
+}
+
+/**
+ * Without the marks at its end and in it. By hand: a rule for the end would try each blank of a long line.
+ * @param {string} title
+ */
+function plain(title) {
+  let end = title.length;
+  while (end > 1 && title[end - 1] === "#") end -= 1;
+  return title.slice(0, end).trimEnd().replace(/[*_`]/g, "");
 }
 
 /** @param {Cell} cell */

@@ -10,9 +10,9 @@ import { toast } from "./toasts.js";
 
 /** While one drags, a run begins at most this often, and never before the last one ended. */
 const RUN_MS = 150;
-const NUMBER = String.raw`[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?`;
+const NUMBER = String.raw`[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?`;
 const LINE = new RegExp(String.raw`^([\p{L}_][\p{L}\p{N}_]*)\s*=\s*(${NUMBER})\s*#\s*@param\s*\{([^{}]*)\}\s*$`, "gmu");
-const FIELD = new RegExp(String.raw`["']?(\w+)["']?\s*:\s*(?:["'](\w*)["']|(${NUMBER}))`, "g");
+const FIELD = new RegExp(String.raw`(?<!\w)["']?(\w+)["']?\s*:\s*(?:["'](\w*)["']|(${NUMBER}))`, "g");
 
 /** @typedef {{name: string, value: string, min: string, max: string, step: string, from: number, to: number}} Slider */
 
