@@ -123,7 +123,8 @@ def stewards() -> list[Told]:
     for each in ray.util.list_named_actors(all_namespaces=True):
         if each["namespace"] == cluster.NAMESPACE and each["name"].startswith(PREFIX):
             try:
-                found.append(ray.get(ray.get_actor(**each).look.remote(), timeout=ANSWER_S))
+                told: Any = ray.get(ray.get_actor(**each).look.remote(), timeout=ANSWER_S)
             except (RayError, ValueError):  # it is ending
                 continue
+            found.append(told)
     return found
