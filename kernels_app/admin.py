@@ -158,7 +158,8 @@ class KernelLimitsAdmin(admin.ModelAdmin):
     """What one person's kernels may take; they hold from the next start of a kernel on."""
 
     list_display = (
-        "user", "memory_mib", "cpus", "processes", "disk_mib", "run_seconds", "idle_seconds", "output_mib", "kernels",
+        "user", "memory_mib", "cpus", "gpus", "processes", "disk_mib", "run_seconds", "idle_seconds", "output_mib",
+        "kernels",
     )  # fmt: skip
     list_select_related = ("user",)
     search_fields = ("user__username",)

@@ -41,5 +41,19 @@ def check_cluster() -> Iterator[Finding]:
             yield warn(PART, f"{found}: the cluster is full", "Add nodes, or lower KERNEL_RAY_MEMORY_BYTES.")
         else:
             yield ok(PART, f"{found}, with room for a kernel of {needs.standard()}")
+        yield from _waiting(len(offering))
     finally:
         ray.shutdown()
+
+
+def _waiting(nodes: int) -> Iterator[Finding]:
+    """Kernels that were started beforehand (hosts/steward.py)."""
+    from kernels_app.doctor import ok, warn
+    from kernels_app.hosts.spares import stewards
+
+    told = stewards() if settings.KERNEL_POOL_SIZE else []
+    for each in told:
+        if each.trouble:
+            yield warn(PART, f"A node starts no kernel beforehand: {each.trouble}", "See the logs of the nodes.")
+    if told:
+        yield ok(PART, f"{sum(each.ready for each in told)} kernels wait for notebooks on {nodes} nodes")

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from kernels_app.hosts import get_host
+from kernels_app.models import KernelDeaths
 
 
 class HostGauges:
+    counts_deaths = settings.KERNEL_HOST == "ray"
+
+    def deaths(self) -> dict[str, int]:
+        """Of the whole cluster; nothing while the database does not answer."""
+        try:
+            return dict(KernelDeaths.objects.values_list("reason", "count"))
+        except DatabaseError:
+            return {}
+
     def gauges(self) -> Iterable[tuple[str, str, float]]:
         host = get_host()
         if not host.is_started:

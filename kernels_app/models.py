@@ -1,8 +1,9 @@
-"""What an operator allows a person's kernels, where that is not what the settings say."""
+"""What an operator allows a person's kernels, where that is not what the settings say; what is counted of a cluster."""
 
 from __future__ import annotations
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
@@ -10,6 +11,12 @@ from django.db import models
 def _number(words: str, least: int = 1, most: int = 10_000_000) -> models.PositiveIntegerField:
     bounds = [MinValueValidator(least), MaxValueValidator(most)]
     return models.PositiveIntegerField(null=True, blank=True, validators=bounds, help_text=words)
+
+
+def whole_or_share(gpus: float) -> None:
+    """Ray gives whole GPUs, or a share of one."""
+    if gpus > 1 and gpus != int(gpus):
+        raise ValidationError("Whole GPUs, or a share of one.")
 
 
 class KernelLimits(models.Model):
@@ -35,8 +42,28 @@ class KernelLimits(models.Model):
     )
     kernels = _number("Kernels at once; 0: as many as the server takes (KERNELS_PER_USER).", least=0)
 
+    gpus = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(64), whole_or_share],
+        help_text="GPUs that each kernel reserves on a cluster; 0: none (KERNEL_RAY_GPUS).",
+    )  # fmt: skip
+
     class Meta:
         verbose_name = verbose_name_plural = "kernel limits"
 
     def __str__(self) -> str:
         return f"Kernel limits of {self.user}"
+
+
+class KernelDeaths(models.Model):
+    """How many kernels of a cluster died, by reason (deaths.Death.kind); web servers tell it as a metric."""
+
+    reason = models.CharField(max_length=40, primary_key=True)
+    count = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.count}"
+
+    @classmethod
+    def add(cls, reason: str) -> None:
+        cls.objects.get_or_create(reason=reason)
+        cls.objects.filter(reason=reason).update(count=models.F("count") + 1)

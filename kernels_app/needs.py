@@ -35,11 +35,14 @@ def standard() -> Needs:
 
 
 def of_notebook(notebook_id: uuid.UUID) -> Needs:
-    """The standard; of a person whose kernels may be larger (admin, kernel limits), as much more memory."""
+    """The standard; what the admin says of the owner's kernels: as much more memory as they may have, other GPUs."""
     common = standard()
     owner = Notebook.objects.values("owner_id").filter(pk=notebook_id)
     row = KernelLimits.objects.filter(pk__in=owner).first()
-    if row is None or not row.memory_mib or not settings.KERNEL_MEMORY_BYTES:
+    if row is None:
         return common
-    share = common.memory_bytes / settings.KERNEL_MEMORY_BYTES
-    return Needs(common.cpus, max(common.memory_bytes, int(row.memory_mib * MIB * share)), common.gpus)
+    memory_bytes = common.memory_bytes
+    if row.memory_mib and settings.KERNEL_MEMORY_BYTES:
+        share = common.memory_bytes / settings.KERNEL_MEMORY_BYTES
+        memory_bytes = max(memory_bytes, int(row.memory_mib * MIB * share))
+    return Needs(common.cpus, memory_bytes, common.gpus if row.gpus is None else row.gpus)

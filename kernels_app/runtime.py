@@ -602,7 +602,7 @@ class Runtime:
         await self._book.drained()  # what it said last may wait for its files
         if self._kernel is not kernel:
             return
-        metrics.kernel_died(death.kind)
+        self.host.kernel_died(death)
         log.warning("the kernel of notebook %s died: %s", self.notebook_id, death.reason)
         plan = self._state.plan
         if self._state.running is None and plan is not None and plan.sent:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from django.db import DatabaseError, connection
 from django.db.models import Sum
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
 REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -36,7 +36,8 @@ _runs = Counter("rillbook_runs", "Runs that ended.", ["kind", "outcome"], regist
 _run_s = Histogram("rillbook_run_seconds", "From a run's request to its end.", buckets=RUN_S, registry=registry)
 _cells = Counter("rillbook_cells_run", "Cells that ran.", ["outcome"], registry=registry)
 _cell_s = Histogram("rillbook_cell_seconds", "Time a cell ran.", buckets=RUN_S, registry=registry)
-_deaths = Counter("rillbook_kernel_deaths", "Kernels that ended unasked.", ["reason"], registry=registry)
+DEATHS = "Kernels that ended unasked."
+_deaths = Counter("rillbook_kernel_deaths", DEATHS, ["reason"], registry=registry)
 _starts_failed = Counter("rillbook_kernel_starts_failed", "Kernels that did not start.", registry=registry)
 _save_s = Histogram("rillbook_save_seconds", "One commit of the saver.", buckets=SAVE_S, registry=registry)
 _saves_failed = Counter("rillbook_saves_failed", "Commits of the saver that failed.", registry=registry)
@@ -106,7 +107,12 @@ def count_failures(execute: Callable[..., Any], sql: str, params: Any, many: boo
 class Kernels(Protocol):
     """What a process that holds kernels tells at each reading: gauges by name, each with its help text."""
 
+    counts_deaths: bool  # itself: they happen in other processes
+
     def gauges(self) -> Iterable[tuple[str, str, float]]: ...
+
+    def deaths(self) -> dict[str, int]:
+        """Where it counts them: by reason, since ever."""
 
 
 _kernels: Kernels | None = None
@@ -115,6 +121,8 @@ _kernels: Kernels | None = None
 def use(kernels: Kernels) -> None:
     global _kernels
     _kernels = kernels
+    if kernels.counts_deaths:
+        registry.unregister(_deaths)
 
 
 class Collector:
@@ -127,6 +135,11 @@ class Collector:
     def collect(self) -> Iterable[Metric]:
         for name, words, value in _kernels.gauges() if _kernels is not None else ():
             yield GaugeMetricFamily(name, words, value)
+        if _kernels is not None and _kernels.counts_deaths:
+            deaths = CounterMetricFamily("rillbook_kernel_deaths", DEATHS, labels=["reason"])
+            for reason, count in _kernels.deaths().items():
+                deaths.add_metric([reason], count)
+            yield deaths
         for name, value in _pool_numbers().items():
             yield GaugeMetricFamily(f"rillbook_db_pool_{name}", f"Connection pool: {name.replace('_', ' ')}.", value)
         held = self._held_bytes()

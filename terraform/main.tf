@@ -45,7 +45,7 @@ locals {
     BEHIND_PROXY         = "true"
     CSRF_TRUSTED_ORIGINS = local.origin
     SIGNUP_OPEN          = tostring(var.signup_open)
-    KERNEL_POOL_SIZE     = "0"
+    KERNEL_POOL_SIZE     = tostring(var.kernel_pool_size) # web tasks see to it that so many wait on each node
   })
   environment_of_nodes = merge(local.environment_of_all, {
     DATABASE_POOL_SIZE = tostring(var.database_notebook_pool_size)

@@ -13,15 +13,16 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from kernels_app import allowances, checks, leases, saver
-from kernels_app.allowances import profile
 from kernels_app.broker import Broker
+from kernels_app.deaths import Death
 from kernels_app.feed import Feeds, NotebookFeed
 from kernels_app.hosts.base import HostNumbers
 from kernels_app.hosts.common import HostBase
 from kernels_app.kernel import Kernel
 from kernels_app.pool import KernelPool
+from kernels_app.provisioner import Profile
 from kernels_app.runtime import Runtime
-from notebooks_app import db, facts, reading
+from notebooks_app import db, facts, metrics, reading
 from notebooks_app.demo.sample import ensure_sample_apart
 from notebooks_app.errors import Unavailable
 from notebooks_app.models import KernelSession
@@ -68,12 +69,16 @@ class LocalKernelHost(HostBase):
         self.loop = asyncio.get_running_loop()
         # Kernels are shown the folder of the sample; what is made there in the background appears in it.
         settings.SAMPLE_DATABASE.parent.mkdir(parents=True, exist_ok=True)
-        self._pool = KernelPool(self.pool_size, profile(), settings.KERNEL_WORK_DIR)
+        self._pool = KernelPool(self.pool_size, self.profile(), settings.KERNEL_WORK_DIR)
         await self._free_dead()
         self.keep(self._prepare())
         self.keep(self._renew())
         self.keep(self._move_held())
         self.keep(self._stop_idle())
+
+    def profile(self) -> Profile:
+        """What all kernels here have in common."""
+        return allowances.profile()
 
     async def close(self) -> None:
         """End every runtime and kernel; what they had shown is saved."""
@@ -257,6 +262,10 @@ class LocalKernelHost(HostBase):
     def idle_limit_s(self, runtime: Runtime) -> int:
         """How long the runtime may be unused; 0: as long as it likes."""
         return runtime.idle_limit_s
+
+    def kernel_died(self, death: Death) -> None:
+        """Count it."""
+        metrics.kernel_died(death.kind)
 
     async def saver_has_room(self) -> None:
         while self.saver.is_behind:

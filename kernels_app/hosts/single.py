@@ -7,14 +7,19 @@ its runtime is over, for whichever reason, it leaves.
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 
 from kernels_app import leases
+from kernels_app.deaths import Death
 from kernels_app.feed import NotebookFeed
 from kernels_app.following import View
 from kernels_app.hosts.local import LocalKernelHost
 from kernels_app.kernel import Kernel
+from kernels_app.models import KernelDeaths
+from kernels_app.provisioner import Profile
 from kernels_app.relay import Relay
 from kernels_app.runtime import Runtime
 from notebooks_app import db, events
@@ -22,6 +27,7 @@ from notebooks_app.errors import Unavailable
 from notebooks_app.models import KernelSession
 
 WITHOUT_KERNEL_S = 600  # a runtime whose kernel died or never started is kept this long for those who read
+GPUS = "CUDA_VISIBLE_DEVICES"
 LAST_WORDS_S = 0.5  # for what is on its way to those who watch
 
 
@@ -40,6 +46,15 @@ class SingleKernelHost(LocalKernelHost):
         events.use_loop(asyncio.get_running_loop())
         await super().start()
         self._ending = asyncio.create_task(self._leave_when_over(), name="end of the actor")
+
+    def profile(self) -> Profile:
+        """With the GPUs that Ray reserved for this process; none, where it reserved none."""
+        common = super().profile()
+        return replace(common, env={**common.env, GPUS: os.environ.get(GPUS, "")})
+
+    def kernel_died(self, death: Death) -> None:
+        """In the database: nobody asks this process for metrics."""
+        self.keep(db.write(lambda: KernelDeaths.add(death.kind)))
 
     def runtime_of(self, notebook_id: uuid.UUID) -> Runtime | None:
         return self._runtimes.get(notebook_id)

@@ -124,7 +124,7 @@ def stewards() -> list[Told]:
         if each["namespace"] == cluster.NAMESPACE and each["name"].startswith(PREFIX):
             try:
                 told: Any = ray.get(ray.get_actor(**each).look.remote(), timeout=ANSWER_S)
-                found.append(told)
             except (RayError, ValueError):  # it is ending
                 continue
+            found.append(told)
     return found

@@ -97,6 +97,22 @@ class RayCluster:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
+    @contextlib.contextmanager
+    def blocking(self, log: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        """`raynode … --block`, as a container runs it, with its output in a file."""
+        command = [sys.executable, "manage.py", "raynode", *arguments, "--free-ports", "--block"]
+        with log.open("ab") as out:
+            process = subprocess.Popen(command, cwd=ROOT, env=self._all() | environment, stdout=out, stderr=out)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+
     def server(self, **environment: str) -> LiveServer:
         """One more web server of this cluster."""
         folder = Path(tempfile.mkdtemp(dir=self.data_dir))  # of its log; what it stores is shared

@@ -110,6 +110,7 @@ def test_a_full_cluster_gives_its_last_place_to_a_notebook(rays: RayCluster):
 
 def test_what_waits_gives_way_to_a_larger_notebook(rays: RayCluster):
     server = rays.server(**LARGE)
+    server.session_cookies("large")  # makes them
     api = server.api("large")
     server.manage("shell", "--no-imports", "-c", LIMITS.format(name="large"))
     until(lambda: re.search(r"rillbook_pool_ready 2", metrics(server)), 90)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from typing import Any
 
 from django.conf import settings
@@ -48,9 +49,17 @@ class Command(BaseCommand):
         )
         command, environment = start.command(), {**os.environ, **cluster.environment()}
         if options["block"]:
-            os.execvpe(command[0], command, environment)  # noqa: S606  signals reach Ray itself
+            _become(command, environment, joins=bool(start.address))
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
             raise CommandError("Ray did not start:\n" + "\n".join(said[-15:]))
         self.stdout.write("This machine is the head." if not start.address else f"Joined {start.address}.")
+
+
+def _become(command: list[str], environment: dict[str, str], *, joins: bool) -> None:
+    """Turn into Ray, or what keeps it joined; whatever actors here log comes out where this process writes."""
+    environment[cluster.LOG_VARIABLE] = f"/proc/{os.getpid()}/fd/1"
+    if joins:
+        command = [sys.executable, "-m", "kernels_app.rejoining", *command]
+    os.execvpe(command[0], command, environment)  # noqa: S606  signals reach it itself
