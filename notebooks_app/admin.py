@@ -1,7 +1,7 @@
 """The admin of notebooks and what belongs to them: to look and to tidy up, never to read sources, outputs or secrets.
 
 A page costs what is on it, however long the table is (admin_lists.py). What it changes goes through the services.
-Kernels are in kernels_app/admin.py.
+People are in admin_people.py, kernels in kernels_app/admin.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth import get_user_model
-from django.contrib.auth.admin import UserAdmin
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
@@ -22,13 +20,17 @@ from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils.html import format_html_join
 
-from notebooks_app import binning, events, live, notebooks, services, sharing, usage
-from notebooks_app.admin_lists import LookOnly, PageAdmin, as_uuid, fixed_filter, link, list_link
+from notebooks_app import admin_people, binning, events, live, notebooks, services, sharing, usage
+from notebooks_app.admin_lists import LookOnly, PageAdmin, as_uuid, fixed_filter, given_filter, link, list_link
 from notebooks_app.errors import RillbookError
 from notebooks_app.models import ApiToken, Cell, Connection, Membership, Notebook, Run, ShareLink
 from notebooks_app.services import Author
+
+admin_people.register()
+admin.site.site_header = admin.site.site_title = "Rillbook administration"
+admin.site.index_title = "Overview"
+admin.site.enable_nav_sidebar = False  # a list is wider than what it would leave
 
 STORAGE_KEPT_S = 600
 FOUND_AT_MOST = 1_000  # notebooks that a search by name looks into
@@ -60,7 +62,7 @@ def remove_member(member: Membership) -> None:
 @admin.register(Notebook)
 class NotebookAdmin(PageAdmin):
     list_display = ("name", "owner", "kind", "cells", "size", "last_run", "updated_at", "in_bin")
-    list_filter = ("kind", "run_mode", ("deleted_at", admin.EmptyFieldListFilter))
+    list_filter = ("kind", "run_mode", given_filter("deleted_at", "in the bin"))
     list_select_related = ("owner",)
     search_fields = ("name",)
     search_help_text = "Words of the name or the owner's name; a whole id, ours or that of where it was imported from."
@@ -228,7 +230,7 @@ class ShareLinkAdmin(LookOnly):
     list_display = (
         "notebook", "name", "role", "allows_guests", "created_by", "created_at", "expires_at", "revoked_at", "uses",
     )  # fmt: skip
-    list_filter = ("role", "allows_guests", ("revoked_at", admin.EmptyFieldListFilter))
+    list_filter = ("role", "allows_guests", given_filter("revoked_at", "revoked"))
     list_select_related = ("notebook", "created_by")
     search_fields = ("notebook__name", "name")
     ordering = ("-created_at",)
@@ -249,7 +251,7 @@ class ShareLinkAdmin(LookOnly):
 @admin.register(Run)
 class RunAdmin(LookOnly):
     list_display = (
-        "id", "notebook_link", "kind", "outcome", "started_by", "started_at", "finished_at", "attempt_count",
+        "started_at", "notebook_link", "kind", "outcome", "started_by", "finished_at", "attempt_count",
     )  # fmt: skip
     list_filter = (
         fixed_filter("kind", "kind", [(kind, kind) for kind in ("requested", "run_all", "run_stale", "restart")]),
@@ -324,7 +326,7 @@ class ConnectionAdmin(PageAdmin):
     list_display = ("name", "owner", "driver", "address", "used_by", "updated_at")
     list_filter = (
         fixed_filter("driver", "driver", [("postgresql", "PostgreSQL"), ("sqlite", "SQLite")]),
-        ("owner", admin.EmptyFieldListFilter),
+        given_filter("owner", "a person's own"),
     )
     list_select_related = ("owner",)
     search_fields = ("name", "owner__username")
@@ -367,72 +369,3 @@ class ApiTokenAdmin(LookOnly):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("notebooks_app.delete_apitoken")
-
-
-# --- People ----------------------------------------------------------------------------------------------------------
-
-admin.site.unregister(get_user_model())
-
-
-@admin.register(get_user_model())
-class PersonAdmin(PageAdmin, UserAdmin):  # type: ignore[type-arg]
-    """People are switched off, not deleted: deleting one would take their notebooks and others' work in them along."""
-
-    list_display = ("username", "email", "full_name", "is_active", "is_staff", "last_login", "notebook_count")
-    readonly_fields = ("last_login", "date_joined", "belongings")
-    actions = ("deactivate", "activate", "revoke_tokens")
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        sets = super().get_fieldsets(request, obj)
-        return [*sets, ("Rillbook", {"fields": ("belongings",)})] if obj is not None else sets
-
-    def fill(self, rows: list[Any]) -> None:
-        counts = usage.notebooks_of_people([row.pk for row in rows])
-        for row in rows:
-            row.notebook_count = counts.get(row.pk, 0)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    @admin.display(description="name")
-    def full_name(self, person: Any) -> str:
-        return person.get_full_name()
-
-    @admin.display(description="notebooks")
-    def notebook_count(self, person: Any) -> int:
-        return person.notebook_count
-
-    @admin.display
-    def belongings(self, person: Any) -> str:
-        return format_html_join(
-            " · ",
-            "{}",
-            [
-                [list_link(Notebook, "notebooks", owner__id__exact=person.pk)],
-                [list_link(Membership, "memberships", user__id__exact=person.pk)],
-                [list_link(Connection, "connections", owner__id__exact=person.pk)],
-                [list_link(ApiToken, "tokens", user__id__exact=person.pk)],
-                [list_link(Run, "runs they started", started_by__id__exact=person.pk)],
-            ],
-        )
-
-    @admin.action(description="Switch off (ends their sessions, sockets and tokens)", permissions=["change"])
-    def deactivate(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
-        self._set_active(request, chosen.exclude(pk=request.user.pk), False, "Switched off.")
-
-    @admin.action(description="Switch on", permissions=["change"])
-    def activate(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
-        self._set_active(request, chosen, True, "Switched on.")
-
-    def _set_active(self, request: HttpRequest, chosen: QuerySet[Any], is_active: bool, words: str) -> None:
-        people = list(chosen.exclude(is_active=is_active))
-        for person in people:
-            person.is_active = is_active
-            person.save(update_fields=["is_active"])
-            self.log_change(request, person, words)
-        messages.success(request, f"{len(people)}: {words}")
-
-    @admin.action(description="Revoke all their API tokens", permissions=["change"])
-    def revoke_tokens(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
-        count, _ = ApiToken.objects.filter(user__in=chosen.values("pk")).delete()
-        messages.success(request, f"{count} tokens revoked.")

@@ -45,7 +45,11 @@ class PageAdmin(admin.ModelAdmin):
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
     show_full_result_count = False  # a second COUNT over the whole table
+    show_facets = admin.ShowFacets.NEVER  # a COUNT for each choice of each filter
     paginator = BoundedPaginator
+
+    class Media:
+        css = {"all": ("css/admin_lists.css",)}
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return FilledList
@@ -91,6 +95,21 @@ def fixed_filter(field: str, words: str, choices: Iterable[tuple[str, str]]) -> 
     return type(f"{field.title()}Filter", (FixedFilter,), {
         "title": words, "parameter_name": field, "choices_known": tuple(choices),
     })  # fmt: skip
+
+
+class GivenFilter(FixedFilter):
+    """Whether a field is filled."""
+
+    choices_known = (("yes", "Yes"), ("no", "No"))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in dict(self.choices_known):
+            return queryset
+        return queryset.filter(**{f"{self.parameter_name}__isnull": self.value() == "no"})
+
+
+def given_filter(field: str, words: str) -> type[GivenFilter]:
+    return type(f"{field.title()}Given", (GivenFilter,), {"title": words, "parameter_name": field})
 
 
 def as_uuid(text: str) -> uuid.UUID | None:

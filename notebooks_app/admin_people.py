@@ -1,0 +1,120 @@
+"""The admin of people and of how they sign in. None is deleted, and no secret of theirs is shown.
+
+Registered by admin.py: what Django and allauth register themselves is replaced.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.contrib.auth.admin import UserAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+
+from notebooks_app import usage
+from notebooks_app.admin_lists import LookOnly, PageAdmin, fixed_filter, list_link
+from notebooks_app.models import ApiToken, Connection, Membership, Notebook, Run
+
+
+def register() -> None:
+    """Applications of providers are settings (OIDC_*), and nobody's tokens of a provider are kept: neither is shown."""
+    admin.site.unregister([get_user_model(), Authenticator, SocialAccount, SocialApp, SocialToken])
+    admin.site.register(get_user_model(), PersonAdmin)
+    admin.site.register(Authenticator, AuthenticatorAdmin)
+    admin.site.register(SocialAccount, SocialAccountAdmin)
+
+
+class PersonAdmin(PageAdmin, UserAdmin):  # type: ignore[type-arg]
+    """People are switched off, not deleted: deleting one would take their notebooks and others' work in them along."""
+
+    list_display = ("username", "email", "full_name", "is_active", "is_staff", "last_login", "notebook_count")
+    readonly_fields = ("last_login", "date_joined", "belongings")
+    actions = ("deactivate", "activate", "revoke_tokens")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        sets = super().get_fieldsets(request, obj)
+        return [*sets, ("Rillbook", {"fields": ("belongings",)})] if obj is not None else sets
+
+    def fill(self, rows: list[Any]) -> None:
+        counts = usage.notebooks_of_people([row.pk for row in rows])
+        for row in rows:
+            row.notebook_count = counts.get(row.pk, 0)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="name")
+    def full_name(self, person: Any) -> str:
+        return person.get_full_name()
+
+    @admin.display(description="notebooks")
+    def notebook_count(self, person: Any) -> int:
+        return person.notebook_count
+
+    @admin.display
+    def belongings(self, person: Any) -> str:
+        return format_html_join(
+            " · ",
+            "{}",
+            [
+                [list_link(Notebook, "notebooks", owner__id__exact=person.pk)],
+                [list_link(Membership, "memberships", user__id__exact=person.pk)],
+                [list_link(Connection, "connections", owner__id__exact=person.pk)],
+                [list_link(ApiToken, "tokens", user__id__exact=person.pk)],
+                [list_link(Run, "runs they started", started_by__id__exact=person.pk)],
+            ],
+        )
+
+    @admin.action(description="Switch off (ends their sessions, sockets and tokens)", permissions=["change"])
+    def deactivate(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+        self._set_active(request, chosen.exclude(pk=request.user.pk), False, "Switched off.")
+
+    @admin.action(description="Switch on", permissions=["change"])
+    def activate(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+        self._set_active(request, chosen, True, "Switched on.")
+
+    def _set_active(self, request: HttpRequest, chosen: QuerySet[Any], is_active: bool, words: str) -> None:
+        people = list(chosen.exclude(is_active=is_active))
+        for person in people:
+            person.is_active = is_active
+            person.save(update_fields=["is_active"])
+            self.log_change(request, person, words)
+        messages.success(request, f"{len(people)}: {words}")
+
+    @admin.action(description="Revoke all their API tokens", permissions=["change"])
+    def revoke_tokens(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+        count, _ = ApiToken.objects.filter(user__in=chosen.values("pk")).delete()
+        messages.success(request, f"{count} tokens revoked.")
+
+
+# --- What belongs to allauth -----------------------------------------------------------------------------------------
+
+class RemoveOnly(LookOnly):
+    """People make these themselves; an operator takes them away from who cannot any more."""
+
+    search_fields: tuple[str, ...] = ("user__username",)
+    list_select_related = ("user",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
+
+
+class AuthenticatorAdmin(RemoveOnly):
+    """Second factors: whoever lost theirs signs in with the password alone once it is deleted. Never what they hold."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_filter = (fixed_filter("type", "type", Authenticator.Type.choices),)
+    fields = list_display
+
+
+class SocialAccountAdmin(RemoveOnly):
+    """Whom a provider of identities knows as which person."""
+
+    list_display = ("user", "provider", "uid", "last_login", "date_joined")
+    search_fields = ("user__username", "uid")
+    fields = list_display
