@@ -37,6 +37,7 @@ lint-js: ; node --test tests/js/*.test.mjs
 
 soak: .venv/.installed-dev ## Run the long tests
 	$(PYTHON) -m pytest -m soak -n 0
+	HYPOTHESIS_PROFILE=new $(PYTHON) -m pytest -n 0 $$(git grep -l "from hypothesis" -- tests)
 
 bench: .venv/.installed-dev ## Measure, side by side with plain ipykernel
 	$(PYTHON) -m benchmarks.run

@@ -1,4 +1,4 @@
-"""A cache of what is made of people's texts, bounded by its characters: functools counts entries, whatever their size."""
+"""A cache of what is made of people's texts, bounded by its characters: functools counts entries, of whatever size."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
-_HEADING = re.compile(r"^(#{1,3})[ \t]+(.+)$", re.MULTILINE)  # its end is cut off by hand: a rule for it tries each blank
+_HEADING = re.compile(r"^(#{1,3})[ \t]+(.+)$", re.MULTILINE)  # its end is cut off later: a rule for it tries each blank
 _MARKS = re.compile(r"[*_`]")
 
 

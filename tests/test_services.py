@@ -291,7 +291,7 @@ def test_many_inserts_at_one_place_keep_their_order(change, after):
     first, second = change.fill("a b")
     place = {"first": first, "middle": first, "nothing": None}[after]
     made: list[uuid.UUID] = []
-    for number in range(2_000 if after == "middle" else 300):
+    for number in range(300):
         before = made[-1] if after == "middle" and made else place  # each after the last one, or all at one place
         made.append(uuid.uuid4())
         services.insert_cell(
@@ -305,7 +305,7 @@ def test_many_inserts_at_one_place_keep_their_order(change, after):
 
 def test_moving_back_and_forth_closes_gaps_and_renumbers(change):
     a, b, c = change.fill("a b c")
-    for _ in range(300):
+    for _ in range(100):
         change.move(c, after=a)
         change.move(b, after=a)
     assert change.sources() == "a b c"

@@ -57,7 +57,7 @@ SLOW: dict[str, tuple[Callable[[str], object], str]] = {
     "a file's database": (file, "# DB: a://" + " " * MILLION + "b\n"),
     "a file's open string": (file, 'x="' + '\\"' * MILLION + "\n# %% x\n1"),
     "a file's open triple quotes": (file, 'x="""' + '\\"""' * MILLION + "\n# %% x\n1"),
-    "a file in the encoding of host names": (file_refused, "# coding: punycode\n" + "a" * MILLION + "-" + "b" * MILLION),
+    "a file in another encoding": (file_refused, "# coding: punycode\n" + "a" * MILLION + "-" + "b" * MILLION),
     "a log's word": (without_secrets, "a" * MILLION),
     "a log's scheme": (without_secrets, "a://" * MILLION),
     "SQL's quotes of dollars": (statements.split, " ".join(f"$a{number}$" for number in range(100_000))),
@@ -93,11 +93,14 @@ def test_what_is_read_is_what_was_read_before():
     assert [one.text for one in statements.split("SELECT $a$ ; $b$ ; SELECT 1")] == ["SELECT $a$ ; $b$ ; SELECT 1"]
     (slider,) = sliders.sliders_of('rate = 1.5e3  #@param {type:"slider", min:0, max:2000., step:.5}')
     assert (slider.value, slider.min, slider.max, slider.step) == ("1.5e3", "0", "2000.", ".5")
-    read = file("# Notebook:  A name  \n# DB: postgresql://u:p@h/d  \n# %% python\nx = 'it' # '\ny = \"\"\"\n# %% no\n\"\"\"")
+    head = "# Notebook:  A name  \n# DB: postgresql://u:p@h/d  \n"
+    read = file(head + "# %% python\nx = 'it' # '\ny = \"\"\"\n# %% no\n\"\"\"")
     assert (read.name, read.dsn, len(read.cells)) == ("A name", "postgresql://u:p@h/d", 1)
 
 
-@pytest.mark.parametrize("encoding", ["hex", "undefined", "idna", "punycode", "rot13", "zlib", "utf-7", "unicode_escape"])
+@pytest.mark.parametrize(
+    "encoding", ["hex", "undefined", "idna", "punycode", "rot13", "zlib", "utf-7", "unicode_escape"]
+)
 def test_a_file_that_names_an_odd_encoding_is_refused_or_read(encoding: str):
     """Names of Python's codecs that are none of texts, fail in their own way, or take forever."""
     text = f"# coding: {encoding}\n# %% python\nx = 1\n" + "é" * 50_000
