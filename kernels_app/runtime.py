@@ -38,6 +38,7 @@ from kernels_app.schedule import (
     PlanItem,
     RecordDropped,
     RecordFinished,
+    RecordJoined,
     RecordQueued,
     RecordRunning,
     RecordValues,
@@ -437,6 +438,8 @@ class Runtime:
                 self._refuse(action)
             case RunFinished():
                 self._finish_run(action)
+            case RecordJoined():
+                self._serve(action.run, action.attempt)
             case RecordQueued() | RecordRunning() | RecordFinished() | RecordValues() | RecordDropped():
                 self._record(action)
 
@@ -452,9 +455,7 @@ class Runtime:
                 self.executions += 1
                 self._book.start(action, self.executions)
                 for run in action.runs:
-                    if run in self._runs:
-                        self._runs[run].attempts.append(action.attempt)
-                        self._dirty_runs.add(run)
+                    self._serve(run, action.attempt)
                 self._dirty_cells.add(action.cell)
                 self._dirty_session = True
             case RecordFinished():
@@ -463,6 +464,13 @@ class Runtime:
             case RecordValues():
                 self._book.revalue(action)
         self._mark_dirty()
+
+    def _serve(self, run: str, attempt: str) -> None:
+        """The attempt is one of those that this run is made of."""
+        if run in self._runs:
+            self._runs[run].attempts.append(attempt)
+            self._dirty_runs.add(run)
+            self._mark_dirty()
 
     def _refuse(self, action: Refused) -> None:
         if action.why is not Why.TEXT:

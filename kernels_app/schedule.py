@@ -401,6 +401,14 @@ class RecordDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordJoined:
+    """Save: a run is served by an attempt that ran already when it was asked for."""
+
+    attempt: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordRunning:
     attempt: str
     cell: str
@@ -453,6 +461,7 @@ Action = (
     | RunFinished
     | RecordQueued
     | RecordDropped
+    | RecordJoined
     | RecordRunning
     | RecordFinished
     | RecordValues

@@ -7,7 +7,7 @@ the runtime's work (runtime.py). The values are in schedule.py, the choice of ce
 kernel's plan in planning.py.
 
     event                        what it does                               actions
-    RunCells, RunAll, RunStale   queue the cells and what goes with them    RunStarted, Refused, RecordQueued
+    RunCells, RunAll, RunStale   queue the cells and what goes with them    RunStarted, Refused, RecordQueued, …Joined
     CellsChanged, CellsDeleted   new facts; graph, queue and names follow   RecordDropped, RecordQueued
     Started                      the kernel took a cell of its plan         RecordRunning
     Finished                     names are loaded, or dependents blocked    RecordFinished, RecordValues, RecordDropped
@@ -51,6 +51,7 @@ from kernels_app.schedule import (
     Mode,
     PlanEnded,
     PlanItem,
+    RecordJoined,
     RecordQueued,
     RecordValues,
     Refresh,
@@ -213,6 +214,7 @@ def _join(draft: Draft, cells: Iterable[str], run: str, *, only: bool) -> list[I
         elif running is not None and running.item.cell == cell:
             runs = _with(running.runs, run)
             draft.running = replace(running, runs=runs)
+            draft.actions.append(RecordJoined(running.item.attempt, run))
     return items
 
 

@@ -113,6 +113,20 @@ async def test_stop_interrupts_the_running_cell_and_empties_the_queue(lab: Lab):
     assert await lab.run("after") == ["slow", "after"]
 
 
+async def test_a_run_of_a_cell_that_runs_already_is_served_by_that_attempt_and_says_so(lab: Lab):
+    await lab.add(a="import time\nprint('once')\ntime.sleep(1.5)", b="print('b')")
+    runtime = await lab.runtime()
+    first = await runtime.run({str(lab.cells["a"]): 0}, by=lab.author)
+    await lab.until("a", "running")
+    again = await runtime.run({str(lab.cells["a"]): 0, str(lab.cells["b"]): 0}, by=lab.author)
+    await lab.host.saver.flush()
+    assert await lab.order(again) == ["a"]  # while it runs
+    assert await runtime.wait(again, WAIT_S)
+    assert (await lab.order(first), await lab.order(again)) == (["a"], ["a", "b"])
+    assert await lab.text("a") == "once\n"
+    assert await db.read(CellRun.objects.count) == 2
+
+
 async def test_an_edit_while_a_cell_runs_leaves_it_stale(lab: Lab):
     await lab.add(a="import time\ntime.sleep(0.5)\na = 1", b="b = a")
     runtime = await lab.runtime()
