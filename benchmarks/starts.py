@@ -59,7 +59,8 @@ async def _executions(times: int) -> dict[str, list[float]]:
     rungs = ["none", *(rung for rung in ("bubblewrap", "landlock") if sandbox.available(rung) == rung)]
     found: dict[str, list[float]] = {rung: [] for rung in rungs}
     with tempfile.TemporaryDirectory(prefix="rillbook-starts-") as folder:
-        kernels = {rung: await Kernel.start(Profile(sandbox=rung), Path(tempfile.mkdtemp(dir=folder))) for rung in rungs}
+        works = {rung: Path(tempfile.mkdtemp(dir=folder)) for rung in rungs}
+        kernels = {rung: await Kernel.start(Profile(sandbox=rung), work) for rung, work in works.items()}
         for turn in range(times + 5):
             for rung, kernel in kernels.items():
                 begun = time.perf_counter()
