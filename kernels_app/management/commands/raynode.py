@@ -48,6 +48,7 @@ class Command(BaseCommand):
         )
         command, environment = start.command(), {**os.environ, **cluster.environment()}
         if options["block"]:
+            environment = {**cluster.FOREGROUND, **environment}
             os.execvpe(command[0], command, environment)  # noqa: S606  signals reach Ray itself
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
