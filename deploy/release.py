@@ -6,7 +6,8 @@
 A migration that fails stops the release before anything that runs has changed. `--kernels` also replaces Ray's head
 and the nodes, which ends running kernels; a head that does not run is started anyway, for web tasks join it. `--to`
 goes back to an older web task definition, without a migration. `--manage` runs a management command as a task of
-its own, as the web tasks are, and prints what it says: nothing is released. Needs boto3 and the rights to run and update these services; reads and prints no secret.
+its own, as the web tasks are, and prints what it says: nothing is released. Needs boto3 and the rights to run and
+update these services; reads and prints no secret.
 """
 
 from __future__ import annotations
