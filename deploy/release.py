@@ -1,25 +1,31 @@
 """Moves a Rillbook on AWS to the newest task definitions: the database first, then the web service.
 
     terraform output -json release | python deploy/release.py [--kernels] [--to TASK_DEFINITION]
+    terraform output -json release | python deploy/release.py --manage "doctor"
 
 A migration that fails stops the release before anything that runs has changed. `--kernels` also replaces Ray's head
-and the nodes, which ends running kernels. `--to` goes back to an older web task definition, without a migration.
-Needs boto3 and the rights to run and update these services; reads and prints no secret.
+and the nodes, which ends running kernels; a head that does not run is started anyway, for web tasks join it. `--to`
+goes back to an older web task definition, without a migration. `--manage` runs a management command as a task of
+its own, as the web tasks are, and prints what it says: nothing is released. Needs boto3 and the rights to run and
+update these services; reads and prints no secret.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 POLL_S = 5.0
+CONTAINER = "rillbook"  # its name in the task definitions
 MIGRATE_LIMIT_S = 3600.0
 ROLLOUT_LIMIT_S = 1800.0
 LOG_LINES = 50
+SAID_LINES = 1000
 
 
 class ReleaseFailed(Exception):
@@ -42,30 +48,28 @@ class Release:
     def run(self, *, to: str = "", kernels: bool = False) -> None:
         if not to:
             self.migrate()
+        head = self.facts["head_service"]
+        if kernels or not self._runs(head):
+            self.move(head, self.facts["head_task_definition"])
         if kernels:
-            self.move(self.facts["head_service"], self.facts["head_task_definition"])
             self.replace_nodes()
         self.move(self.facts["web_service"], to or self.facts["web_task_definition"])
 
     def migrate(self) -> None:
         """Run the migrate task once. Raises ReleaseFailed with the end of its log unless it exits with 0."""
-        network = {"subnets": self.facts["subnets"], "securityGroups": self.facts["security_groups"]}
-        started = self.ecs.run_task(
-            cluster=self.facts["cluster"],
-            taskDefinition=self.facts["migrate_task_definition"],
-            launchType="FARGATE",
-            networkConfiguration={"awsvpcConfiguration": network | {"assignPublicIp": "DISABLED"}},
-        )
-        if not started["tasks"]:
-            raise ReleaseFailed(f"The migrate task did not start: {started['failures']}")
-        task = started["tasks"][0]["taskArn"]
-        self.say(f"Migrating ({task.rpartition('/')[2]}) …")
-        ended = self._until(MIGRATE_LIMIT_S, "the migration", lambda: self._stopped(task))
-        code = ended["containers"][0].get("exitCode")
+        task, code, why = self._task("migration", self.facts["migrate_task_definition"])
         if code != 0:
-            why = ended.get("stoppedReason", "")
             raise ReleaseFailed(f"The migration ended with {code}. {why}\n{self._log_of(task)}".rstrip())
         self.say("Migrated.")
+
+    def manage(self, words: list[str]) -> None:
+        """Run a management command as a task, with a web task's settings and rights, and say what it said."""
+        command = {"name": CONTAINER, "command": ["manage", *words]}
+        definition = self.facts["web_task_definition"]
+        task, code, why = self._task("command", definition, overrides={"containerOverrides": [command]})
+        self.say(self._log_of(task, SAID_LINES))
+        if code != 0:
+            raise ReleaseFailed(f"manage.py {words[0]} ended with {code}. {why}".rstrip())
 
     def move(self, service: str, definition: str) -> None:
         """Move a service. Raises ReleaseFailed if its circuit breaker went back."""
@@ -84,24 +88,46 @@ class Release:
         )
         self.say("Nodes are being replaced.")
 
+    def _task(self, what: str, definition: str, **more: Any) -> tuple[str, int | None, str]:
+        """Run one task to its end: its ARN, its exit code, why it stopped. Raises ReleaseFailed if it did not start."""
+        network = {"subnets": self.facts["subnets"], "securityGroups": self.facts["security_groups"]}
+        started = self.ecs.run_task(
+            cluster=self.facts["cluster"],
+            taskDefinition=definition,
+            launchType="FARGATE",
+            networkConfiguration={"awsvpcConfiguration": network | {"assignPublicIp": "DISABLED"}},
+            **more,
+        )
+        if not started["tasks"]:
+            raise ReleaseFailed(f"The task of the {what} did not start: {started['failures']}")
+        task = started["tasks"][0]["taskArn"]
+        self.say(f"The {what} runs ({task.rpartition('/')[2]}) …")
+        ended = self._until(MIGRATE_LIMIT_S, f"the {what}", lambda: self._stopped(task))
+        return task, ended["containers"][0].get("exitCode"), ended.get("stoppedReason", "")
+
+    def _runs(self, service: str) -> bool:
+        found = self.ecs.describe_services(cluster=self.facts["cluster"], services=[service])["services"]
+        return bool(found and found[0].get("runningCount"))
+
     def _stopped(self, task: str) -> Any:
         found = self.ecs.describe_tasks(cluster=self.facts["cluster"], tasks=[task])["tasks"]
         return found[0] if found and found[0]["lastStatus"] == "STOPPED" else None
 
     def _settled(self, service: str, definition: str) -> bool:
         found = self.ecs.describe_services(cluster=self.facts["cluster"], services=[service])["services"][0]
-        by_definition = {each["taskDefinition"]: each for each in found["deployments"]}
+        # The newest comes first, and counts where a definition is deployed anew.
+        by_definition = {each["taskDefinition"]: each for each in reversed(found["deployments"])}
         ours = by_definition.get(definition)
         if ours is None or ours.get("rolloutState") == "FAILED":
             raise ReleaseFailed(f"{service} went back: its new tasks did not become ready. {_newest_event(found)}")
         return len(found["deployments"]) == 1 and ours.get("rolloutState") == "COMPLETED"
 
-    def _log_of(self, task: str) -> str:
+    def _log_of(self, task: str, lines: int = LOG_LINES) -> str:
         """The last lines of a task; empty where there is no log."""
-        stream = f"web/rillbook/{task.rpartition('/')[2]}"
+        stream = f"web/{CONTAINER}/{task.rpartition('/')[2]}"
         try:
             found = self.logs.get_log_events(
-                logGroupName=self.facts["migrate_log_group"], logStreamName=stream, limit=LOG_LINES
+                logGroupName=self.facts["migrate_log_group"], logStreamName=stream, limit=lines
             )
         except self.logs.exceptions.ResourceNotFoundException:
             return ""
@@ -126,13 +152,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernels", action="store_true", help="replace head and nodes too; ends running kernels")
     parser.add_argument("--to", default="", help="an older web task definition to go back to, without a migration")
+    parser.add_argument("--manage", default="", metavar="COMMAND", help="run this of manage.py, and release nothing")
     options = parser.parse_args()
     import boto3
 
     facts = json.load(sys.stdin)
     session = boto3.Session(region_name=facts["region"])
     try:
-        Release(facts, session.client).run(to=options.to, kernels=options.kernels)
+        release = Release(facts, session.client)
+        if options.manage:
+            release.manage(shlex.split(options.manage))
+        else:
+            release.run(to=options.to, kernels=options.kernels)
     except ReleaseFailed as error:
         print(error, file=sys.stderr)
         return 1

@@ -46,19 +46,23 @@ locals {
     CSRF_TRUSTED_ORIGINS = local.origin
     SIGNUP_OPEN          = tostring(var.signup_open)
     KERNEL_POOL_SIZE     = tostring(var.kernel_pool_size) # web tasks see to it that so many wait on each node
-  })
+  }, var.extra_settings)
   environment_of_nodes = merge(local.environment_of_all, {
     DATABASE_POOL_SIZE = tostring(var.database_notebook_pool_size)
-    KERNEL_POOL_SIZE   = tostring(var.kernel_pool_size)
     KERNEL_SANDBOX     = "bubblewrap"
-  })
-  secrets_of_all = merge({
+  }, var.extra_settings)
+  secrets_of_all = {
     SECRET_KEY        = module.security.secret_arns["secret_key"]
     CONNECTION_KEYS   = module.security.secret_arns["connection_keys"]
     DATABASE_PASSWORD = module.security.secret_arns["database_password"]
     DATABASE_URL      = module.database.url_parameter_arn
     RAY_AUTH_TOKEN    = module.security.secret_arns["ray_token"]
-  }, var.email_url_secret_arn == "" ? {} : { EMAIL_URL = var.email_url_secret_arn })
+  }
+  secrets_of_web = merge(local.secrets_of_all, var.extra_secrets)
+  # Mail, signing in and metrics are web tasks' alone: nodes, where people's code runs, are not told their secrets.
+  secrets_of_nodes = merge(local.secrets_of_all, {
+    for name, arn in var.extra_secrets : name => arn if !can(regex("^(EMAIL|OIDC|METRICS)_", name))
+  })
 }
 
 module "networking" {
@@ -103,6 +107,7 @@ module "database" {
   backup_retention_days = var.database_backup_retention_days
   deletion_protection   = var.deletion_protection
   ca_file               = var.database_ca_file
+  log_retention_days    = var.log_retention_days
 }
 
 module "cache" {
@@ -143,7 +148,7 @@ module "kernels" {
   repository_arn       = module.storage.repository_arn
   application_policy   = data.aws_iam_policy_document.application.json
   environment          = local.environment_of_nodes
-  secrets              = local.secrets_of_all
+  secrets              = local.secrets_of_nodes
   instance_type        = var.kernel_instance_type
   ami_parameter        = var.kernel_ami_parameter
   disk_gib             = var.kernel_disk_gib
@@ -172,7 +177,7 @@ module "compute" {
   repository_arn      = module.storage.repository_arn
   application_policy  = data.aws_iam_policy_document.application.json
   environment         = local.environment_of_web
-  secrets             = local.secrets_of_all
+  secrets             = local.secrets_of_web
   cpu                 = var.web_cpu
   memory              = var.web_memory
   min_tasks           = var.web_min_tasks
@@ -223,6 +228,12 @@ data "aws_iam_policy_document" "application" {
     sid       = "OutputKey"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
     resources = [module.security.kms_key_arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["s3.${var.region}.amazonaws.com"]
+    }
   }
 
   statement {

@@ -216,14 +216,42 @@ variable "email_from" {
   default     = ""
 }
 
-variable "email_url_secret_arn" {
-  description = "Secret that holds EMAIL_URL (smtp://user:password@host); empty: mail is written to the log."
-  type        = string
-  default     = ""
+variable "extra_settings" {
+  description = "Further settings of the application, by their names in README.md's table, such as KERNEL_IDLE_SECONDS: no secrets."
+  type        = map(string)
+  default     = {}
 
   validation {
-    condition     = var.email_url_secret_arn == "" || can(regex("^arn:aws[a-z-]*:secretsmanager:", var.email_url_secret_arn))
-    error_message = "email_url_secret_arn must be the ARN of a secret, or empty."
+    condition     = alltrue([for name in keys(var.extra_settings) : can(regex("^[A-Z][A-Z0-9_]*$", name))])
+    error_message = "extra_settings must be named as in README.md's table of settings."
+  }
+
+  validation {
+    condition = length(setintersection(keys(var.extra_settings), [
+      "CONNECTION_KEYS", "DATABASE_PASSWORD", "DATABASE_URL", "EMAIL_URL", "METRICS_TOKEN", "OIDC_CLIENT_SECRET",
+      "RAY_AUTH_TOKEN", "SECRET_KEY", "SECRET_KEY_FALLBACKS",
+    ])) == 0
+    error_message = "extra_settings stand in the state and in task definitions: what is secret belongs into extra_secrets."
+  }
+}
+
+variable "extra_secrets" {
+  description = "Further settings whose values are secrets that you made, by the ARN of each: EMAIL_URL, OIDC_CLIENT_SECRET, METRICS_TOKEN, SECRET_KEY_FALLBACKS. Encrypted by the account's own key of Secrets Manager or by this environment's."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition = alltrue([for name, arn in var.extra_secrets :
+      can(regex("^[A-Z][A-Z0-9_]*$", name)) && can(regex("^arn:aws[a-z-]*:secretsmanager:", arn))
+    ])
+    error_message = "extra_secrets must be settings of README.md's table, each with the ARN of a secret."
+  }
+
+  validation {
+    condition = length(setintersection(keys(var.extra_secrets), concat(keys(var.extra_settings), [
+      "CONNECTION_KEYS", "DATABASE_PASSWORD", "DATABASE_URL", "RAY_AUTH_TOKEN", "SECRET_KEY",
+    ]))) == 0
+    error_message = "extra_secrets must not name what this environment makes itself, nor what extra_settings names."
   }
 }
 

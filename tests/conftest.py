@@ -27,18 +27,20 @@ CHROMIUM_FLAGS = [
 
 # Files of these take long, one by one: begun first, so that no worker is left alone with one at the end.
 LONG = (
-    "cluster", "faults", "security", "pressure", "migration", "runtime", "storage", "ops", "deploy", "terraform", "api",
+    "terraform", "cluster", "faults", "security", "pressure", "migration", "runtime", "storage", "ops", "deploy", "api",
 )  # fmt: skip
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """With `--dist loadfile`: one worker for all files that share the Ray cluster, which takes long to start."""
+    """With `--dist loadfile`: one worker for all files that share what takes long (the Ray cluster, Terraform)."""
     return _ByFile(config, log)
 
 
 class _ByFile(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
+        if "/terraform/" in file:
+            return "terraform"
         return "ray" if "/test_ray_" in file else file
 
 

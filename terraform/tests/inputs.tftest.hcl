@@ -33,7 +33,7 @@ run "wrong_inputs_are_refused" {
     images_kept                    = 1
     web_cpu                        = 1000
     web_min_tasks                  = 1
-    email_url_secret_arn           = "smtp://me:secret@example.com"
+    extra_settings                 = { "kernel idle" = "1" }
     database_engine_version        = "15.8"
     database_instance_class        = "large"
     database_storage_gib           = 10
@@ -50,7 +50,6 @@ run "wrong_inputs_are_refused" {
     kernel_disk_gib                = 8
     kernel_min_nodes               = 0
     kernel_memory_gib              = 1.5
-    kernel_pool_size               = -1
     head_cpu                       = 1
     log_level                      = "LOUD"
     log_retention_days             = 31
@@ -62,17 +61,17 @@ run "wrong_inputs_are_refused" {
   expect_failures = [
     var.project, var.environment, var.region, var.vpc_cidr, var.zone_count, var.ingress_cidrs, var.connection_egress,
     var.domain_name, var.certificate_arn, var.hosted_zone_id, var.image_tag, var.images_kept, var.web_cpu,
-    var.web_min_tasks, var.email_url_secret_arn, var.database_engine_version,
+    var.web_min_tasks, var.extra_settings, var.database_engine_version,
     var.database_instance_class, var.database_storage_gib,
     var.database_pool_size, var.database_notebook_pool_size, var.database_backup_retention_days, var.database_password_version, var.database_ca_file,
     var.cache_node_type, var.cache_replicas, var.outputs_noncurrent_days, var.kernel_instance_type,
     var.kernel_ami_parameter, var.kernel_disk_gib, var.kernel_min_nodes, var.kernel_memory_gib,
-    var.kernel_pool_size, var.head_cpu, var.log_level, var.log_retention_days, var.alarm_emails,
+    var.head_cpu, var.log_level, var.log_retention_days, var.alarm_emails,
     var.alarm_latency_seconds, var.monthly_budget_usd,
   ]
 }
 
-run "sizes_that_do_not_go_together_are_refused" {
+run "sizes_that_do_not_go_together_and_secrets_among_settings_are_refused" {
   command = plan
 
   variables {
@@ -81,20 +80,32 @@ run "sizes_that_do_not_go_together_are_refused" {
     database_max_storage_gib = 50
     kernel_max_nodes         = 1
     head_memory              = 1000
+    extra_settings           = { SECRET_KEY_FALLBACKS = "a key that would stand in the state" }
   }
 
   expect_failures = [
-    var.web_memory, var.web_max_tasks, var.database_max_storage_gib, var.kernel_max_nodes, var.head_memory,
+    var.extra_settings, var.web_memory, var.web_max_tasks, var.database_max_storage_gib, var.kernel_max_nodes, var.head_memory,
   ]
 }
 
-run "pools_must_fit_the_database" {
+run "pools_must_fit_the_database_and_secrets_are_named_not_given" {
   command = plan
 
   variables {
     database_max_connections = 200
     web_max_tasks            = 8
+    extra_secrets            = { EMAIL_URL = "smtp://me:secret@example.com" }
   }
 
-  expect_failures = [var.database_max_connections]
+  expect_failures = [var.database_max_connections, var.extra_secrets]
+}
+
+run "what_the_environment_makes_is_not_given" {
+  command = plan
+
+  variables {
+    extra_secrets = { SECRET_KEY = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:mine" }
+  }
+
+  expect_failures = [var.extra_secrets]
 }

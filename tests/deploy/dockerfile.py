@@ -70,9 +70,11 @@ class Stage:
         return self.root / inside.lstrip("/")
 
     def wrapped(self, command: Sequence[str], *, as_user: bool = False, **more: str) -> list[str]:
-        """The command line that runs `command` inside; `as_user` as the image's user, without any capability."""
+        """The command line that runs `command` inside; `as_user` as a container of compose.yaml: as the image's user,
+        without any capability, on a root that is read-only but for its volumes and /tmp."""
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/tmp"} | self.environment | more
-        walls = ["bwrap", "--die-with-parent", "--clearenv", "--bind", str(self.root), "/", "--ro-bind", "/usr", "/usr"]
+        walls = ["bwrap", "--die-with-parent", "--clearenv", *self._mounted(is_container=as_user)]
+        walls += ["--ro-bind", "/usr", "/usr"]
         # /proc without the covers that Docker, or bubblewrap itself, puts over parts of it: systempaths=unconfined.
         walls += ["--ro-bind", self.python, "/usr/local", "--bind", "/proc", "/proc", "--dev", "/dev"]
         for here, inside in self.binds:
@@ -80,6 +82,14 @@ class Stage:
         for name, value in environment.items():
             walls += ["--setenv", name, value]
         return [*walls, "--chdir", self.folder, "--", *(self._demoted() if as_user else []), *command]
+
+    def _mounted(self, *, is_container: bool) -> list[str]:
+        if not is_container:
+            return ["--bind", str(self.root), "/"]
+        walls = ["--ro-bind", str(self.root), "/", "--perms", "1777", "--tmpfs", "/tmp"]
+        for volume in json.loads(self.settings["VOLUME"].plain):
+            walls += ["--bind", str(self.path(volume)), volume]
+        return walls
 
     def _demoted(self) -> list[str]:
         if os.getuid() != 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import secrets
@@ -73,8 +74,35 @@ def test_nginx_is_given_every_name_of_its_template(compose: dict[str, Any]) -> N
     asked = set(re.findall(r"\$\{([A-Z_]+)\}", NGINX.read_text(encoding="utf-8")))
     given = compose["services"]["nginx"]["environment"]
     assert set(given) == asked
-    upstreams = re.findall(r"server (\w+):8000", given["WEB_SERVERS"])
-    assert upstreams == [name for name in compose["services"] if name.startswith("web")]
+
+
+def test_nginx_finds_the_servers_after_they_were_replaced(compose: dict[str, Any]) -> None:
+    """It asks for a name once; so they have addresses, which no other container is given."""
+    webs = [service for name, service in compose["services"].items() if name.startswith("web")]
+    fixed = [service["networks"]["inside"]["ipv4_address"] for service in webs]
+    asked = compose["services"]["nginx"]["environment"]["WEB_SERVERS"]
+    assert re.findall(r"server (\S+):8000 max_fails=1 fail_timeout=5s;", asked) == fixed and len(set(fixed)) == 2
+    network = compose["networks"]["inside"]["ipam"]["config"][0]
+    given = ipaddress.ip_network(filled(network["ip_range"]))
+    for address in fixed:
+        assert ipaddress.ip_address(filled(address)) in ipaddress.ip_network(filled(network["subnet"]))
+        assert ipaddress.ip_address(filled(address)) not in given
+
+
+def filled(text: str) -> str:
+    """As compose does where the environment says nothing."""
+    return re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", text)
+
+
+def test_servers_write_to_their_volume_and_nowhere_else(compose: dict[str, Any]) -> None:
+    """As tests/deploy/test_image.py starts them."""
+    for server in servers(compose):
+        assert server["read_only"] and [entry.split(":")[0] for entry in server["tmpfs"]] == ["/tmp"]
+
+
+def test_servers_are_given_time_to_end_and_descriptors_for_sockets(compose: dict[str, Any]) -> None:
+    for server in servers(compose):
+        assert server["stop_grace_period"] == "60s" and server["ulimits"]["nofile"] >= 65536
 
 
 def test_the_upload_limit_is_the_servers(compose: dict[str, Any]) -> None:

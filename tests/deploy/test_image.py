@@ -47,22 +47,26 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def container(image: Stage, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """ENTRYPOINT and CMD, as the image's user."""
-    migrate = [*image.settings["ENTRYPOINT"].command, "migrate"]
-    done = subprocess.run(
-        image.wrapped(migrate, as_user=True), capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    """ENTRYPOINT and CMD, as the image's user; before it the migration, as `docker compose run migrate`."""
+    refused = inside(image, *image.settings["ENTRYPOINT"].command, "web", PORT=str(port))
+    assert refused.returncode == 1 and "manage.py migrate" in refused.stderr, refused.stdout + refused.stderr
+    done = inside(image, *image.settings["ENTRYPOINT"].command, "migrate")
+    assert done.returncode == 0 and "OK" in done.stdout, done.stdout + done.stderr
+    process = started(image, port)
+    yield process
+    if process.poll() is None:
+        process.kill()
+        process.wait(10)
+
+
+def started(image: Stage, port: int) -> subprocess.Popen[bytes]:
     command = [*image.settings["ENTRYPOINT"].command, *image.settings["CMD"].command]
     process = subprocess.Popen(image.wrapped(command, as_user=True, PORT=str(port)))
     until = time.monotonic() + READY_S
     while not answers(port):
         assert process.poll() is None and time.monotonic() < until, "the container did not start"
         time.sleep(0.1)
-    yield process
-    if process.poll() is None:
-        process.kill()
-        process.wait(10)
+    return process
 
 
 def answers(port: int) -> bool:
@@ -153,10 +157,38 @@ def test_an_unknown_role_is_refused(image: Stage) -> None:
     assert done.returncode == 64 and "not wbe" in done.stderr
 
 
-def test_sigterm_ends_the_container_in_order(container: subprocess.Popen[bytes], port: int) -> None:
+@pytest.mark.usefixtures("container")
+def test_a_migration_that_has_nothing_to_do_changes_nothing(image: Stage) -> None:
+    done = inside(image, *image.settings["ENTRYPOINT"].command, "migrate")
+    assert done.returncode == 0 and "No migrations to apply" in done.stdout, done.stdout + done.stderr
+
+
+def ended(container: subprocess.Popen[bytes]) -> int:
+    """What the engine sends goes to tini."""
     children = subprocess.run(["pgrep", "-P", str(container.pid)], capture_output=True, text=True, check=True)
-    os.kill(int(children.stdout.split()[0]), signal.SIGTERM)  # what the engine sends goes to tini
-    assert container.wait(60) in (0, 143) and not answers(port)
+    os.kill(int(children.stdout.split()[0]), signal.SIGTERM)
+    return container.wait(60)
+
+
+def test_sigterm_ends_the_container_in_order(container: subprocess.Popen[bytes], port: int) -> None:
+    assert ended(container) in (0, 143) and not answers(port)
+
+
+def test_a_new_container_with_the_same_volume_has_everything(
+    container: subprocess.Popen[bytes], image: Stage, port: int
+) -> None:
+    """An upgrade: the container is another one, the volume stays."""
+    assert container.poll() is not None, "the one before has ended"
+    key = image.path("/data/secret_key").read_text(encoding="utf-8")
+    again = started(image, port)
+    try:
+        entry = image.settings["ENTRYPOINT"].command
+        program = "from notebooks_app.models import Notebook; print(*Notebook.objects.values_list('name', flat=True))"
+        found = inside(image, *entry, "manage", "shell", "--no-imports", "-c", program)
+        assert "Demo" in found.stdout, found.stdout + found.stderr
+        assert image.path("/data/secret_key").read_text(encoding="utf-8") == key
+    finally:
+        assert ended(again) in (0, 143)
 
 
 @pytest.mark.soak

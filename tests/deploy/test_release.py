@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
@@ -47,15 +48,20 @@ class Far:
         self.waited += seconds
 
     def migrates(self, code: int = 0) -> None:
+        self.runs_task(code, taskDefinition="r-migrate:8")
+
+    def runs_task(self, code: int, **asked_too: Any) -> None:
         network = {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}
-        asked = {
-            "cluster": "r", "taskDefinition": "r-migrate:8", "launchType": "FARGATE",
-            "networkConfiguration": {"awsvpcConfiguration": network},
-        }  # fmt: skip
+        asked = {"cluster": "r", "launchType": "FARGATE", "networkConfiguration": {"awsvpcConfiguration": network}}
+        asked |= asked_too
         self.expects("ecs", "run_task", {"tasks": [{"taskArn": TASK}], "failures": []}, asked)
         self.expects("ecs", "describe_tasks", {"tasks": [{"lastStatus": "RUNNING"}]})
         ended = {"lastStatus": "STOPPED", "containers": [{"exitCode": code}], "stoppedReason": "Essential container"}
         self.expects("ecs", "describe_tasks", {"tasks": [ended]}, {"cluster": "r", "tasks": [TASK]})
+
+    def head_runs(self, count: int = 1) -> None:
+        asked = {"cluster": "r", "services": ["head"]}
+        self.expects("ecs", "describe_services", {"services": [{"runningCount": count}]}, asked)
 
     def moves(self, service: str, definition: str, *deployments: list[tuple[str, str]]) -> None:
         asked = {"cluster": "r", "service": service, "taskDefinition": definition, "forceNewDeployment": True}
@@ -73,6 +79,7 @@ def far() -> Far:
 
 def test_the_service_moves_once_the_database_is_migrated(far: Far) -> None:
     far.migrates()
+    far.head_runs()
     far.moves("web", WEB, [(WEB, "IN_PROGRESS"), (OLD, "COMPLETED")], [(WEB, "COMPLETED")])
     far.release().run()
     far.is_done()
@@ -98,6 +105,7 @@ def test_a_migration_that_does_not_start_stops_the_release(far: Far) -> None:
 @pytest.mark.parametrize("state", [[(WEB, "FAILED"), (OLD, "IN_PROGRESS")], [(OLD, "COMPLETED")]])
 def test_a_roll_out_that_went_back_is_a_failure(far: Far, state: list[tuple[str, str]]) -> None:
     far.migrates()
+    far.head_runs()
     far.moves("web", WEB, state)
     with pytest.raises(ReleaseFailed, match="went back.*tasks failed"):
         far.release().run()
@@ -105,6 +113,7 @@ def test_a_roll_out_that_went_back_is_a_failure(far: Far, state: list[tuple[str,
 
 
 def test_going_back_migrates_nothing(far: Far) -> None:
+    far.head_runs()
     far.moves("web", OLD, [(OLD, "COMPLETED")])
     far.release().run(to=OLD)
     far.is_done()
@@ -117,6 +126,37 @@ def test_kernels_are_replaced_only_when_asked(far: Far) -> None:
     far.moves("web", WEB, [(WEB, "COMPLETED")])
     far.release().run(kernels=True)
     far.is_done()
+
+
+def test_a_head_that_does_not_run_is_started_before_web_tasks_join_it(far: Far) -> None:
+    """As after the first apply, which found no image."""
+    far.migrates()
+    far.head_runs(0)
+    far.moves("head", "r-head:8", [("r-head:8", "COMPLETED")])
+    far.moves("web", WEB, [(WEB, "COMPLETED")])
+    far.release().run()
+    far.is_done()
+
+
+def test_the_same_definition_deployed_anew_is_judged_by_its_newest_deployment(far: Far) -> None:
+    far.migrates()
+    far.head_runs()
+    far.moves("web", WEB, [(WEB, "FAILED"), (WEB, "COMPLETED")])
+    with pytest.raises(ReleaseFailed, match="went back"):
+        far.release().run()
+    far.is_done()
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_command_runs_as_a_task_and_says_what_it_said(far: Far, code: int) -> None:
+    override = {"name": "rillbook", "command": ["manage", "empty_bin", "--older-than", "7"]}
+    far.runs_task(code, taskDefinition=WEB, overrides={"containerOverrides": [override]})
+    far.expects("logs", "get_log_events", {"events": [{"message": "2 notebooks"}, {"message": "are gone"}]})
+    failure = pytest.raises(ReleaseFailed, match="empty_bin ended with 1") if code else contextlib.nullcontext()
+    with failure:
+        far.release().manage(["empty_bin", "--older-than", "7"])
+    far.is_done()
+    assert far.said[-1] == "2 notebooks\nare gone"
 
 
 def test_waiting_has_an_end(far: Far) -> None:

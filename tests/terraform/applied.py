@@ -1,12 +1,17 @@
-"""What an apply to moto needs besides the configuration, and what moto cannot make.
+"""`terraform test` with a real apply to moto: begun early, for it mostly waits, and read while what it made is there.
 
-moto has no ElastiCache user groups, parameter groups and members, no tags of autoscaling targets, no subscribers of
-budgets: those stay out of the apply (the plan's assertions cover them). Everything else is made for real.
+terraform/tests/applied says what is applied, and what moto cannot make. Once its run has passed, Terraform would
+destroy everything, for minutes; it is stopped there instead, its state is kept, and moto is asked.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import json
+import os
+import signal
+import threading
 from typing import Any
 
 import boto3
@@ -15,64 +20,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from tests.terraform.working import REGION
+from tests.terraform.working import EXAMPLE, REGION, Terraform
 
 DOMAIN = "notebooks.example.com"
-CACHE = """
-# In place of the module's main.tf: the names that the others need of it.
-locals {
-  arn = "arn:aws:elasticache:eu-central-1:123456789012"
-}
-
-output "url" {
-  value = "rediss://${var.name}.example.com:6379/0"
-}
-
-output "cache_name" {
-  value = var.name
-}
-
-output "user_name" {
-  value = var.name
-}
-
-output "cache_arn" {
-  value = "${local.arn}:replicationgroup:${var.name}"
-}
-
-output "user_arn" {
-  value = "${local.arn}:user:${var.name}"
-}
-
-output "member_ids" {
-  value = [for number in range(1, var.replicas + 2) : format("%s-%03d", var.name, number)]
-}
-"""
-SCALING = """
-resource "aws_appautoscaling_target" "web" {
-  count = 0
-}
-
-resource "aws_appautoscaling_policy" "web" {
-  for_each           = {}
-  service_namespace  = "ecs"
-  resource_id        = "none"
-  scalable_dimension = "none"
-}
-"""
-BUDGET = """
-resource "aws_budgets_budget" "monthly" {
-  count = 0
-}
-"""
-WITHOUT = {
-    "modules/cache/main.tf": "",
-    "modules/cache/outputs.tf": CACHE,
-    "modules/compute/tests_override.tf": SCALING,
-    "modules/monitoring/tests_override.tf": BUDGET,
-}
-
-
+FOLDER = "tests/applied"
+APPLY_S = 600
 class Aws:
     """boto3 clients of the server at `endpoint`."""
 
@@ -104,3 +56,54 @@ def given(aws: Aws) -> dict[str, str]:
         "hosted_zone_id": zone["HostedZone"]["Id"].rpartition("/")[2],
         "deletion_protection": "false",
     }
+
+
+class RealApply:
+    """`terraform test` of FOLDER, begun at once. `state()` waits for it."""
+
+    def __init__(self, workspace: Terraform, endpoint: str) -> None:
+        self.aws = Aws(endpoint)
+        values = [f"-var={name}={value}" for name, value in given(self.aws).items()]
+        words = ["test", f"-test-directory={FOLDER}", "-json", "-verbose", f"-var-file={EXAMPLE}", *values]
+        self._process = workspace.popen(*words, AWS_ENDPOINT_URL=endpoint)
+        self._is_over = threading.Event()
+        self._has_passed = False
+        self._state: dict[str, Any] = {}
+        self._problems: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def state(self) -> dict[str, Any]:
+        """What Terraform keeps of the environment. Raises AssertionError with its own words if the run did not pass."""
+        assert self._is_over.wait(APPLY_S), "the apply takes too long"
+        assert self._state, "\n".join(self._problems)
+        return self._state
+
+    def stop(self) -> None:
+        """End Terraform and the provider, wherever they are."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(10)
+        self._reader.join(10)
+
+    def _read(self) -> None:
+        try:
+            for line in self._process.stdout or ():
+                if self._is_heard(json.loads(line) if line.startswith("{") else {"type": "words"}):
+                    break
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._is_over.set()
+
+    def _is_heard(self, event: dict[str, Any]) -> bool:
+        """Take in what Terraform tells; whether that is all: what comes then is the end of what was made."""
+        if event["type"] == "diagnostic":
+            found = event["diagnostic"]
+            self._problems.append(f"{found['summary']}: {found.get('detail', '')} {found.get('address', '')}")
+        elif event["type"] == "test_run" and event["test_run"]["progress"] == "complete":
+            self._has_passed = event["test_run"]["status"] == "pass"
+        elif event["type"] == "test_state" and self._has_passed:
+            self._state = {name: event["test_state"][name] for name in ("outputs", "root_module")}
+            return True
+        return event["type"] == "test_file" and event["test_file"]["progress"] == "teardown"

@@ -29,7 +29,9 @@ STUBS = {
     '"ecr get-login-password") echo login ;;\nesac\n',
     "docker": 'echo "docker $*" >> /var/notes\n[ "$1" != login ] || cat > /dev/null\n',
     "systemctl": 'echo "systemctl $*" >> /var/notes\n',
-    "dnf": 'echo "dnf $*" >> /var/notes\n',
+    # As where the network is not there yet when the machine starts.
+    "dnf": 'echo "dnf $*" >> /var/notes\n[ -e /var/tried ] || { touch /var/tried; exit 1; }\n',
+    "sleep": "",
     # Without an owner: whoever runs the tests may not give files away.
     "install": 'words=\nwhile [ $# -gt 0 ]; do case $1 in -o|-g) shift ;; *) words="$words $1" ;; esac; shift; done\n'
     "exec /usr/bin/install $words\n",
@@ -94,11 +96,20 @@ def test_the_unit_runs_the_image_without_privileges(machine: Path) -> None:
     assert start[-2:] == [VALUES["image"], "node"] and "--privileged" not in start
     assert start[start.index("--cap-drop") + 1] == "ALL" and "no-new-privileges" in start
     assert start[start.index("--env-file") + 1] == "/run/rillbook/environment"
+    assert start[start.index("--ulimit") + 1] == "nofile=65536:65536"
+
+
+def test_a_first_start_has_time_to_fetch_the_image_and_an_end_to_finish_what_runs(machine: Path) -> None:
+    unit = (machine / "etc/systemd/system/rillbook-node.service").read_text(encoding="utf-8")
+    given = dict(line.split("=", 1) for line in unit.splitlines() if re.match(r"(Timeout\w+|Restart|ExecStop)=", line))
+    assert given["TimeoutStartSec"] == "15min" and given["Restart"] == "always"
+    stopping = re.search(r"--time (\d+)", given["ExecStop"])
+    assert stopping is not None and 60 <= int(stopping[1]) < int(given["TimeoutStopSec"])
 
 
 def test_the_image_is_fetched_before_each_start(machine: Path) -> None:
     notes = (machine / "var/notes").read_text(encoding="utf-8").splitlines()
-    assert notes[0] == "dnf install -y docker" and "systemctl enable --now rillbook-node" in notes
+    assert notes[:2] == ["dnf install -y docker"] * 2 and "systemctl enable --now rillbook-node" in notes
     assert notes[-2:] == [
         f"docker login --username AWS --password-stdin {VALUES['registry']}",
         f"docker pull --quiet {VALUES['image']}",

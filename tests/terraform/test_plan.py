@@ -21,7 +21,7 @@ from tests.terraform.working import SOURCE, Terraform
 # Read by Ray and boto3 themselves.
 OTHERS = re.compile(r"RAY_|AWS_REGION$")
 # A statement may name every resource only where AWS knows none, or where "*" is the key that the policy is of.
-WILDCARDS = {"RegistryLogin", "Administration", "Logs", "Alarms", "NodeDisks"}
+WILDCARDS = {"RegistryLogin", "Administration", "Logs", "Alarms", "NodeDisks", "NodeDiskGrants"}
 
 
 # --- The files ------------------------------------------------------------------------------------------------------
@@ -102,6 +102,12 @@ def test_what_may_come_in_may_go_out_on_the_other_side(plan: Planned) -> None:
     assert inside("ingress") == inside("egress")
     assert inside("ingress")['"web_to_cluster_ray_head"]'] == (6379, 6379)
     assert set(inside("ingress")) >= {'"cluster_to_database"]', '"web_to_cache"]', '"cluster_to_web_ray_members"]'}
+
+
+def test_only_web_tasks_send_mail(plan: Planned) -> None:
+    rules = plan.all("aws_vpc_security_group_egress_rule", "outside")
+    ways = {address.split('"')[1]: rule["from_port"] for address, rule in rules.items()}
+    assert ways == {"web_443": 443, "web_465": 465, "web_587": 587, "cluster_443": 443}
 
 
 def test_rays_ports_are_those_that_its_nodes_are_started_with(plan: Planned) -> None:
@@ -216,6 +222,16 @@ def test_a_deploy_keeps_all_tasks_until_new_ones_are_ready_and_rolls_back(plan: 
     assert head["deployment_maximum_percent"] == 100 and head["desired_count"] == 1
 
 
+def test_whoever_is_told_to_end_gets_more_time_than_it_needs() -> None:
+    """A server that ends takes 28 s at most (scaling.md); then comes SIGKILL."""
+    given = [
+        *re.findall(r"stopTimeout += (\d+)", (SOURCE / "modules/compute/main.tf").read_text("utf-8")),
+        *re.findall(r"stopTimeout += (\d+)", (SOURCE / "modules/kernels/main.tf").read_text("utf-8")),
+        *re.findall(r"docker stop --time (\d+)", (SOURCE / "modules/kernels/node.sh.tftpl").read_text("utf-8")),
+    ]
+    assert len(given) == 3 and min(map(int, given)) >= 60
+
+
 def test_web_tasks_scale_between_the_bounds(plan: Planned) -> None:
     target = plan.one("aws_appautoscaling_target")
     assert (target["min_capacity"], target["max_capacity"]) == (2, 6)
@@ -274,6 +290,23 @@ def test_tasks_are_given_settings_that_exist(place: str, given: dict[str, list[s
     assert len(names) >= 4 and set(names) - settings_read == set()
 
 
+EXTRA = {
+    "extra_settings": '{KERNEL_IDLE_SECONDS = "900", OIDC_ISSUER = "https://id.example.com"}',
+    "extra_secrets": json.dumps({
+        name: f"arn:aws:secretsmanager:eu-central-1:123456789012:secret:{name}"
+        for name in ("EMAIL_URL", "OIDC_CLIENT_SECRET", "METRICS_TOKEN", "SECRET_KEY_FALLBACKS")
+    }),
+}  # fmt: skip
+
+
+def test_every_other_setting_can_be_given_and_secrets_only_to_who_needs_them(workspace: Terraform) -> None:
+    found = workspace.plan(*(f"-var={name}={value}" for name, value in EXTRA.items()))
+    names = found["planned_values"]["outputs"]["names_of_settings"]["value"]
+    assert {"KERNEL_IDLE_SECONDS", "OIDC_ISSUER"} <= set(names["web"]) & set(names["nodes"])
+    web, nodes = set(names["secrets"]), set(names["secrets_of_nodes"])
+    assert web - nodes == {"EMAIL_URL", "OIDC_CLIENT_SECRET", "METRICS_TOKEN"} and "SECRET_KEY_FALLBACKS" in nodes
+
+
 def test_tasks_are_given_what_multi_mode_needs(given: dict[str, list[str]]) -> None:
     assert {"SECRET_KEY", "CONNECTION_KEYS", "DATABASE_URL", "DATABASE_PASSWORD", "RAY_AUTH_TOKEN"} <= set(
         given["secrets"]
@@ -302,6 +335,24 @@ def test_no_statement_names_every_resource_without_need(plan: Planned) -> None:
     assert len(statements) > 20
     wide = [each for each in statements if each.get("resources", {}).get("constant_value") == ["*"]]
     assert {each["sid"]["constant_value"] for each in wide} <= WILDCARDS
+
+
+def statement(plan: Planned, sid: str) -> dict[str, Any]:
+    """The one statement of this name about the key, or the first of several that are alike."""
+    found = [each for document in documents(plan) for each in document.get("statement", [])]
+    named = [each for each in found if each.get("sid", {}).get("constant_value") == sid]
+    return next(each for each in named if any("kms:" in action for action in each["actions"]["constant_value"]))
+
+
+def conditions(plan: Planned, sid: str) -> list[str]:
+    return [each["variable"]["constant_value"] for each in statement(plan, sid).get("condition", [])]
+
+
+def test_the_key_is_used_by_those_who_need_it_and_for_what_they_need_it(plan: Planned) -> None:
+    assert conditions(plan, "OutputKey") == ["kms:ViaService"] and conditions(plan, "SecretsKey") == ["kms:ViaService"]
+    assert conditions(plan, "NodeDiskGrants") == ["kms:GrantIsForAWSResource"]
+    assert "kms:CreateGrant" not in statement(plan, "NodeDisks")["actions"]["constant_value"]
+    assert conditions(plan, "Logs") == ["kms:EncryptionContext:aws:logs:arn"]
 
 
 def test_no_role_may_do_everything_of_a_service(plan: Planned) -> None:
@@ -366,9 +417,15 @@ def test_log_filters_look_for_words_that_are_logged(plan: Planned, metric: str, 
 
 def test_every_log_group_is_kept_for_a_while_and_encrypted(plan: Planned) -> None:
     groups = plan.all("aws_cloudwatch_log_group")
-    assert len(groups) == 3 and {group["retention_in_days"] for group in groups.values()} == {30}
+    names = {"web", "kernels", "vpc-flow"}
+    rds = {f"/aws/rds/instance/rillbook-production/{name}" for name in ("postgresql", "upgrade")}
+    assert {group["name"] for group in groups.values()} == {f"/rillbook-production/{name}" for name in names} | rds
+    assert {group["retention_in_days"] for group in groups.values()} == {30}
     for name in ("web", "this", "flow"):
         assert plan.expressions("aws_cloudwatch_log_group", name)["kms_key_id"]["references"] == ["var.kms_key_arn"]
+    # RDS makes groups without an end where there are none yet.
+    exported = plan.expressions("aws_db_instance", "this")["enabled_cloudwatch_logs_exports"]["references"]
+    assert "aws_cloudwatch_log_group.this" in exported
 
 
 def test_everything_is_tagged(plan: Planned) -> None:

@@ -8,46 +8,28 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.servers import ROOT
-from tests.terraform.applied import DOMAIN, WITHOUT, Aws, given
-from tests.terraform.working import EXAMPLE, Terraform, moto_server
+from tests.terraform.applied import DOMAIN, Aws, RealApply
+from tests.terraform.working import EXAMPLE
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.slow
 
 NAME = "rillbook-production"
-APPLY_S = 600
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with moto_server(tmp_path_factory.mktemp("moto-apply") / "log") as url:
-        yield url
+def aws(applied: RealApply) -> Aws:
+    return applied.aws
 
 
 @pytest.fixture(scope="module")
-def aws(endpoint: str) -> Aws:
-    return Aws(endpoint)
-
-
-@pytest.fixture(scope="module")
-def applied(tmp_path_factory: pytest.TempPathFactory, endpoint: str, aws: Aws) -> Terraform:
-    """Applied once. Nothing is destroyed at the end: moto's process ends, and with it all that it holds."""
-    terraform = Terraform(tmp_path_factory.mktemp("apply"), endpoint, WITHOUT)
-    values = [f"-var={name}={value}" for name, value in given(aws).items()]
-    more = ["-auto-approve", "-input=false", "-no-color", "-parallelism=30", f"-var-file={EXAMPLE}", *values]
-    terraform.run("apply", *more, timeout_s=APPLY_S)
-    return terraform
-
-
-@pytest.fixture(scope="module")
-def outputs(applied: Terraform) -> dict[str, Any]:
-    return {name: each["value"] for name, each in json.loads(applied.run("output", "-json").stdout).items()}
+def outputs(applied: RealApply) -> dict[str, Any]:
+    return {name: each["value"] for name, each in applied.state()["outputs"].items()}
 
 
 def container(aws: Aws, family: str) -> dict[str, Any]:
@@ -63,15 +45,15 @@ def secret(aws: Aws, purpose: str) -> str:
     return aws("secretsmanager").get_secret_value(SecretId=f"{NAME}/{purpose}")["SecretString"]
 
 
-def test_no_secret_is_in_the_state(applied: Terraform, aws: Aws) -> None:
-    state = (applied.folder / "terraform.tfstate").read_text(encoding="utf-8")
+def test_no_secret_is_in_the_state(applied: RealApply, aws: Aws) -> None:
+    state = json.dumps(applied.state())
+    assert f"{NAME}/database_password" in state
     values = [secret(aws, purpose) for purpose in ("secret_key", "connection_keys", "database_password", "ray_token")]
     assert len(set(values)) == 4 and all(len(value) >= 40 for value in values)
     assert [value for value in values if value in state] == []
     assert len(base64.b64decode(values[1], validate=True)) == 32
 
 
-@pytest.mark.usefixtures("applied")
 def test_the_url_parameter_names_the_database_without_its_password(aws: Aws) -> None:
     parameter = aws("ssm").get_parameter(Name=f"/{NAME}/database-url")["Parameter"]
     database = aws("rds").describe_db_instances(DBInstanceIdentifier=NAME)["DBInstances"][0]
@@ -80,7 +62,6 @@ def test_the_url_parameter_names_the_database_without_its_password(aws: Aws) -> 
     assert secret(aws, "database_password") not in parameter["Value"]
 
 
-@pytest.mark.usefixtures("applied")
 def test_the_database_is_as_promised(aws: Aws) -> None:
     database = aws("rds").describe_db_instances(DBInstanceIdentifier=NAME)["DBInstances"][0]
     assert database["Engine"] == "postgres" and int(database["EngineVersion"].split(".")[0]) >= 16
@@ -88,7 +69,6 @@ def test_the_database_is_as_promised(aws: Aws) -> None:
     assert database["BackupRetentionPeriod"] == 7 and database["DBSubnetGroup"]["DBSubnetGroupName"] == NAME
 
 
-@pytest.mark.usefixtures("applied")
 def test_the_bucket_refuses_the_public_and_plain_http(aws: Aws, outputs: dict[str, Any]) -> None:
     s3, bucket = aws("s3"), outputs["outputs_bucket"]
     block = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
@@ -103,49 +83,84 @@ def test_the_bucket_refuses_the_public_and_plain_http(aws: Aws, outputs: dict[st
     assert len(s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]) == 2
 
 
-@pytest.mark.usefixtures("applied")
 def test_web_tasks_are_told_where_everything_is(aws: Aws, outputs: dict[str, Any]) -> None:
-    told = environment(aws, f"{NAME}-web")
-    assert told["OUTPUTS_BUCKET"] == outputs["outputs_bucket"] and told["ALLOWED_HOSTS"] == DOMAIN
-    assert told["RAY_ADDRESS"] == f"head.{NAME}.internal:6379" and told["BEHIND_PROXY"] == "true"
+    plain = environment(aws, f"{NAME}-web")
+    assert plain["OUTPUTS_BUCKET"] == outputs["outputs_bucket"] and plain["ALLOWED_HOSTS"] == DOMAIN
+    assert plain["RAY_ADDRESS"] == f"head.{NAME}.internal:6379" and plain["BEHIND_PROXY"] == "true"
     secrets = {each["name"]: each["valueFrom"] for each in container(aws, f"{NAME}-web")["secrets"]}
     assert secrets["DATABASE_PASSWORD"] == outputs["secret_arns"]["database_password"]
     assert secrets["DATABASE_URL"].endswith(f"parameter/{NAME}/database-url")
     values = [secret(aws, purpose) for purpose in ("secret_key", "database_password", "ray_token")]
-    assert not set(values) & set(told.values())
+    assert not set(values) & set(plain.values())
 
 
-@pytest.mark.usefixtures("applied")
-def test_the_settings_load_with_what_tasks_are_given(aws: Aws, tmp_path: Path) -> None:
-    """As ECS would give them: the environment, and the values of secrets and parameters."""
-    family = f"{NAME}-web"
-    told = environment(aws, family)
-    for each in container(aws, family)["secrets"]:
-        arn = each["valueFrom"]
-        if ":parameter/" in arn:
-            told[each["name"]] = aws("ssm").get_parameter(Name=arn.split(":parameter")[1])["Parameter"]["Value"]
-        else:
-            told[each["name"]] = aws("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
-    program = (
-        "import django, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'notebook_project.settings'; django.setup()\n"
-        "from django.conf import settings; database = settings.DATABASES['default']\n"
-        "print(database['USER'], len(database['PASSWORD']), database['OPTIONS']['sslmode'])\n"
-        "print(settings.CHANNEL_LAYERS['default']['CONFIG']['hosts'][0]['address'])\n"
-    )
-    own = {"PATH": os.environ["PATH"], "RILLBOOK_DATA_DIR": str(tmp_path)}
+def script_of_nodes(aws: Aws) -> str:
+    found = aws("ec2").describe_launch_template_versions(LaunchTemplateName=f"{NAME}-node")["LaunchTemplateVersions"]
+    return base64.b64decode(found[-1]["LaunchTemplateData"]["UserData"]).decode()
+
+
+def told(aws: Aws, role: str) -> dict[str, str]:
+    """The variables of a role's processes, and the ARNs of those that are fetched when they start."""
+    if role != "nodes":
+        fetched = {each["name"]: each["valueFrom"] for each in container(aws, f"{NAME}-{role}").get("secrets", [])}
+        return environment(aws, f"{NAME}-{role}") | fetched
+    script = script_of_nodes(aws)
+    plain = script.split("<<'ENVIRONMENT'\n")[1].split("\nENVIRONMENT\n")[0]
+    fetched = dict(re.findall(r'^    secret (\w+) "(.+)"$', script, re.MULTILINE))
+    url = re.search(r'--names "(.+?)"', script)
+    assert url is not None
+    return dict(line.split("=", 1) for line in plain.splitlines()) | fetched | {"DATABASE_URL": url[1]}
+
+
+def fetched(aws: Aws, value: str) -> str:
+    if ":parameter/" in value:
+        return aws("ssm").get_parameter(Name=value.split(":parameter")[1])["Parameter"]["Value"]
+    if value.startswith("arn:aws:secretsmanager:"):
+        return aws("secretsmanager").get_secret_value(SecretId=value)["SecretString"]
+    return value
+
+
+LOADED = """
+import json, os
+os.environ["DJANGO_SETTINGS_MODULE"] = "notebook_project.settings"
+import django; django.setup()
+from django.conf import settings
+from kernels_app import cluster
+database = settings.DATABASES["default"]
+print(json.dumps({
+    "user": database.get("USER"), "password": len(database.get("PASSWORD", "")), "pool": settings.KERNEL_POOL_SIZE,
+    "tls": database.get("OPTIONS", {}).get("sslmode"), "redis": settings.REDIS_URL, "sandbox": settings.KERNEL_SANDBOX,
+    "refusals": cluster.refusals(), "member": cluster.package_refusals(), "https": settings.HTTPS,
+}))
+"""
+
+
+def loaded(aws: Aws, role: str, folder: Path) -> dict[str, Any]:
+    """What the settings make of it: as ECS, or a node before each start, gives it to a process."""
+    given = {name: fetched(aws, value) for name, value in told(aws, role).items()}
+    own = {"PATH": os.environ["PATH"], "RILLBOOK_DATA_DIR": str(folder)}
     done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=told | own,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout.split() == ["rillbook", "40", "require", told["REDIS_URL"]], done.stderr
+        [sys.executable, "-c", LOADED],
+        cwd=ROOT, env=given | own, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
-@pytest.mark.usefixtures("applied")
+@pytest.mark.parametrize("role", ["web", "migrate", "nodes"])
+def test_the_settings_load_with_what_each_role_is_given(aws: Aws, tmp_path: Path, role: str) -> None:
+    found = loaded(aws, role, tmp_path)
+    assert (found["user"], found["password"], found["tls"]) == ("rillbook", 40, "require")
+    assert found["redis"] == f"rediss://{NAME}.example.com:6379/0" and found["https"]
+    assert found["refusals"] == [] and found["pool"] == 1
+    assert found["sandbox"] == ("bubblewrap" if role == "nodes" else "auto")
+
+
+def test_the_head_is_told_the_token_and_nothing_else(aws: Aws, tmp_path: Path) -> None:
+    assert set(told(aws, "head")) == {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"}
+    assert loaded(aws, "head", tmp_path)["member"] == []
+
+
 def test_one_image_serves_all_roles(aws: Aws, outputs: dict[str, Any]) -> None:
     roles = {role: container(aws, f"{NAME}-{role}") for role in ("web", "migrate", "head")}
     assert {role: each["command"] for role, each in roles.items()} == {role: [role] for role in roles}
@@ -154,7 +169,6 @@ def test_one_image_serves_all_roles(aws: Aws, outputs: dict[str, Any]) -> None:
     assert {each["image"] for each in roles.values()} == {f"{outputs['repository_url']}:{tag[1]}"}
 
 
-@pytest.mark.usefixtures("applied")
 def test_services_run_in_private_subnets(aws: Aws, outputs: dict[str, Any]) -> None:
     services = aws("ecs").describe_services(cluster=NAME, services=["web", "head"])["services"]
     assert {service["serviceName"] for service in services} == {"web", "head"}
@@ -164,7 +178,6 @@ def test_services_run_in_private_subnets(aws: Aws, outputs: dict[str, Any]) -> N
         assert network.get("assignPublicIp", "DISABLED") == "DISABLED"
 
 
-@pytest.mark.usefixtures("applied")
 def test_the_load_balancer_passes_to_ready_tasks(aws: Aws) -> None:
     elb = aws("elbv2")
     group = elb.describe_target_groups()["TargetGroups"][0]
@@ -176,7 +189,6 @@ def test_the_load_balancer_passes_to_ready_tasks(aws: Aws) -> None:
     assert {each["Key"]: each["Value"] for each in attributes}["stickiness.enabled"] == "false"
 
 
-@pytest.mark.usefixtures("applied")
 def test_no_role_names_every_resource_without_need(aws: Aws) -> None:
     iam = aws("iam")
     roles = [role["RoleName"] for role in iam.list_roles()["Roles"] if role["RoleName"].startswith(NAME)]
@@ -198,7 +210,6 @@ def resources(statement: dict[str, Any]) -> list[str]:
     return named if isinstance(named, list) else [named]
 
 
-@pytest.mark.usefixtures("applied")
 def test_a_web_task_may_do_what_the_server_does_and_no_more(aws: Aws, outputs: dict[str, Any]) -> None:
     document = aws("iam").get_role_policy(RoleName=f"{NAME}-web", PolicyName="application")["PolicyDocument"]
     allowed = {each["Sid"]: (each["Action"], resources(each)) for each in statements(document)}
@@ -207,20 +218,16 @@ def test_a_web_task_may_do_what_the_server_does_and_no_more(aws: Aws, outputs: d
     assert aws("iam").list_role_policies(RoleName=f"{NAME}-migrate")["PolicyNames"] == []
 
 
-@pytest.mark.usefixtures("applied")
 def test_nodes_fetch_secrets_when_they_start(aws: Aws, outputs: dict[str, Any]) -> None:
-    ec2 = aws("ec2")
-    template = ec2.describe_launch_template_versions(LaunchTemplateName=f"{NAME}-node")["LaunchTemplateVersions"][-1]
-    data = template["LaunchTemplateData"]
-    script = base64.b64decode(data["UserData"]).decode()
-    assert data["MetadataOptions"]["HttpTokens"] == "required"
+    found = aws("ec2").describe_launch_template_versions(LaunchTemplateName=f"{NAME}-node")["LaunchTemplateVersions"]
+    script = script_of_nodes(aws)
+    assert found[-1]["LaunchTemplateData"]["MetadataOptions"]["HttpTokens"] == "required"
     assert outputs["secret_arns"]["ray_token"] in script and f"{outputs['repository_url']}:" in script
     values = [secret(aws, purpose) for purpose in ("secret_key", "database_password", "ray_token")]
     assert [value for value in values if value in script] == []
     assert "--privileged" not in script and "--cap-drop ALL" in script
 
 
-@pytest.mark.usefixtures("applied")
 def test_alarms_tell_the_topic(aws: Aws, outputs: dict[str, Any]) -> None:
     alarms = aws("cloudwatch").describe_alarms(MaxRecords=100)["MetricAlarms"]
     ours = [alarm for alarm in alarms if alarm["AlarmName"].startswith(NAME)]
@@ -232,7 +239,6 @@ def test_alarms_tell_the_topic(aws: Aws, outputs: dict[str, Any]) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.usefixtures("applied")
 def test_the_name_points_to_the_load_balancer(aws: Aws, outputs: dict[str, Any]) -> None:
     zone = aws("route53").list_hosted_zones()["HostedZones"]
     zone_id = next(each["Id"] for each in zone if each["Name"] == "example.com.")

@@ -50,9 +50,10 @@ provider "aws" {
 NAMES = """
 output "names_of_settings" {
   value = {
-    web     = keys(local.environment_of_web)
-    nodes   = keys(local.environment_of_nodes)
-    secrets = keys(local.secrets_of_all)
+    web              = keys(local.environment_of_web)
+    nodes            = keys(local.environment_of_nodes)
+    secrets          = keys(local.secrets_of_web)
+    secrets_of_nodes = keys(local.secrets_of_nodes)
   }
 }
 """
@@ -86,6 +87,18 @@ class Terraform:
         problems = (done.stderr or done.stdout)[-6000:]
         assert not check or done.returncode == 0, f"terraform {arguments[0]}:\n{problems}"
         return done
+
+    def popen(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """The same in a session of its own, its output read by the caller."""
+        return subprocess.Popen(
+            [terraform(), *arguments],
+            cwd=self.folder,
+            env=self._environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     def evaluate(self, expression: str) -> str:
         """What Terraform makes of an expression, as its console prints it."""
@@ -140,8 +153,8 @@ def moto_server(log: Path) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     environment = os.environ | {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true", "MOTO_ACCOUNT_ID": ACCOUNT}
     with log.open("wb") as out:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        server = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+        command = [sys.executable, "-m", "tests.terraform.moto_in_turn", str(port)]
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
     try:
         _wait(url, server, log)
         yield url

@@ -8,6 +8,8 @@ locals {
     essential   = true
     environment = [for name in sort(keys(var.environment)) : { name = name, value = var.environment[name] }]
     secrets     = [for name in sort(keys(var.secrets)) : { name = name, valueFrom = var.secrets[name] }]
+    # A descriptor for each socket.
+    ulimits = [{ name = "nofile", softLimit = 65536, hardLimit = 65536 }]
     linuxParameters = {
       capabilities = { drop = ["ALL"] }
     }

@@ -50,6 +50,15 @@ ephemeral "aws_secretsmanager_secret_version" "password" {
   secret_id = var.password_secret_id
 }
 
+# Where RDS writes its logs. Made here, for RDS would make them without an end and without the key.
+resource "aws_cloudwatch_log_group" "this" {
+  for_each = toset(["postgresql", "upgrade"])
+
+  name              = "/aws/rds/instance/${var.name}/${each.key}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+}
+
 resource "aws_db_instance" "this" {
   identifier     = var.name
   engine         = "postgres"
@@ -72,7 +81,6 @@ resource "aws_db_instance" "this" {
   publicly_accessible    = false
   multi_az               = var.multi_az
   parameter_group_name   = aws_db_parameter_group.this.name
-  ca_cert_identifier     = "rds-ca-rsa2048-g1"
 
   backup_retention_period   = var.backup_retention_days
   backup_window             = "02:00-03:00"
@@ -90,7 +98,7 @@ resource "aws_db_instance" "this" {
   performance_insights_enabled          = true
   performance_insights_kms_key_id       = var.kms_key_arn
   performance_insights_retention_period = 7
-  enabled_cloudwatch_logs_exports       = ["postgresql", "upgrade"]
+  enabled_cloudwatch_logs_exports       = [for group in aws_cloudwatch_log_group.this : basename(group.name)]
 }
 
 # The address without the password: nothing of it is secret.

@@ -72,3 +72,8 @@ variable "ca_file" {
   description = "Certificate bundle in the image, or empty."
   type        = string
 }
+
+variable "log_retention_days" {
+  description = "How long the database's logs are kept."
+  type        = number
+}

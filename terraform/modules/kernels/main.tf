@@ -66,6 +66,8 @@ resource "aws_ecs_task_definition" "head" {
     linuxParameters = {
       capabilities = { drop = ["ALL"] }
     }
+    # A connection for each process of the cluster.
+    ulimits      = [{ name = "nofile", softLimit = 65536, hardLimit = 65536 }]
     portMappings = [{ containerPort = local.ray_port, protocol = "tcp" }]
     healthCheck = {
       command     = ["CMD", "python", "/app/deploy/health.py", "--port", tostring(local.ray_port)]

@@ -29,10 +29,10 @@ locals {
       if !(pair[1] == "web" && pair[2] == "head")
     },
   )
-  # AWS's services, ECR, mail: by TLS only.
+  # By TLS only: AWS's services and ECR; and from web tasks a provider of identities, and mail.
   ways_out = merge(
-    { for pair in setproduct(["web", "cluster"], [443, 465, 587]) : "${pair[0]}_${pair[1]}" =>
-      { group = pair[0], cidr = "0.0.0.0/0", port = pair[1], description = "AWS services and mail" }
+    { for pair in [["web", 443], ["web", 465], ["web", 587], ["cluster", 443]] : "${pair[0]}_${pair[1]}" =>
+      { group = pair[0], cidr = "0.0.0.0/0", port = pair[1], description = pair[1] == 443 ? "AWS services" : "Mail" }
     },
     { for index, each in var.connection_egress : "connection_${index}" =>
       { group = "cluster", cidr = each.cidr, port = each.port, description = each.description }
@@ -125,7 +125,10 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "ArnLike"
       variable = "kms:EncryptionContext:aws:logs:arn"
-      values   = ["arn:aws:logs:${var.region}:${var.account_id}:log-group:/${var.name}/*"]
+      values = [
+        "arn:aws:logs:${var.region}:${var.account_id}:log-group:/${var.name}/*",
+        "arn:aws:logs:${var.region}:${var.account_id}:log-group:/aws/rds/instance/${var.name}/*",
+      ]
     }
   }
 
@@ -149,12 +152,30 @@ data "aws_iam_policy_document" "key" {
   # The nodes' disks are made by this role of AWS's.
   statement {
     sid       = "NodeDisks"
-    actions   = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey", "kms:CreateGrant"]
+    actions   = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
     resources = ["*"]
 
     principals {
       type        = "AWS"
       identifiers = [aws_iam_service_linked_role.autoscaling.arn]
+    }
+  }
+
+  # It hands the key on to the disks, and to nobody else.
+  statement {
+    sid       = "NodeDiskGrants"
+    actions   = ["kms:CreateGrant"]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = [aws_iam_service_linked_role.autoscaling.arn]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "kms:GrantIsForAWSResource"
+      values   = ["true"]
     }
   }
 }
