@@ -47,9 +47,9 @@ import django
 django.setup()
 from kernels_app import cluster
 cluster.attach()
-from kernels_app.hosts import spares
+from kernels_app.hosts import steward
 for line in sys.stdin:
-    print(json.dumps([dataclasses.asdict(told) for told in spares.stewards()]), flush=True)
+    print(json.dumps([dataclasses.asdict(told) for told in steward.all_told()]), flush=True)
 """
 
 
@@ -131,7 +131,9 @@ class RayCluster:
                 )  # fmt: skip
         assert self._looking.stdin is not None and self._looking.stdout is not None
         print(file=self._looking.stdin, flush=True)
-        said: list[dict[str, Any]] = json.loads(self._looking.stdout.readline())
+        while not (line := self._looking.stdout.readline()).startswith("["):  # Ray says something of its own
+            assert line, (self.data_dir / "looking.log").read_text()
+        said: list[dict[str, Any]] = json.loads(line)
         return said
 
     def waiting(self) -> dict[str, int]:
