@@ -105,6 +105,13 @@ def has_room(resources: dict[str, float]) -> bool:
     return any(_holds(free, resources) for free in available_resources_per_node().values())
 
 
+def is_placed(actor_id: str) -> bool:
+    """Whether a node has given this actor a process, in which it may still be starting. Blocks a little."""
+    from ray._private.state import actors
+
+    return bool(actors(actor_id).get("Address", {}).get("IPAddress"))
+
+
 def nodes_for(resources: dict[str, float]) -> list[str]:
     """The living nodes that have a place for this when nothing else is on them. Blocks a little."""
     import ray

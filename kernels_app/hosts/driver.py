@@ -58,6 +58,10 @@ class Driver:
             actor.kill(await self._actor(name))
         self._actors.pop(name, None)
 
+    async def is_placed(self, name: str) -> bool:
+        """Whether the actor, which may still be starting, has its place."""
+        return await asyncio.to_thread(cluster.is_placed, (await self._actor(name))._actor_id.hex())
+
     async def nodes_for(self, resources: dict[str, float]) -> list[str]:
         return await asyncio.to_thread(cluster.nodes_for, resources)
 

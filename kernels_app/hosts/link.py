@@ -24,7 +24,7 @@ log = logging.getLogger("rillbook.ray")
 
 RETRY_FIRST_S = 0.5
 RETRY_MOST_S = 5.0
-JOINING_S = 20.0
+JOINING_S = 40.0  # until a server's start gives up: its machine may be joining
 END_S = 5.0
 HEAD_BYTES = 8
 DONE, LOST, AWAY = "done", "lost", "away"  # what a question came to

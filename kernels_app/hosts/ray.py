@@ -302,14 +302,16 @@ class RayKernelHost(HostBase):
             if session is None and wanted is None and waited_s > SPARE_S:
                 raise Unavailable(SLOW)
             if session is None and wanted is not None and waited_s > CROWDED_S:
-                is_asked = await self._make_room(notebook_id, wanted, waited_s, is_asked=is_asked)
+                is_asked = await self._make_room(name, notebook_id, wanted, waited_s, is_asked=is_asked)
             if waited_s > settings.KERNEL_RAY_WAIT_S + OPEN_S:
                 log.error("an actor for notebook %s did not start within %.0f s", notebook_id, waited_s)
                 raise Unavailable(SLOW)
 
-    async def _make_room(self, notebook_id: uuid.UUID, wanted: Needs, waited_s: float, *, is_asked: bool) -> bool:
+    async def _make_room(
+        self, name: str, notebook_id: uuid.UUID, wanted: Needs, waited_s: float, *, is_asked: bool
+    ) -> bool:
         """Where there is no place, have those go that wait for a notebook, once. Raises Unavailable when it is late."""
-        if await self._told("has_room", wanted.resources()):
+        if await self._told("has_room", wanted.resources()) or await self._told("is_placed", name):
             return is_asked
         if not is_asked:
             await self.spares.give_way()

@@ -82,8 +82,7 @@ class RayCluster:
     def start(self) -> None:
         if self.redis_port:
             self.start_redis()
-        port = self.address.rpartition(":")[2]
-        self.raynode("head", "--node-ip", HEAD, "--port", port, "--folder", str(self.session))
+        self.start_head()
         for node in NODES:
             self.join(node)
 
@@ -182,6 +181,19 @@ class RayCluster:
         for pid in self.below(node):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def kill_head(self) -> None:
+        """All of it at once; what it knew is gone."""
+        doomed = [pid for pid, command in _processes() if "gcs_server" in command and str(self.session) in command]
+        for pid in [*doomed, *self.below(HEAD)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def start_head(self, folder: str = "") -> None:
+        """`folder`, below the session's: another one, as on another machine, while old members are still here."""
+        port = self.address.rpartition(":")[2]
+        where = str(self.session / folder)
+        self.raynode("head", "--node-ip", HEAD, "--port", port, "--folder", where)
 
     def node_of(self, pid: int) -> str:
         """The node on which a process lives."""
