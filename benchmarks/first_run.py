@@ -1,4 +1,4 @@
-"""What a first run waits for on a Ray cluster of this machine: new notebooks, with waiting kernels and without in turn.
+"""What a first run waits for on a Ray cluster: new notebooks, by turns with kernels that wait and without.
 
 `python -m benchmarks.first_run --times 10`, on a machine that does nothing else; needs what tests/cluster needs.
 """

@@ -12,8 +12,8 @@ case "${1:-web}" in
 web)
     case "${KERNEL_HOST:-}" in
     ray)
-        # A driver needs a raylet on its own host; this one offers nothing.
-        python manage.py raynode join --offer-nothing
+        # A driver needs a raylet on its own host; this one offers nothing, and joins again when the head was away.
+        python manage.py raynode join --offer-nothing --block &
         ;;
     esac
     exec python manage.py serve --host 0.0.0.0 --port "${PORT:-8000}" --no-migrate

@@ -13,12 +13,9 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
-
-if TYPE_CHECKING:
-    from kernels_app.needs import Needs
 
 NAMESPACE = "rillbook"
 LOG_VARIABLE = "RILLBOOK_NODE_LOG"  # a file: what `raynode --block` writes to, for the actors of that node
@@ -101,19 +98,26 @@ def actor_options(name: str, *, node: str = "") -> dict[str, Any]:
     return options | ({"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)} if node else {})
 
 
-def has_room(needs: Needs) -> bool:
-    """Whether a living node has room for this now. Blocks a little."""
+def has_room(resources: dict[str, float]) -> bool:
+    """Whether a living node has room for this now (options of an actor). Blocks a little."""
     from ray._private.state import available_resources_per_node
 
-    return any(_holds(free, needs.resources()) for free in available_resources_per_node().values())
+    return any(_holds(free, resources) for free in available_resources_per_node().values())
 
 
-def nodes_for(needs: Needs) -> list[str]:
+def is_placed(actor_id: str) -> bool:
+    """Whether a node has given this actor a process, in which it may still be starting. Blocks a little."""
+    from ray._private.state import actors
+
+    return bool(actors(actor_id).get("Address", {}).get("IPAddress"))
+
+
+def nodes_for(resources: dict[str, float]) -> list[str]:
     """The living nodes that have a place for this when nothing else is on them. Blocks a little."""
     import ray
 
     offers = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
-    return [node for node, offered in offers.items() if offered.get("CPU") and _holds(offered, needs.resources())]
+    return [node for node, offered in offers.items() if offered.get("CPU") and _holds(offered, resources)]
 
 
 def resources_of(node: str) -> tuple[dict[str, float], dict[str, float]]:

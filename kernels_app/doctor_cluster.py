@@ -37,7 +37,7 @@ def check_cluster() -> Iterator[Finding]:
         found = f"Ray {ray.__version__}: {len(nodes)} members, {len(offering)} of them run kernels"
         if not offering:
             yield fail(PART, f"{found}: none has a place", "Start nodes: manage.py raynode join.")
-        elif not cluster.has_room(needs.standard()):
+        elif not cluster.has_room(needs.standard().resources()):
             yield warn(PART, f"{found}: the cluster is full", "Add nodes, or lower KERNEL_RAY_MEMORY_BYTES.")
         else:
             yield ok(PART, f"{found}, with room for a kernel of {needs.standard()}")
@@ -49,9 +49,9 @@ def check_cluster() -> Iterator[Finding]:
 def _waiting(nodes: int) -> Iterator[Finding]:
     """Kernels that were started beforehand (hosts/steward.py)."""
     from kernels_app.doctor import ok, warn
-    from kernels_app.hosts.spares import stewards
+    from kernels_app.hosts.steward import all_told
 
-    told = stewards() if settings.KERNEL_POOL_SIZE else []
+    told = all_told() if settings.KERNEL_POOL_SIZE else []
     for each in told:
         if each.trouble:
             yield warn(PART, f"A node starts no kernel beforehand: {each.trouble}", "See the logs of the nodes.")

@@ -12,6 +12,7 @@ import functools
 import inspect
 import logging
 import os
+import pickle
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ COMMANDS = frozenset(
     ("run", "run_all", "run_stale", "restart", "stop", "take_out", "wait", "keep_files", "settle", "input_reply")
     + ("complete", "inspect", "table", "variables", "info")
 )
+QUESTIONS = frozenset(("ready", "open", "ask", "states", "view", "end"))
 CONNECTIONS = 4  # with the database, of one notebook: a node holds many
 LEAVES_S = 5.0
 UNUSED_S = 30.0  # whoever made this actor, or kept it waiting, is gone before it opened a notebook
@@ -42,6 +44,7 @@ class RuntimeActor:
 
         self._host: SingleKernelHost = SingleKernelHost(name, ready_kernels=ready_kernels, leave=leave)
         self._starting = asyncio.Lock()
+        self._opening = asyncio.Lock()
         self._notebook: uuid.UUID | None = None
         self._kept_at = time.monotonic()
 
@@ -58,28 +61,37 @@ class RuntimeActor:
         self._kept_at = time.monotonic()
         return await self.ready(), self._host.numbers().ready
 
+    async def answer(self, question: bytes) -> bytes:
+        """A question of a web process: a method's name and its arguments; what it returns. Packed, for those who carry
+        it (driver.py) have no Django."""
+        method, args, more = pickle.loads(question)  # noqa: S301  whoever reaches this actor has Ray's token
+        if method not in QUESTIONS:
+            raise ValueError(method)
+        return pickle.dumps(await getattr(self, method)(*args, **more))
+
     async def open(self, notebook: str) -> tuple[Any, Exception | None]:
         """Take the notebook's lease and load it. The error is Unavailable where somebody else holds it."""
         await self.ready()
-        if self._notebook not in (None, uuid.UUID(notebook)):
-            return None, _unavailable("This process has taken another notebook.")
-        self._notebook = uuid.UUID(notebook)
-        answer = await _answered(self._host.ensure(self._notebook))
-        if answer[1] is not None:
-            self._notebook, self._kept_at = None, time.monotonic()
-            return answer
-        return True, None
+        async with self._opening:
+            if self._notebook not in (None, uuid.UUID(notebook)):
+                return None, _unavailable("This process has taken another notebook.")
+            self._notebook = uuid.UUID(notebook)
+            answer = await _answered(self._host.ensure(self._notebook))
+            if answer[1] is not None:
+                self._notebook, self._kept_at = None, time.monotonic()
+                return answer
+            return True, None
 
     async def ask(self, command: str, *args: Any, **more: Any) -> tuple[Any, Exception | None]:
         """A command of the runtime (hosts/base.py: RuntimeHandle)."""
-        runtime = self._runtime()
+        runtime = await self._opened()
         if command not in COMMANDS or runtime is None:
             return None, _unavailable("The kernel has ended; try again.")
         return await _answered(getattr(runtime, command)(*args, **more))
 
     async def states(self) -> tuple[Any, Exception | None]:
         """The state of each cell, of its present source."""
-        runtime = self._runtime()
+        runtime = await self._opened()
         if runtime is None:
             return None, _unavailable("The kernel has ended; try again.")
         return await _answered(self._host.notebook_states(runtime.notebook_id))
@@ -93,6 +105,11 @@ class RuntimeActor:
         if self._notebook is not None:
             await self._host.stop(self._notebook, reason)
 
+    async def _opened(self) -> Any:
+        """Whoever reads the lease may be here before the notebook is loaded."""
+        async with self._opening:
+            return self._runtime()
+
     def _runtime(self) -> Any:
         return self._host.runtime_of(self._notebook) if self._notebook is not None else None
 
@@ -103,12 +120,11 @@ class RuntimeActor:
             await asyncio.sleep(LOOK_S)
 
 
-def make(resources: dict[str, float], *, ready_kernels: int, node: str = "") -> tuple[str, Any]:
-    """A new actor that reserves this, on any node or on one, and its name. It is detached: it outlives the process that
-    had it made. It is never restarted: a kernel that is lost is said to be."""
-    name = cluster.new_name()
+def make(name: str, resources: dict[str, float], *, ready_kernels: int, node: str = "") -> Any:
+    """A new actor that reserves this, on any node or on one. It is detached: it outlives the process that had it made.
+    It is never restarted: a kernel that is lost is said to be."""
     options = cluster.actor_options(name, node=node) | resources
-    return name, _actor_class().options(**options).remote(name, ready_kernels=ready_kernels)
+    return _actor_class().options(**options).remote(name, ready_kernels=ready_kernels)
 
 
 def kill(actor: Any) -> None:

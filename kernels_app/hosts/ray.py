@@ -2,7 +2,7 @@
 
 The lease row is the truth and names the actor that holds a notebook; Ray only places. A web process holds nothing: what
 it is told of a notebook that runs elsewhere is following.py's. What an actor does inside is actor.py's; which ones wait
-for a notebook is spares.py's.
+for a notebook is spares.py's; the process that speaks to Ray is driver.py's.
 """
 
 from __future__ import annotations
@@ -10,25 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import pickle
 import time
 import uuid
 from collections.abc import Collection
 from typing import Any
 
-import ray
 from django.conf import settings
 from django.utils import timezone
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
 from kernels_app import cluster, leases, needs
 from kernels_app.feed import Feeds
 from kernels_app.following import View
-from kernels_app.hosts import actor as actors
 from kernels_app.hosts.base import HostNumbers
 from kernels_app.hosts.common import HostBase
+from kernels_app.hosts.link import Away, Link, Lost
 from kernels_app.hosts.spares import Spares
 from kernels_app.needs import Needs
-from notebooks_app import db, facts, logs, reading
+from notebooks_app import db, facts, reading
 from notebooks_app.errors import KernelDied, Unavailable
 from notebooks_app.models import KernelSession
 
@@ -45,18 +44,20 @@ ENDING = "The server is ending; try again in a moment."
 PLACING = "A place for the kernel is looked for."
 FULL = "The cluster is full: no machine has room for another kernel. Stop one that is not needed, or try again later."
 SLOW = "The kernel's process did not start in time; try again."
+BROKEN = "The kernel's process did not start; the server's log says why."
 LOST = "The kernel was lost with its process or its machine. Outputs are kept; variables are gone."
 SILENT = "The machine that runs this notebook's kernel does not answer; try again in a moment."
+NO_CLUSTER = "The cluster on which kernels run does not answer; try again in a moment. Edits are saved."
 HELD_ELSEWHERE = "This notebook's kernel lives in a process that this server cannot reach. Edits are saved."
 
 
 class RayHandle:
     """See hosts/base.py: RuntimeHandle. A command to a process that has died goes once to the next one."""
 
-    def __init__(self, host: RayKernelHost, notebook_id: uuid.UUID, actor: Any) -> None:
+    def __init__(self, host: RayKernelHost, notebook_id: uuid.UUID, actor: str) -> None:
         self._host = host
         self._notebook_id = notebook_id
-        self._actor = actor
+        self._actor = actor  # its name
 
     async def run(self, versions: dict[str, int], *, by: Any, only: bool = False, revision: int | None = None) -> str:
         return await self._again("run", versions, by=by, only=only, revision=revision)
@@ -128,21 +129,17 @@ class RayKernelHost(HostBase):
     def __init__(self) -> None:
         super().__init__()
         self.feeds = Feeds(self)
-        self.spares = Spares()
-        self._actors: dict[str, Any] = {}
+        self.link = Link()
+        self.spares = Spares(self.link)
         self._locks: dict[uuid.UUID, asyncio.Lock] = {}
 
     # --- Life ---------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Attach to the cluster by the raylet of this machine. Raises cluster.NoCluster, which says what to do."""
+        """Begin; the cluster may be away, now and later (`serve` refuses to start without one)."""
         self.is_started = True
         self.loop = asyncio.get_running_loop()
-        try:
-            await asyncio.to_thread(cluster.attach)
-        except BaseException:
-            self.is_started = False
-            raise
+        self.keep(self.link.keep())
         self.keep(self._move_held())
         self.keep(self.spares.keep())
 
@@ -152,9 +149,8 @@ class RayKernelHost(HostBase):
         for task in tuple(self._tasks):
             task.cancel()
         await self.feeds.close()
-        self._actors.clear()
+        await self.link.close()
         await asyncio.to_thread(db.close)
-        await asyncio.to_thread(ray.shutdown)
 
     # --- Runtimes -----------------------------------------------------------------------------------------------
 
@@ -187,42 +183,44 @@ class RayKernelHost(HostBase):
 
     async def notebook_states(self, notebook_id: uuid.UUID) -> dict[str, facts.CellState]:
         session = await self._session(notebook_id)
-        actor = await self._actor(session) if session is not None else None
-        if actor is not None:
-            with contextlib.suppress(KernelDied, Unavailable):
-                return await self.asked(actor, "states", within_s=ANSWERS_S)
+        with contextlib.suppress(KernelDied, Unavailable):
+            actor = await self._actor(session) if session is not None else None
+            if actor is not None:
+                states: dict[str, facts.CellState] = await self.asked(actor, "states", within_s=ANSWERS_S)
+                return states
         return await db.read(lambda: reading.states_now(notebook_id))
 
     async def view(self, session: KernelSession, cells: Collection[str], *, with_states: bool) -> View | None:
         """See following.py: Peers."""
-        actor = await self._actor(session)
-        if actor is None:
-            return None
-        try:
-            return await self.asked(actor, "view", list(cells), with_states, within_s=VIEW_S)
-        except (KernelDied, Unavailable):
-            return None
+        with contextlib.suppress(KernelDied, Unavailable):
+            actor = await self._actor(session)
+            if actor is not None:
+                view: View | None = await self.asked(actor, "view", list(cells), with_states, within_s=VIEW_S)
+                return view
+        return None
 
     async def stop(self, notebook_id: uuid.UUID, reason: str) -> None:
         session = await self._session(notebook_id)
         actor = await self._actor(session) if session is not None else None
         if actor is not None:
-            with contextlib.suppress(RayActorError, TimeoutError):
-                await _within(ASK_S, actor.end.remote(reason))
+            with contextlib.suppress(KernelDied, Unavailable):
+                await self._answer(actor, "end", reason, within_s=ASK_S)
 
-    async def asked(self, actor: Any, method: str, *args: Any, within_s: float, **more: Any) -> Any:
+    async def asked(self, actor: str, method: str, *args: Any, within_s: float, **more: Any) -> Any:
         """What the actor's method returns. Raises what it refuses with, KernelDied, Unavailable."""
-        try:
-            value, error = await _within(within_s, getattr(actor, method).remote(*args, **more))
-        except ActorUnavailableError as lost:  # it may have been carried out, or not
-            raise Unavailable(SILENT) from lost
-        except RayActorError as lost:
-            raise KernelDied(LOST) from lost
-        except TimeoutError:
-            raise Unavailable(SILENT) from None
+        value, error = await self._answer(actor, method, *args, within_s=within_s, **more)
         if error is not None:
             raise error
         return value
+
+    async def _answer(self, actor: str, method: str, *args: Any, within_s: float, **more: Any) -> Any:
+        question = pickle.dumps((method, args, more))
+        try:
+            return pickle.loads(await self.link.ask("ask", actor, "answer", question, within_s=within_s))  # noqa: S301
+        except Lost as lost:
+            raise KernelDied(LOST) from lost
+        except (Away, TimeoutError) as lost:  # it may have been carried out, or not
+            raise Unavailable(SILENT) from lost
 
     # --- Finding and making -------------------------------------------------------------------------------------
 
@@ -231,59 +229,62 @@ class RayKernelHost(HostBase):
         session = await db.read(lambda: reading.session_of(notebook_id))
         return session if session is not None and session.is_live(timezone.now()) else None
 
-    async def _actor(self, session: KernelSession, *, is_checked: bool = False) -> Any:
-        """The actor that the lease names; None if Ray knows none, or (`is_checked`) if it does not answer."""
+    async def _actor(self, session: KernelSession, *, is_checked: bool = False) -> str | None:
+        """The actor that the lease names; None if the cluster knows none, or (`is_checked`) if it does not answer.
+        Raises Unavailable."""
         name = leases.token_of(session.host)
-        actor = self._actors.get(name)
-        if actor is None:
-            try:
-                actor = await asyncio.to_thread(ray.get_actor, name, namespace=cluster.NAMESPACE)
-            except ValueError:
-                return None
-            self._actors[name] = actor
-        if is_checked and not await self._answers(actor):
-            self._actors.pop(name, None)
-            return None
-        return actor
-
-    async def _answers(self, actor: Any) -> bool:
         try:
-            await _within(ANSWERS_S, actor.ready.remote())
-        except (RayError, TimeoutError):
-            return False
-        return True
+            if is_checked:
+                await self._answer(name, "ready", within_s=ANSWERS_S)
+                return name
+            return name if await self.link.ask("is_known", name, within_s=ANSWERS_S) else None
+        except (KernelDied, Unavailable):
+            return None
+        except (Away, TimeoutError) as away:
+            raise Unavailable(SILENT) from away
 
     async def _open(self, notebook_id: uuid.UUID) -> RayHandle | None:
         """Have an actor take the notebook; None if another process was faster. Raises Unavailable."""
         wanted = await db.read(lambda: needs.of_notebook(notebook_id))
         if (spare := await self.spares.take(wanted)) is not None:
             try:
-                return await self._open_in(*spare, notebook_id, None)
+                return await self._open_in(spare, notebook_id, None)
             except Unavailable as error:
                 log.warning("notebook %s: an actor that waited did not take it: %s", notebook_id, error.message)
                 return None  # another one is tried, when nobody holds the lease
         self._tell(notebook_id, "starting", PLACING)
         # A kernel starts while the notebook is loaded, for what follows is nearly always a run.
-        name, actor = actors.make(wanted.resources(), ready_kernels=min(1, settings.KERNEL_POOL_SIZE))
+        name, ready = cluster.new_name(), min(1, settings.KERNEL_POOL_SIZE)
         try:
-            return await self._open_in(name, actor, notebook_id, wanted)
+            await self._told("make", name, wanted.resources(), ready)
+            return await self._open_in(name, notebook_id, wanted)
         except Unavailable as error:
             self._tell(notebook_id, "stopped", error.message)
             raise
 
-    async def _open_in(self, name: str, actor: Any, notebook_id: uuid.UUID, wanted: Needs | None) -> RayHandle | None:
-        opening = asyncio.ensure_future(_awaited(actor.open.remote(str(notebook_id))))
+    async def _open_in(self, name: str, notebook_id: uuid.UUID, wanted: Needs | None) -> RayHandle | None:
+        work = self._answer(name, "open", str(notebook_id), within_s=settings.KERNEL_RAY_WAIT_S + 2 * OPEN_S)
+        opening = asyncio.ensure_future(work)
         opening.add_done_callback(lambda done: done.cancelled() or done.exception())  # also if nobody waits any more
+        is_ours = False
         try:
             is_ours = await self._opened(opening, name, notebook_id, wanted)
-        except BaseException:
-            actors.kill(actor)
-            raise
-        if not is_ours:
-            actors.kill(actor)
-            return None
-        self._actors[name] = actor
-        return RayHandle(self, notebook_id, actor)
+        finally:
+            if not is_ours:
+                opening.cancel()
+                self.keep(self._kill(name))
+        return RayHandle(self, notebook_id, name) if is_ours else None
+
+    async def _kill(self, name: str) -> None:
+        with contextlib.suppress(Lost, Away, TimeoutError):
+            await self.link.ask("kill", name, within_s=ANSWERS_S)
+
+    async def _told(self, method: str, *args: Any) -> Any:
+        """What the driver says. Raises Unavailable."""
+        try:
+            return await self.link.ask(method, *args, within_s=ANSWERS_S)
+        except (Lost, Away, TimeoutError) as away:
+            raise Unavailable(NO_CLUSTER) from away
 
     async def _opened(
         self, opening: asyncio.Future[Any], name: str, notebook_id: uuid.UUID, wanted: Needs | None
@@ -301,14 +302,16 @@ class RayKernelHost(HostBase):
             if session is None and wanted is None and waited_s > SPARE_S:
                 raise Unavailable(SLOW)
             if session is None and wanted is not None and waited_s > CROWDED_S:
-                is_asked = await self._make_room(notebook_id, wanted, waited_s, is_asked=is_asked)
+                is_asked = await self._make_room(name, notebook_id, wanted, waited_s, is_asked=is_asked)
             if waited_s > settings.KERNEL_RAY_WAIT_S + OPEN_S:
                 log.error("an actor for notebook %s did not start within %.0f s", notebook_id, waited_s)
                 raise Unavailable(SLOW)
 
-    async def _make_room(self, notebook_id: uuid.UUID, wanted: Needs, waited_s: float, *, is_asked: bool) -> bool:
+    async def _make_room(
+        self, name: str, notebook_id: uuid.UUID, wanted: Needs, waited_s: float, *, is_asked: bool
+    ) -> bool:
         """Where there is no place, have those go that wait for a notebook, once. Raises Unavailable when it is late."""
-        if await asyncio.to_thread(cluster.has_room, wanted):
+        if await self._told("has_room", wanted.resources()) or await self._told("is_placed", name):
             return is_asked
         if not is_asked:
             await self.spares.give_way()
@@ -325,9 +328,9 @@ class RayKernelHost(HostBase):
     async def _taken(self, opening: asyncio.Future[Any], notebook_id: uuid.UUID) -> bool:
         try:
             _, error = opening.result()
-        except RayActorError as lost:
-            log.exception("the actor for notebook %s did not start", notebook_id)
-            raise Unavailable(f"The kernel's process did not start: {logs.say(lost)}") from lost
+        except KernelDied as lost:
+            log.warning("the actor for notebook %s did not start: %s", notebook_id, lost.__cause__)
+            raise Unavailable(BROKEN) from lost
         if error is None:
             return True
         if await self._session(notebook_id) is None:  # refused for another reason than the lease
@@ -349,13 +352,3 @@ class RayKernelHost(HostBase):
 
 def _live_sessions() -> list[KernelSession]:
     return list(KernelSession.objects.filter(expires__gt=timezone.now()).exclude(host=""))
-
-
-async def _awaited(reference: Any) -> Any:
-    return await reference
-
-
-async def _within(timeout_s: float, reference: Any) -> Any:
-    async with asyncio.timeout(timeout_s):
-        return await reference
-

@@ -9,13 +9,12 @@ import asyncio
 import logging
 import zlib
 from dataclasses import replace
-from typing import Any
 
 from django.conf import settings
-from ray.exceptions import RayError
 
-from kernels_app import cluster, needs
-from kernels_app.hosts.steward import Steward, Told, Wanted
+from kernels_app import needs
+from kernels_app.hosts.link import Away, Link, Lost
+from kernels_app.hosts.steward import PREFIX, Told, Wanted
 from kernels_app.needs import Needs
 
 log = logging.getLogger("rillbook.ray")
@@ -24,16 +23,18 @@ LOOK_S = 5.0
 ANSWER_S = 5.0
 TAKE_S = 1.0
 TRIES = 2  # nodes that are asked for one notebook
-PREFIX = "steward-"
 
 
 class Spares:
     """The stewards of all nodes. Nothing here keeps a notebook from running: whatever fails is logged and left out."""
 
-    def __init__(self) -> None:
-        self._stewards: dict[str, Any] = {}  # by node
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._stewards: dict[str, str] = {}  # their names, by node
         self._told: dict[str, Told] = {}
         self._wanted = Wanted(settings.KERNEL_POOL_SIZE, needs.standard().resources())
+        # Servers with the same settings share a steward.
+        self._digest = f"{zlib.crc32(repr(self._wanted).encode()):08x}"
 
     @property
     def ready(self) -> int:
@@ -45,12 +46,14 @@ class Spares:
         while settings.KERNEL_POOL_SIZE > 0:
             try:
                 await self._look()
+            except (Lost, Away, TimeoutError):  # whoever keeps the line has said so
+                self._told.clear()
             except Exception:
-                log.warning("nodes could not be looked after", exc_info=True)
+                log.exception("nodes could not be looked after")
             await asyncio.sleep(LOOK_S)
 
-    async def take(self, wanted: Needs) -> tuple[str, Any] | None:
-        """An actor that waits, of the node with most room, and its name; None if there is none for such needs."""
+    async def take(self, wanted: Needs) -> str | None:
+        """The name of an actor that waits, of the node with most room; None if there is none for such needs."""
         if wanted != needs.standard():
             return None
         waiting = [node for node, told in self._told.items() if told.waiting]
@@ -59,9 +62,8 @@ class Spares:
             left = dict(list(told.waiting.items())[1:])
             self._told[node] = replace(told, waiting=left, ready=max(0, told.ready - 1))
             try:
-                async with asyncio.timeout(TAKE_S):
-                    found: tuple[str, Any] | None = await self._stewards[node].take.remote()
-            except (RayError, TimeoutError):
+                found: str | None = await self._link.ask("ask", self._stewards[node], "take", within_s=TAKE_S)
+            except (Lost, Away, TimeoutError):
                 self._forget(node)
                 continue
             if found is not None:
@@ -70,22 +72,24 @@ class Spares:
 
     async def give_way(self) -> None:
         """End what waits, everywhere: somebody has no room."""
-        stewards = tuple(self._stewards.values())
-        await asyncio.gather(*(_asked(steward) for steward in stewards), return_exceptions=True)
+        names = tuple(self._stewards.values())
+        asked = (self._link.ask("ask", name, "give_way", within_s=ANSWER_S) for name in names)
+        await asyncio.gather(*asked, return_exceptions=True)
 
     async def _look(self) -> None:
-        nodes = await asyncio.to_thread(cluster.nodes_for, needs.standard())
+        nodes = await self._link.ask("nodes_for", needs.standard().resources(), within_s=ANSWER_S)
         for node in self._stewards.keys() - set(nodes):
             self._forget(node)
         await asyncio.gather(*(self._tend(node) for node in nodes))
 
     async def _tend(self, node: str) -> None:
+        name = f"{PREFIX}{node[:16]}-{self._digest}"
         try:
             if node not in self._stewards:
-                self._stewards[node] = await asyncio.to_thread(self._made, node)
-            async with asyncio.timeout(ANSWER_S):
-                told: Told = await self._stewards[node].tend.remote()
-        except (RayError, TimeoutError, ValueError) as error:
+                await self._link.ask("steward", name, node, self._wanted, within_s=ANSWER_S)
+                self._stewards[node] = name
+            told: Told = await self._link.ask("ask", name, "tend", within_s=ANSWER_S)
+        except (Lost, Away, TimeoutError) as error:
             log.info("node %s: its steward does not answer (%s)", node[:12], type(error).__name__)
             self._forget(node)
             return
@@ -96,35 +100,3 @@ class Spares:
     def _forget(self, node: str) -> None:
         self._stewards.pop(node, None)
         self._told.pop(node, None)
-
-    def _made(self, node: str) -> Any:
-        """The steward of a node for servers with these settings, who may be several. Blocks."""
-        import ray
-
-        remote: Any = ray.remote
-        options = cluster.actor_options(f"{PREFIX}{node[:16]}-{self._digest()}", node=node)
-        made = remote(max_restarts=0, max_concurrency=100)(Steward).options(get_if_exists=True, num_cpus=0, **options)
-        return made.remote(node, self._wanted)
-
-    def _digest(self) -> str:
-        return f"{zlib.crc32(repr(self._wanted).encode()):08x}"
-
-
-async def _asked(steward: Any) -> None:
-    async with asyncio.timeout(ANSWER_S):
-        await steward.give_way.remote()
-
-
-def stewards() -> list[Told]:
-    """What each steward of the cluster says, for those who look at it from outside. Blocks a little."""
-    import ray
-
-    found: list[Told] = []
-    for each in ray.util.list_named_actors(all_namespaces=True):
-        if each["namespace"] == cluster.NAMESPACE and each["name"].startswith(PREFIX):
-            try:
-                told: Any = ray.get(ray.get_actor(**each).look.remote(), timeout=ANSWER_S)
-            except (RayError, ValueError):  # it is ending
-                continue
-            found.append(told)
-    return found

@@ -14,6 +14,7 @@ from typing import Any
 from kernels_app import cluster
 from kernels_app.hosts import actor
 
+PREFIX = "steward-"  # of their names
 LOOK_S = 2.0
 ANSWER_S = 5.0
 START_S = 90.0  # for an actor to begin
@@ -79,16 +80,15 @@ class Steward:
         waiting = {spare.name: spare.pid for spare in there}
         return Told(waiting, ready, self._wanted.resources, self._room, self._trouble)
 
-    async def take(self) -> tuple[str, Any] | None:
-        """The name and handle of an actor that waits, which is the caller's from now on: at best one whose kernel is
-        ready."""
+    async def take(self) -> str | None:
+        """The name of an actor that waits, which is the caller's from now on: at best one whose kernel is ready."""
         there = [spare for spare in self._spares if spare.pid]
         if not there:
             return None
         taken = max(there, key=lambda spare: spare.kernels)
         self._spares.remove(taken)
         self._not_before = max(self._not_before, time.monotonic() + REFILL_S)
-        return taken.name, taken.actor
+        return taken.name
 
     async def give_way(self) -> int:
         """End what waits, and make nothing for a while: somebody has no room. How many there were."""
@@ -134,5 +134,22 @@ class Steward:
         self._room = min((free.get(name, 0.0) / total[name] for name in wanted if total.get(name)), default=0.0)
         has_room = all(free.get(name, 0.0) >= 2 * amount for name, amount in wanted.items())
         if len(self._spares) < self._wanted.size and has_room and time.monotonic() >= self._not_before:
-            name, made = actor.make(self._wanted.resources, ready_kernels=1, node=self._node)
+            name = cluster.new_name()
+            made = actor.make(name, self._wanted.resources, ready_kernels=1, node=self._node)
             self._spares.append(_Spare(name, made, time.monotonic()))
+
+
+def all_told() -> list[Told]:
+    """What each steward of the cluster says, for those who look at it from outside. Blocks a little."""
+    import ray
+    from ray.exceptions import RayError
+
+    found: list[Told] = []
+    for each in ray.util.list_named_actors(all_namespaces=True):
+        if each["namespace"] == cluster.NAMESPACE and each["name"].startswith(PREFIX):
+            try:
+                told: Any = ray.get(ray.get_actor(**each).look.remote(), timeout=ANSWER_S)
+            except (RayError, ValueError):  # it is ending
+                continue
+            found.append(told)
+    return found

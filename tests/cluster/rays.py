@@ -47,9 +47,9 @@ import django
 django.setup()
 from kernels_app import cluster
 cluster.attach()
-from kernels_app.hosts import spares
+from kernels_app.hosts import steward
 for line in sys.stdin:
-    print(json.dumps([dataclasses.asdict(told) for told in spares.stewards()]), flush=True)
+    print(json.dumps([dataclasses.asdict(told) for told in steward.all_told()]), flush=True)
 """
 
 
@@ -82,8 +82,7 @@ class RayCluster:
     def start(self) -> None:
         if self.redis_port:
             self.start_redis()
-        port = self.address.rpartition(":")[2]
-        self.raynode("head", "--node-ip", HEAD, "--port", port, "--folder", str(self.session))
+        self.start_head()
         for node in NODES:
             self.join(node)
 
@@ -131,7 +130,9 @@ class RayCluster:
                 )  # fmt: skip
         assert self._looking.stdin is not None and self._looking.stdout is not None
         print(file=self._looking.stdin, flush=True)
-        said: list[dict[str, Any]] = json.loads(self._looking.stdout.readline())
+        while not (line := self._looking.stdout.readline()).startswith("["):  # Ray says something of its own
+            assert line, (self.data_dir / "looking.log").read_text()
+        said: list[dict[str, Any]] = json.loads(line)
         return said
 
     def waiting(self) -> dict[str, int]:
@@ -180,6 +181,19 @@ class RayCluster:
         for pid in self.below(node):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def kill_head(self) -> None:
+        """All of it at once; what it knew is gone."""
+        doomed = [pid for pid, command in _processes() if "gcs_server" in command and str(self.session) in command]
+        for pid in [*doomed, *self.below(HEAD)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def start_head(self, folder: str = "") -> None:
+        """`folder`, below the session's: another one, as on another machine, while old members are still here."""
+        port = self.address.rpartition(":")[2]
+        where = str(self.session / folder)
+        self.raynode("head", "--node-ip", HEAD, "--port", port, "--folder", where)
 
     def node_of(self, pid: int) -> str:
         """The node on which a process lives."""

@@ -17,7 +17,7 @@ import pytest
 
 from kernels_app import leases
 from tests.cluster.rays import NODES, Lease, RayCluster
-from tests.faults.test_processes import is_alive, make, until
+from tests.faults.test_processes import TICKS, is_alive, make, until
 from tests.servers import LiveServer
 
 MIB = 1024**2
@@ -97,11 +97,11 @@ def test_an_actor_that_died_while_it_waited_keeps_nobody_waiting(rays: RayCluste
 def test_a_full_cluster_gives_its_last_place_to_a_notebook(rays: RayCluster):
     server = rays.server(**LARGE)
     api = server.api()
-    paths = [make(api, "print('here')")[0] for _ in range(2 * len(NODES) + 1)]
+    paths = [make(api, TICKS)[0] for _ in range(2 * len(NODES) + 1)]  # none of them is idle
     try:
-        assert [runs(api, path)[0] for path in paths[:-1]] == [200] * (len(paths) - 1)
-        status, said = runs(api, paths[-1])
-        assert status == 503 and "The cluster is full" in str(said)
+        answers = [api("POST", f"{path}runs/", {"all": True}, timeout_s=150) for path in paths]
+        assert [status for status, _ in answers] == [202] * (len(paths) - 1) + [503]
+        assert "The cluster is full" in str(answers[-1][1])
     finally:
         for path in paths:
             api("DELETE", path)

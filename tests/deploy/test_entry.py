@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.test_processes import until
 from tests.servers import ROOT
 
 NOTE = '#!/bin/sh\necho "$(basename "$0") $*" >> "$NOTES"\n'
@@ -33,10 +34,11 @@ def test_a_web_task_serves_without_migrating(programs: Path) -> None:
     assert started(programs, "web") == ["python manage.py serve --host 0.0.0.0 --port 8000 --no-migrate"]
 
 
-def test_a_web_task_of_a_cluster_joins_it_first_and_offers_nothing(programs: Path) -> None:
+def test_a_web_task_of_a_cluster_joins_it_and_offers_nothing(programs: Path) -> None:
     lines = started(programs, "web", KERNEL_HOST="ray", RAY_ADDRESS="head:6379")
-    assert lines[0] == "python manage.py raynode join --offer-nothing"
-    assert lines[1].startswith("python manage.py serve ")
+    assert [line for line in lines if line.startswith("python manage.py serve ")]
+    notes = programs / "notes"  # the member stays beside the server, which waits for it
+    assert until(lambda: "python manage.py raynode join --offer-nothing --block" in notes.read_text(encoding="utf-8"))
 
 
 def test_the_head_and_a_node_stay_in_the_foreground(programs: Path) -> None:

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
 from kernels_app import checks, cluster, sandbox, surroundings
+from kernels_app.hosts import link
 from notebooks_app.notebooks import ensure_first_notebooks
 from notebooks_app.views import WELCOME_SALT
 
@@ -71,7 +72,7 @@ class Command(BaseCommand):
 def _attach() -> None:
     """Join the cluster now: a server that cannot is not started."""
     try:
-        cluster.attach()
+        link.check()
     except cluster.NoCluster as error:
         raise CommandError(str(error)) from error
 

@@ -1,0 +1,64 @@
+"""Ray's head is killed and comes back knowing nothing: web servers live on, nodes join again, lost kernels are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.rays import NODES, RayCluster
+from tests.cluster.test_ray_faults import kernel_states
+from tests.cluster.test_ray_live import browser
+from tests.cluster.test_ray_spares import runs
+from tests.faults.test_processes import TICKS, cells_of, make, text, until
+
+WAIT_S = 120
+
+
+@pytest.fixture
+def cluster(postgres: str, tmp_path: Path) -> Iterator[RayCluster]:
+    """Its members stay as containers do: a node, and one beside the web server that offers nothing."""
+    rays = RayCluster(tmp_path, postgres)
+    try:
+        rays.start_redis()
+        rays.start_head()
+        with ExitStack() as stack:
+            for node, offer in zip(NODES, (("--cpus", "1"), ("--offer-nothing",)), strict=True):
+                stack.enter_context(rays.blocking(tmp_path / node, "join", "--node-ip", node, *offer))
+                until(lambda node=node: node in rays.raylets(), WAIT_S)
+            yield rays
+    finally:
+        rays.stop()
+
+
+@pytest.mark.soak
+@pytest.mark.asyncio
+async def test_a_head_that_was_killed_costs_variables_and_no_server(cluster: RayCluster):
+    web = await asyncio.to_thread(cluster.server)
+    api = web.api()
+    path, cells = await asyncio.to_thread(make, api, "print('kept')", TICKS)
+    window = await asyncio.to_thread(browser, web, path)
+    async with window:
+        told = kernel_states(window)
+        await window.ask("run", cells=[{"cell": cells[0]}])
+        await window.ask("run", cells=[{"cell": cells[1]}])
+        await window.until(lambda: window.outputs.get(cells[1]), WAIT_S)
+        before = await asyncio.to_thread(cluster.raylets)
+        cluster.kill_head()
+        await asyncio.to_thread(cluster.start_head, "again")
+        await window.until(lambda: told and told[-1]["state"] == "dead", WAIT_S)
+        await asyncio.to_thread(until, lambda: joined(cluster, before), WAIT_S)
+        new, _ = await asyncio.to_thread(make, api, "print('new')")
+        assert await asyncio.to_thread(until, lambda: runs(api, new) == (200, "ok"), WAIT_S)
+    found = await asyncio.to_thread(cells_of, api, path)
+    assert text(found[0]) == "kept\n" and "tick" in text(found[1])
+    assert web._process is not None and web._process.poll() is None
+
+
+def joined(cluster: RayCluster, before: dict[str, int]) -> Any:
+    now = cluster.raylets()
+    return all(now.get(node) not in (None, before[node]) for node in NODES)
