@@ -415,6 +415,17 @@ def test_log_filters_look_for_words_that_are_logged(plan: Planned, metric: str, 
     assert wanted is not None and re.fullmatch(wanted[1].replace("*", ".*"), said)
 
 
+def test_a_full_cluster_is_heard_of_whichever_process_says_it(plan: Planned) -> None:
+    said = "the cluster is full: no node has room for notebook"
+    assert f'log.warning("{said}' in (ROOT / "kernels_app/hosts/ray.py").read_text(encoding="utf-8")
+    for group in ("web", "kernels"):
+        address = f'module.monitoring.aws_cloudwatch_log_metric_filter.this["cluster-full-{group}"]'
+        pattern = plan.all("aws_cloudwatch_log_metric_filter")[address]["pattern"]
+        wanted = dict(re.findall(r'\$\.(\w+) = "(.+?)"', pattern))
+        assert re.fullmatch(wanted["logger"].replace("*", ".*"), "rillbook.ray")
+        assert re.fullmatch(wanted["message"].replace("*", ".*"), f"{said} 7")
+
+
 def test_every_log_group_is_kept_for_a_while_and_encrypted(plan: Planned) -> None:
     groups = plan.all("aws_cloudwatch_log_group")
     names = {"web", "kernels", "vpc-flow"}
