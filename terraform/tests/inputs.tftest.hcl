@@ -50,6 +50,7 @@ run "wrong_inputs_are_refused" {
     kernel_disk_gib                = 8
     kernel_min_nodes               = 0
     kernel_memory_gib              = 1.5
+    kernel_pool_size               = -1
     head_cpu                       = 1
     log_level                      = "LOUD"
     log_retention_days             = 31
@@ -66,7 +67,7 @@ run "wrong_inputs_are_refused" {
     var.database_pool_size, var.database_notebook_pool_size, var.database_backup_retention_days, var.database_password_version, var.database_ca_file,
     var.cache_node_type, var.cache_replicas, var.outputs_noncurrent_days, var.kernel_instance_type,
     var.kernel_ami_parameter, var.kernel_disk_gib, var.kernel_min_nodes, var.kernel_memory_gib,
-    var.head_cpu, var.log_level, var.log_retention_days, var.alarm_emails,
+    var.kernel_pool_size, var.head_cpu, var.log_level, var.log_retention_days, var.alarm_emails,
     var.alarm_latency_seconds, var.monthly_budget_usd,
   ]
 }

@@ -152,7 +152,7 @@ def test_the_settings_load_with_what_each_role_is_given(aws: Aws, tmp_path: Path
     found = loaded(aws, role, tmp_path)
     assert (found["user"], found["password"], found["tls"]) == ("rillbook", 40, "require")
     assert found["redis"] == f"rediss://{NAME}.example.com:6379/0" and found["https"]
-    assert found["refusals"] == [] and found["pool"] == 1
+    assert found["refusals"] == [] and found["pool"] == 2
     assert found["sandbox"] == ("bubblewrap" if role == "nodes" else "auto")
 
 
