@@ -122,6 +122,8 @@ class RemoveOnly(LookOnly):
     list_select_related = ("user",)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if obj is not None and _is_above(obj.user) and not request.user.is_superuser:
+            return False
         return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
@@ -68,6 +69,18 @@ def test_who_may_change_people_changes_no_operator(client: Client, root: Any, ow
     owner.refresh_from_db()
     assert root.is_active and not owner.is_active
     assert ApiToken.objects.filter(pk=token.pk).exists()
+
+
+def test_an_operators_second_factor_is_taken_away_by_superusers_alone(
+    client: Client, helper: Any, root: Any, owner: Any
+):
+    helper.user_permissions.add(*Permission.objects.filter(codename__in=["view_authenticator", "delete_authenticator"]))
+    theirs, ordinary = (Authenticator.objects.create(user=one, type="totp", data={}) for one in (root, owner))
+    chosen = {"action": "delete_selected", "_selected_action": [theirs.pk], "post": "yes"}
+    assert client.post(f"/admin/mfa/authenticator/{theirs.pk}/delete/", {"post": "yes"}).status_code == 403
+    client.post("/admin/mfa/authenticator/", chosen)
+    assert client.post(f"/admin/mfa/authenticator/{ordinary.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert list(Authenticator.objects.all()) == [theirs]
 
 
 def test_a_superuser_still_gives_rights(root: Any, owner: Any):
