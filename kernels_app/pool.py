@@ -76,6 +76,8 @@ class KernelPool:
             try:
                 work = await asyncio.to_thread(self._hand_over, kernel, notebook_id)
             except OSError:
+                if not kernel.is_alive:  # it ended just now, and its folder went with it
+                    continue
                 await kernel.kill()
                 raise
             if kernel.is_alive:

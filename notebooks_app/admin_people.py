@@ -20,6 +20,17 @@ from notebooks_app import usage
 from notebooks_app.admin_lists import LookOnly, PageAdmin, fixed_filter, list_link
 from notebooks_app.models import ApiToken, Connection, Membership, Notebook, Run
 
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+def _is_above(person: Any) -> bool:
+    return bool(person.is_staff or person.is_superuser)
+
+
+def _below(request: HttpRequest, chosen: QuerySet[Any]) -> QuerySet[Any]:
+    """Of the chosen people, those whom this operator may change."""
+    return chosen if request.user.is_superuser else chosen.filter(is_staff=False, is_superuser=False)
+
 
 def register() -> None:
     """Applications of providers are settings (OIDC_*), and nobody's tokens of a provider are kept: neither is shown."""
@@ -47,6 +58,16 @@ class PersonAdmin(PageAdmin, UserAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Who may change people gains nothing by it: operators are changed, and get passwords, by superusers alone."""
+        if obj is not None and obj.pk != request.user.pk and _is_above(obj) and not request.user.is_superuser:
+            return False
+        return super().has_change_permission(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        found = super().get_readonly_fields(request, obj)
+        return found if request.user.is_superuser else (*found, *RIGHTS)
 
     @admin.display(description="name")
     def full_name(self, person: Any) -> str:
@@ -79,7 +100,7 @@ class PersonAdmin(PageAdmin, UserAdmin):  # type: ignore[type-arg]
         self._set_active(request, chosen, True, "Switched on.")
 
     def _set_active(self, request: HttpRequest, chosen: QuerySet[Any], is_active: bool, words: str) -> None:
-        people = list(chosen.exclude(is_active=is_active))
+        people = list(_below(request, chosen).exclude(is_active=is_active))
         for person in people:
             person.is_active = is_active
             person.save(update_fields=["is_active"])
@@ -88,7 +109,7 @@ class PersonAdmin(PageAdmin, UserAdmin):  # type: ignore[type-arg]
 
     @admin.action(description="Revoke all their API tokens", permissions=["change"])
     def revoke_tokens(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
-        count, _ = ApiToken.objects.filter(user__in=chosen.values("pk")).delete()
+        count, _ = ApiToken.objects.filter(user__in=_below(request, chosen).values("pk")).delete()
         messages.success(request, f"{count} tokens revoked.")
 
 
@@ -101,6 +122,8 @@ class RemoveOnly(LookOnly):
     list_select_related = ("user",)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if obj is not None and _is_above(obj.user) and not request.user.is_superuser:
+            return False
         return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
 
 

@@ -47,12 +47,20 @@ def plain(value: Any, *, limit: int = TEXT_LIMIT, nan_is_missing: bool = True) -
     if isinstance(value, str):
         return shorten(str(value), limit)
     if isinstance(value, int):
-        return int(value) if abs(value) <= JSON_INTEGER_LIMIT else str(int(value))
+        return int(value) if abs(value) <= JSON_INTEGER_LIMIT else _digits(int(value))
     if isinstance(value, float):
         return _float(float(value), nan_is_missing)
     if isinstance(value, bytes | bytearray | memoryview):
         return _bytes(bytes(value))
     return _other(value, limit, nan_is_missing)
+
+
+def _digits(value: int) -> str:
+    """Python writes out no number of more than some thousand digits (sys.set_int_max_str_digits)."""
+    try:
+        return shorten(str(value), TEXT_LIMIT)
+    except ValueError:
+        return f"{'-' if value < 0 else ''}10^{int(value.bit_length() * 0.30103):,} (about)"
 
 
 def _float(value: float, nan_is_missing: bool) -> Any:

@@ -91,6 +91,55 @@ def test_variables_are_described_without_running_their_code(kernel: KernelUnderT
     assert not [name for name in variables if name.startswith("_")]
 
 
+HOSTILE = """
+import collections, datetime, sys, time
+ran = []
+def run(*_):
+    ran.append(1)
+    raise SystemExit
+class Property:
+    shape = property(run)
+    nbytes = property(run)
+    __repr__ = __str__ = __len__ = __sizeof__ = __hash__ = run
+    def __getattr__(self, name): run()
+class Pretends:
+    __class__ = property(run)
+class Meta(type):
+    __name__ = __module__ = __repr__ = property(run)
+class OfMeta(metaclass=Meta): pass
+class FakeList(list):
+    __module__ = 'builtins'
+    __repr__ = __len__ = __iter__ = run
+class FakeNumpy:
+    __module__ = 'datetime'
+    __repr__ = run
+class Ordered:
+    __hash__ = object.__hash__
+    __lt__ = __eq__ = __repr__ = run
+class Text(str):
+    __len__ = __repr__ = run
+hostile = [Property(), Pretends(), OfMeta(), OfMeta, FakeList([1]), FakeNumpy(), Ordered(), Text('x')]
+one, two, three, four, five, six, seven, eight = hostile
+inside = [hostile[:3], {'a': one}, (one,)]
+keys, some = {Ordered(): 1, Ordered(): 2}, {Ordered(), Ordered()}
+held = collections.OrderedDict(a=one)
+many = collections.deque([one] * 3)
+big = 10 ** 10_000
+ran.clear()
+"""
+
+
+def test_no_object_of_a_cell_runs_anything_when_it_is_described(kernel: KernelUnderTest) -> None:
+    result, cell = kernel.run_source(HOSTILE)
+    assert result.outcome(cell) == "ok", result.error(cell)
+    found = {one["name"]: one for one in kernel.call("variables")["variables"]}
+    assert found["one"]["type"] == "Property" and found["five"]["shape"] == [1]
+    assert found["held"]["preview"] == "<OrderedDict>" and found["many"]["preview"].startswith("deque([<Property>")
+    assert found["keys"]["preview"] == "<dict of 2 items>" and found["some"]["preview"] == "<set of 2 items>"
+    assert found["ran"]["preview"] == "[]"
+    assert kernel.call("variables")["variables"], "who asks is still answered"
+
+
 @pytest.fixture
 def subshell(kernel: KernelUnderTest) -> str:
     return str(kernel.ask("control", "create_subshell_request", {})["subshell_id"])

@@ -252,3 +252,11 @@ def test_a_million_rows_are_sorted_and_searched_as_a_whole(table, library):
         assert column(tables.page(handle, 500, 10, [sort]), "ns".index(sort["column"])) == expected[500:510]
     matches = frame["s"].str.contains("777") | frame["n"].astype(str).str.contains("777")
     assert tables.page(handle, 0, 10, [], "777")["row_count"] == matches.sum()
+
+
+def test_a_whole_number_of_thousands_of_digits_is_shown_by_its_size():
+    from kernels_app.inside.table_values import plain
+
+    assert plain(10**5_000) == "10^5,000 (about)" and plain(-(10**5_000)).startswith("-10^5,000")
+    assert plain(2**60) == str(2**60)
+    assert len(plain(10**4_000)) <= 1_000

@@ -58,6 +58,22 @@ OF_NOTEBOOK = {
     f"{API}bin/": ("get", "viewer"),
     f"{API}bin/restore/": ("post", "editor"),
 }
+# The other methods of those addresses: (address, method): least role.
+OF_NOTEBOOK_TOO = {
+    (API, "patch"): "editor",
+    (API, "delete"): "owner",
+    (f"{API}cells/", "post"): "editor",
+    (f"{API}cells/<uuid:cell_id>/", "patch"): "editor",
+    (f"{API}cells/<uuid:cell_id>/", "delete"): "editor",
+    (f"{API}runs/", "get"): "viewer",
+    (f"{API}members/", "post"): "owner",
+    (f"{API}members/<int:user_id>/", "delete"): "owner",
+    (f"{API}links/", "post"): "owner",
+    (f"{API}versions/", "post"): "editor",
+    (f"{API}versions/<uuid:version_id>/", "delete"): "owner",
+    (f"{API}bin/", "delete"): "owner",
+}
+METHODS = ("get", "post", "put", "patch", "delete")
 # For whoever is signed in: what they see there is their own. Things by id that are not theirs are not found.
 OF_A_PERSON = {
     "": "get", "notebooks/new/": "post", "notebooks/import/": "post", "bin/": "get", "accounts/password/change/": "get",
@@ -146,9 +162,28 @@ def test_every_address_is_in_the_table():
     assert {route for route in routes() if not route.startswith(STAFF)} == known
 
 
-@pytest.mark.parametrize("route", OF_NOTEBOOK)
-def test_a_notebooks_address_by_everybody(route, people, notebook):
-    method, least = OF_NOTEBOOK[route]
+def views(patterns: Any = None, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Each address of the API, and the class that answers."""
+    for entry in get_resolver().url_patterns if patterns is None else patterns:
+        route = before + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from views(entry.url_patterns, route)
+        elif hasattr(entry.callback, "cls"):
+            yield route, entry.callback.cls
+
+
+def test_every_method_of_a_notebooks_address_is_in_the_table():
+    known = {(route, method) for route, (method, _) in OF_NOTEBOOK.items()} | set(OF_NOTEBOOK_TOO)
+    found = {(route, method) for route, view in views() for method in METHODS if hasattr(view, method)}
+    assert {each for each in found if each[0].startswith(API)} == {each for each in known if each[0].startswith(API)}
+
+
+EACH = [(route, *each) for route, each in OF_NOTEBOOK.items()]
+EACH += [(route, method, least) for (route, method), least in OF_NOTEBOOK_TOO.items()]
+
+
+@pytest.mark.parametrize(("route", "method", "least"), EACH)
+def test_a_notebooks_address_by_everybody(route, method, least, people, notebook):
     for name, client in people.items():
         answer = ask(client, method, address(route, notebook))
         elsewhere = ask(client, method, address(route))
