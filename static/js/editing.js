@@ -221,16 +221,16 @@ export class Editing extends EventTarget {
       this.#sending.delete(id);
     } catch (error) {
       this.#sending.delete(id);
-      await this.#refusal(id, /** @type {import("./socket.js").CommandError} */ (error));
+      await this.#refusal(id, /** @type {import("./socket.js").CommandError} */ (error), edit.version);
     }
     if (this.#cells.get(id)?.isUnsaved && this.#socket.state === "online") this.#sendSoon(id, SEND_MS);
   }
 
-  /** @param {string} id @param {import("./socket.js").CommandError} error */
-  async #refusal(id, error) {
+  /** @param {string} id @param {import("./socket.js").CommandError} error @param {number} version that the edit was made on */
+  async #refusal(id, error, version) {
     if (error.code === "offline") return;
     if (error.code === "conflict") {
-      await this.#learnOfConflict(id, error.detail);
+      await this.#learnOfConflict(id, error.detail, version);
     } else if (error.code === "timeout" || error.code === "unavailable") {
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     } else if (error.code === "not_found") {
@@ -243,11 +243,14 @@ export class Editing extends EventTarget {
     }
   }
 
-  /** @param {string} id @param {any} detail */
-  async #learnOfConflict(id, detail) {
-    const before = this.#store.cell(id)?.version;
+  /**
+   * What the others changed may have come as events before the refusal did: then all is known, and mapped, already.
+   * @param {string} id @param {any} detail @param {number} version that the edit was made on
+   */
+  async #learnOfConflict(id, detail, version) {
     this.#store.learn(detail.since ?? []);
-    if (this.#store.cell(id)?.version !== before) return;
+    const known = this.#store.cell(id)?.version;
+    if (known === undefined || known > version) return;
     const reply = await this.#socket.request("cells", { cells: [id] }).catch(() => null);
     if (reply) this.#store.fill(reply.cells);
   }

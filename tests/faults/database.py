@@ -67,6 +67,13 @@ class Postgres:
         while any(Path(f"/proc/{pid}").exists() for pid in pids[1:]):
             time.sleep(0.01)
 
+    def restart(self) -> None:
+        """In order, as an upgrade does it: sessions are told and ended."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGINT)
+        self._server.wait(30)
+        self.start()
+
     def close(self) -> None:
         assert self._server is not None
         self._server.send_signal(signal.SIGQUIT)

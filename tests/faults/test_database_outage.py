@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.faults.database import Postgres, Wire, cells, edits, rows
@@ -139,6 +140,38 @@ def test_a_database_that_was_restarted_fails_no_request_after_it(bench: Bench):
         bench.postgres.kill()
         bench.postgres.start()
         assert set(many.map(ask, range(60))) == {200}
+
+
+def test_a_database_that_is_restarted_in_order_during_a_run_costs_no_line_and_no_edit(bench: Bench):
+    api = bench.api
+    path, made = make(api, COUNTING.format(120), "x = 0")
+    run = api("POST", f"{path}runs/", {"cells": [made[0]]})[1]["run"]["id"]
+    until(lambda: "tick 5" in text(cells_of(api, path)[0]))
+    bench.postgres.restart()
+    operation = str(uuid.uuid4())
+    until(lambda: edit(api, path, made[1], 1, operation)[0] == 200)
+    until(lambda: api("GET", f"{path}runs/{run}/")[1].get("run", {}).get("outcome") == "ok", 60)
+    first, second = cells_of(api, path)
+    assert text(first) == "".join(f"tick {number}\n" for number in range(120))
+    assert (second["source"], second["version"]) == ("x = 1", 2)
+
+
+def test_requests_that_take_all_connections_are_refused_in_time_and_others_go_on_after_them(bench: Bench):
+    api = bench.api
+    path, made = make(api, "x = 0")
+    other, ticking = make(api, COUNTING.format(60))
+    run = api("POST", f"{other}runs/", {"cells": ticking})[1]["run"]["id"]
+    with psycopg.connect(bench.postgres.url) as database:  # every edit waits for this row
+        database.execute("SELECT 1 FROM notebooks_app_notebook WHERE id = %s FOR UPDATE", [path.split("/")[1]])
+        with ThreadPoolExecutor(60) as many:
+            answers = list(many.map(lambda number: edit(api, path, made[0], 1)[0], range(60)))
+            assert set(answers) == {503}
+        assert bench.is_live()
+        until(lambda: api("GET", other)[0] == 200)
+    until(lambda: edit(api, path, made[0], 1)[0] == 200)
+    until(lambda: api("GET", f"{other}runs/{run}/")[1].get("run", {}).get("outcome") == "ok", 60)
+    assert text(cells_of(api, other)[0]) == "".join(f"tick {number}\n" for number in range(60))
+    assert cells(bench.postgres.url)[made[0]] == (2, "x = 1")
 
 
 def test_a_socket_outlives_the_outage_and_says_what_it_refuses(bench: Bench):

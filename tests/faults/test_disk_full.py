@@ -5,7 +5,10 @@ It is mounted in a mount namespace of the server's, so that nothing is left of i
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +45,11 @@ class SmallDisk(LiveServer):
                         file.write(b"x" * size)
                 except OSError:
                     continue
+
+    def leave(self, room: int) -> None:
+        """So many bytes of what `fill` took."""
+        filler = self.disk / "filler"
+        os.truncate(filler, max(0, filler.stat().st_size - room))
 
     def make_room(self) -> None:
         (self.disk / "filler").unlink()
@@ -87,3 +95,42 @@ def test_large_outputs_that_find_no_room_are_named_and_the_next_run_keeps_them(s
     status, again = api("POST", f"{path}runs/", {"all": True, "wait": True})
     assert (status, again["run"]["outcome"]) == (200, "ok")
     until(lambda: "text/html" in cells_of(api, path)[0]["outputs"][0]["files"], WAIT_S)
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_commit_keeps_every_acknowledged_edit_and_no_other(
+    tmp_path: Path,
+):
+    """At many places: with a little more room each time, the write fails a page later."""
+    server = SmallDisk(tmp_path)  # SQLite's log of a new one grows with every edit: it has not begun anew
+    try:
+        fill_up_during_edits(server, tmp_path)
+    finally:
+        server.stop()
+
+
+def fill_up_during_edits(server: SmallDisk, folder: Path) -> None:
+    api = server.api()
+    path, (cell,) = make(api, "# 0")
+    version, refusals = 1, 0
+    for room in range(0, 24 * 4096, 2 * 4096):
+        server.fill()
+        server.leave(room)
+        source = f"# {version} " + "y" * 30_000
+        edit = {"version": version, "source": source, "operation_id": str(uuid.uuid4())}
+        status, body = api("PATCH", f"{path}cells/{cell}/", edit)
+        assert status in (200, 503), body
+        server.make_room()
+        if status == 503:
+            refusals += 1
+            assert api("PATCH", f"{path}cells/{cell}/", edit)[0] == 200  # the same, once
+        version += 1
+        found = cells_of(api, path)[0]
+        assert (found["version"], found["source"]) == (version, source)
+    assert refusals > 3
+    for end in ("", "-wal"):  # a copy, for SQLite resolves the path and would look past the mount
+        shutil.copy(server.disk / f"rillbook.sqlite3{end}", folder / f"copy.sqlite3{end}")
+    with contextlib.closing(sqlite3.connect(folder / "copy.sqlite3")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        logged = "SELECT count(*) FROM notebooks_app_change WHERE kind = 'cell.edited' AND notebook_id = ?"
+        log = database.execute(logged, [uuid.UUID(path.split("/")[1]).hex]).fetchone()
+    assert log == (version - 1,)

@@ -91,6 +91,29 @@ test("an edit on an old version is rebased over what came since and sent again",
   assert.equal(store.cell("a").source, "> abcd");
 });
 
+test("a refusal that comes after the change it tells of asks for nothing and keeps what both typed", async () => {
+  const { editing, wire, server, store } = make("[]");
+  const request = wire.request.bind(wire);
+  wire.request = async (kind, fields) => {
+    if (kind === "edit" && server.version === 1) {
+      // Somebody types at the same place, and is heard of before the answer to our edit.
+      server.edit({ version: 1, changes: [1, [0, "T"], 1], operation_id: "other" });
+      const refused = request(kind, fields);
+      store.learn([{ type: "cell.edited", cell: "a", version: 2, changes: [1, [0, "T"], 1], source: null, operation_id: "other" }]);
+      return refused;
+    }
+    return request(kind, fields);
+  };
+  let conflicts = 0;
+  editing.addEventListener("conflict", () => (conflicts += 1));
+  type(editing, 1, "m");
+  await editing.flush("a");
+  assert.equal([...server.text.toString()].sort().join(""), "T[]m");
+  assert.equal(editing.text("a"), server.text.toString());
+  assert.deepEqual(wire.requests.map(([kind]) => kind), ["edit", "edit"]);
+  assert.equal(conflicts, 0);
+});
+
 test("what is typed offline is kept in the browser and sent when the connection is back", async () => {
   const { editing, wire, server, storage } = make("abc");
   wire.set("offline");

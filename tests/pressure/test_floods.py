@@ -55,6 +55,13 @@ FLOODS = {
         "while True: _c.send({'x': 'y' * 5000})"
     ),
     "warnings": "import warnings\nprint('begun')\nwhile True: warnings.warn('w' * 200, stacklevel=1)",
+    "writes of nothing, and flushes": (
+        "import sys\nprint('begun')\nwhile True:\n    sys.stdout.write('')\n    sys.stdout.flush()\n    print(end='')"
+    ),
+    "writes of ten megabytes": "print('begun')\nwhile True: print('x' * 10_000_000)",
+    "displays of nothing": (
+        "from IPython.display import display\nprint('begun')\nwhile True: display({}, raw=True)"
+    ),
     "child processes that print": "import subprocess\nprint('begun')\nwhile True: subprocess.run(['seq', '100000'])",
 }
 ENDS = {  # floods that end by themselves: what they end as, and a word of what is shown

@@ -57,6 +57,8 @@ FLOODS = [
     "no json",
     json.dumps({"type": "edit", "id": 1, "cell": "x", "source": "y" * 20_000}),
     json.dumps({"type": "hello", "id": 1, "cursor": None}),
+    json.dumps({"type": "complete", "id": 1, "cell": "x", "source": "import os; os." * 50, "cursor": 14}),
+    json.dumps({"type": "input_reply", "id": 1, "attempt": "00000000-0000-4000-8000-000000000000", "value": "x" * 900}),
 ]
 
 
