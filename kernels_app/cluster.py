@@ -109,7 +109,7 @@ def is_placed(actor_id: str) -> bool:
     """Whether a node has given this actor a process, in which it may still be starting. Blocks a little."""
     from ray._private.state import actors
 
-    return bool(actors(actor_id).get("Address", {}).get("IPAddress"))
+    return bool(actors(actor_id).get("Pid"))  # an address it has already when it is sent on to wait elsewhere
 
 
 def nodes_for(resources: dict[str, float]) -> list[str]:
