@@ -18,7 +18,6 @@ from typing import Any
 from django.conf import settings
 
 NAMESPACE = "rillbook"
-LOG_VARIABLE = "RILLBOOK_NODE_LOG"  # a file: what `raynode --block` writes to, for the actors of that node
 REACH_S = 5
 
 
@@ -109,7 +108,7 @@ def is_placed(actor_id: str) -> bool:
     """Whether a node has given this actor a process, in which it may still be starting. Blocks a little."""
     from ray._private.state import actors
 
-    return bool(actors(actor_id).get("Address", {}).get("IPAddress"))
+    return bool(actors(actor_id).get("Pid"))  # an address it has already when it is sent on to wait elsewhere
 
 
 def nodes_for(resources: dict[str, float]) -> list[str]:
@@ -198,6 +197,10 @@ def environment() -> dict[str, str]:
     }
     return given | {name: os.environ.get(name, value) for name, value in HEALTH.items()}
 
+
+# In the foreground all that is said goes where this process's words go, also what actors log: else Ray keeps it in
+# files of its own, where no collector of a container's output finds it. Of Ray's words, warnings are enough.
+FOREGROUND = {"RAY_LOG_TO_STDERR": "1", "RAY_BACKEND_LOG_LEVEL": "warning"}
 
 # A node that is gone is noticed within some 4 s.
 HEALTH = {

@@ -175,20 +175,7 @@ def _set_up() -> None:
     from django.conf import settings
 
     django.setup()
-    _log_to_node()
     database: dict[str, Any] = settings.DATABASES["default"]
     options = database.get("OPTIONS") or {}
     if "pool" in options:
         options["pool"] = {**options["pool"], "max_size": min(CONNECTIONS, options["pool"]["max_size"])}
-
-
-def _log_to_node() -> None:
-    """Log where the node's `raynode --block` does, which is what collectors read; else Ray keeps it in a file."""
-    try:
-        log_file = os.open(os.environ[cluster.LOG_VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_NOCTTY)
-    except (KeyError, OSError):  # not --block, or its output is a socket, which cannot be opened
-        return
-    stream = os.fdopen(log_file, "w", encoding="utf-8", errors="backslashreplace")
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setStream(stream)

@@ -21,7 +21,7 @@ log = logging.getLogger("rillbook.ray")
 
 LOOK_S = 5.0
 ANSWER_S = 5.0
-TAKE_S = 1.0
+TAKE_S = 3.0  # an answer that is late leaves its actor to nobody, until it leaves
 TRIES = 2  # nodes that are asked for one notebook
 
 

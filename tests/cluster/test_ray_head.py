@@ -44,7 +44,7 @@ async def test_a_head_that_was_killed_costs_variables_and_no_server(cluster: Ray
     window = await asyncio.to_thread(browser, web, path)
     async with window:
         told = kernel_states(window)
-        await window.ask("run", cells=[{"cell": cells[0]}])
+        await asyncio.to_thread(until, lambda: runs_one(api, path, cells[0]), WAIT_S)
         await window.ask("run", cells=[{"cell": cells[1]}])
         await window.until(lambda: window.outputs.get(cells[1]), WAIT_S)
         before = await asyncio.to_thread(cluster.raylets)
@@ -57,6 +57,11 @@ async def test_a_head_that_was_killed_costs_variables_and_no_server(cluster: Ray
     found = await asyncio.to_thread(cells_of, api, path)
     assert text(found[0]) == "kept\n" and "tick" in text(found[1])
     assert web._process is not None and web._process.poll() is None
+
+
+def runs_one(api: Any, path: str, cell: str) -> bool:
+    body = {"cells": [cell], "wait": True, "timeout_s": 60}
+    return bool(api("POST", f"{path}runs/", body, timeout_s=150)[0] == 200)
 
 
 def joined(cluster: RayCluster, before: dict[str, int]) -> Any:

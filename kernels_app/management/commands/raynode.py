@@ -59,7 +59,7 @@ class Command(BaseCommand):
 
 def _become(command: list[str], environment: dict[str, str], *, joins: bool) -> None:
     """Turn into Ray, or what keeps it joined; whatever actors here log comes out where this process writes."""
-    environment[cluster.LOG_VARIABLE] = f"/proc/{os.getpid()}/fd/1"
+    environment = {**cluster.FOREGROUND, **environment}
     if joins:
         command = [sys.executable, "-m", "kernels_app.rejoining", *command]
     os.execvpe(command[0], command, environment)  # noqa: S606  signals reach it itself
