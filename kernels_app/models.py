@@ -25,7 +25,7 @@ class KernelLimits(models.Model):
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="kernel_limits"
     )
-    memory_mib = _number("Memory of one kernel in MiB (KERNEL_MEMORY_BYTES).", least=256)
+    memory_mib = _number("Memory of one kernel in MiB (KERNEL_MEMORY_BYTES).", least=512)
     cpus = models.FloatField(
         null=True, blank=True, validators=[MinValueValidator(0.1), MaxValueValidator(1024)],
         help_text="Processors of one kernel, where control groups can be made (KERNEL_CPUS).",

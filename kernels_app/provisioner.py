@@ -104,6 +104,8 @@ class Launch:
             "KERNEL_FILES": str(self.profile.files),
             "KERNEL_CPU_S": str(self.profile.cpu_s or ""),
             "KERNEL_SANDBOX": rung.value,
+            # The memory limit counts address space, of which each arena of glibc's takes 64 MiB, used or not.
+            "MALLOC_ARENA_MAX": "2",
         }
         if rung is Rung.NONE:
             own["KERNEL_PARENT_PID"] = str(os.getpid())

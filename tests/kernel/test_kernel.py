@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from kernels_app import provisioner
 from kernels_app.kernel import CallFailed, KernelDied
+from kernels_app.models import KernelLimits
 from kernels_app.provisioner import Profile
 from kernels_app.spool import copy_spooled
 from notebooks_app.outputs import OutputLog
@@ -285,3 +286,11 @@ async def test_output_that_nobody_read_while_the_server_was_behind_is_in_the_las
     with pytest.raises(KernelDied):
         await running
     assert real.text().splitlines() == ["x" * 10, *map(str, range(50_000))]
+
+
+async def test_the_least_memory_that_a_person_may_be_given_is_enough_for_tables(start_kernel: StartRogue, rung: str):
+    least = next(v.limit_value for v in KernelLimits._meta.get_field("memory_mib").validators if v.code == "min_value")
+    kernel = await start_kernel(Profile(sandbox=rung, memory_bytes=least * 1024**2))
+    reply = await kernel.run("import pandas as pd, matplotlib.pyplot\nprint(pd.DataFrame({'a': [1]}).a.sum())")
+    assert reply["finished"][0]["outcome"] == "ok", kernel.text()
+    assert kernel.text() == "1\n"
