@@ -118,6 +118,8 @@ class Facts(logging.Filter):
                 setattr(record, name, value if isinstance(value, int) else str(value))
         if record.name == "asyncio":  # its further lines show exceptions and arguments as they are
             record.msg, record.args = (record.getMessage().splitlines() or [""])[0], ()
+        if record.name == "django.security.DisallowedHost":  # anybody can send it, as often as they like: one line
+            record.msg, record.args, record.exc_info = record.getMessage()[:SAID_AT_MOST], (), None
         if isinstance(record.args, tuple):
             record.args = tuple(say(arg) if isinstance(arg, BaseException) else arg for arg in record.args)
         if isinstance(record.msg, BaseException):

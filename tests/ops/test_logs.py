@@ -190,3 +190,10 @@ def test_a_failing_page_is_logged_with_its_ids_and_without_its_words(client, own
     assert found[0]["notebook_id"] == str(notebook.pk)
     assert "ValueError" in found[0]["exception"]
     assert SECRET not in json.dumps(records())
+
+
+def test_a_request_to_another_host_is_a_line_however_long_its_name(client, output):
+    assert client.get("/accounts/login/", headers={"host": "evil.example" + "x" * 5_000 + "/"}).status_code == 400
+    (line,) = [one for one in output.getvalue().splitlines() if "HTTP_HOST" in one]
+    assert "evil.example" in line and len(line) < 1_000
+    assert "Traceback" not in output.getvalue()
