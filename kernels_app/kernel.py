@@ -88,6 +88,7 @@ class Kernel:
         self._before = Held(0, 0)
         self._why: Death | None = None  # decided by us before the process ended
         self._oom_kills = 0
+        self._is_short = False  # it was said that one of its processes was ended for memory
         self._channels: Channels | None = None
         self._throttle = Throttle(launch.profile.output_rate_bytes, self._say_slowed)
         self._slowed: str | None = None  # the last cell that was told
@@ -519,6 +520,8 @@ class Kernel:
             used = await asyncio.to_thread(limits.usage, root, most=profile.processes + 10)
             self.memory = used.memory_bytes
             self._end_overlong()
+            if not self._is_short and await asyncio.to_thread(self._lost_a_process):
+                self._say_short()
             if used.processes > profile.processes:
                 reason = f"The kernel started more than {profile.processes} processes, so it was ended."
                 await self.kill(Death("processes", reason))
@@ -552,6 +555,20 @@ class Kernel:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(DISK_WATCH_S, DISK_SHARE * (time.monotonic() - began))):
                     await (self._claimed.wait() if owner is None else asyncio.shield(self.died))
+
+    def _lost_a_process(self) -> bool:
+        """Whether the system ended a process of the kernel's group for its memory."""
+        group = self._provisioner.group
+        return group is not None and group.counts_memory and group.is_out_of_memory
+
+    def _say_short(self) -> None:
+        """The kernel lives, and a process that its cell had started does not: without a word nobody knew why."""
+        self._is_short = True
+        attempt = self._running or (self._plan.attempts[0] if self._plan is not None else None)
+        if attempt is not None:
+            held = f"{self.launch.profile.memory_bytes / 1024**3:.3g} GiB"
+            text = f"A process of this kernel was ended by the system: together they may hold {held} of memory."
+            self.on_entries([{"t": "notice", "attempt": attempt, "text": text}])
 
     def _was_out_of_memory(self) -> bool:
         group = self._provisioner.group
