@@ -292,6 +292,8 @@ KERNEL_HOST = env_choice("KERNEL_HOST", ("local", "ray"), "local")
 RAY_ADDRESS = env_str("RAY_ADDRESS")
 # What a notebook reserves on its node; 0: nothing of it. A place is waited for this long.
 KERNEL_RAY_CPUS = env_float("KERNEL_RAY_CPUS", 0.1)
+if KERNEL_RAY_CPUS == 0:  # web servers' members of the cluster offer none, which keeps kernels away from them
+    raise ImproperlyConfigured("KERNEL_RAY_CPUS must be above 0, if little: it decides which machines run kernels.")
 KERNEL_RAY_GPUS = env_float("KERNEL_RAY_GPUS", 0.0)
 KERNEL_RAY_MEMORY_BYTES = env_int("KERNEL_RAY_MEMORY_BYTES", 512 * 1024**2)
 KERNEL_RAY_WAIT_S = env_int("KERNEL_RAY_WAIT_S", 20)

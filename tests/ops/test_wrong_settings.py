@@ -119,6 +119,7 @@ def test_a_number_below_what_makes_sense_is_refused(bare: pytest.MonkeyPatch, na
         ({"OIDC_ISSUER": "https://id.example.com"}, "OIDC_ISSUER needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET"),
         ({"CSRF_TRUSTED_ORIGINS": "https://a.example.com/path"}, "CSRF_TRUSTED_ORIGINS must hold origins"),
         ({"ALLOWED_HOSTS": "notebooks.example.com:443"}, "ALLOWED_HOSTS must hold names"),
+        ({"KERNEL_RAY_CPUS": "0"}, "KERNEL_RAY_CPUS must be above 0"),
         ({"OUTPUTS_URL_SECONDS": "301"}, "OUTPUTS_URL_SECONDS must be a whole number from 1 to 300"),
         ({"RILLBOOK_MODE": "multi"}, "SECRET_KEY (or SECRET_KEY_FILE) must be set in multi mode"),
         (MULTI | {"SECRET_KEY": "changeme"}, "SECRET_KEY is a sample"),
