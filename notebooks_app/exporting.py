@@ -19,7 +19,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from notebooks_app import files, output_ops, reading
+from notebooks_app import files, html_page, output_ops, reading
 from notebooks_app.crypto import DecryptionError
 from notebooks_app.errors import RillbookError
 from notebooks_app.formats import ImportedCell, ImportedNotebook, bundles, ipynb, legacy, percent_writer
@@ -36,6 +36,7 @@ WRITERS: dict[str, Callable[[ImportedNotebook], str]] = {
     "json": legacy.write,
     "ipynb": ipynb.write,
     "py": percent_writer.write,
+    "html": html_page.write,
 }
 
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
@@ -178,6 +179,11 @@ def read_file(file: OutputFile) -> bytes:
     if size != file.size_bytes:
         raise CannotExport(f"Output file {file.pk} has {size:,} bytes of {file.size_bytes:,}.")
     return b"".join(parts)
+
+
+def page(notebook: Notebook) -> str:
+    """The notebook as an HTML page, with its outputs. Raises CannotExport."""
+    return html_page.write(load(notebook))
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------

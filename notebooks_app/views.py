@@ -22,7 +22,7 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.csp import csp_override
 from django.views.decorators.http import require_GET, require_POST
 
-from notebooks_app import file_answers, files, headings, live, notebooks, reading, rendering, services
+from notebooks_app import exporting, file_answers, files, headings, live, notebooks, reading, rendering, services
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.authentication import or_guest
 from notebooks_app.errors import RillbookError
@@ -311,11 +311,17 @@ def demo_reset(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
 @require_GET
 @csp_override({"default-src": ["'none'"], "sandbox": True})  # type: ignore[dict-item]
 def notebook_export(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
+    """As a file: an .ipynb, or with `?format=html` a page to read."""
     access = _open(request, notebook_id)
-    text = notebooks.export_ipynb(access.notebook)
-    response = HttpResponse(text, content_type="application/x-ipynb+json")
+    is_page = request.GET.get("format") == "html"
+    try:
+        text = exporting.page(access.notebook) if is_page else notebooks.export_ipynb(access.notebook)
+    except exporting.CannotExport as error:  # its large outputs cannot be had now
+        return HttpResponse(f"{error.message}\n", content_type="text/plain; charset=utf-8", status=503)
+    mime, ending = ("text/html; charset=utf-8", "html") if is_page else ("application/x-ipynb+json", "ipynb")
+    response = HttpResponse(text, content_type=mime)
     name = slugify(access.notebook.name) or "notebook"
-    response["Content-Disposition"] = f'attachment; filename="{name}.ipynb"'
+    response["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'
     return response
 
 

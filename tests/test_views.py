@@ -138,6 +138,17 @@ def test_a_notebook_goes_out_and_comes_in_again(client, owner):
     assert json.loads(exported.content)["nbformat"] == 4
 
 
+def test_a_notebook_goes_out_as_a_page_that_is_a_file_and_never_shown_by_us(client, owner):
+    sign_in(client, owner).get("/")
+    demo = Notebook.objects.get(owner=owner, kind="demo")
+    exported = client.get(reverse("notebook_export", args=[demo.id]), {"format": "html"})
+    assert exported["Content-Disposition"] == 'attachment; filename="demo.html"'
+    assert "sandbox" in exported["Content-Security-Policy"] and exported["Cache-Control"].count("no-store")
+    text = exported.content.decode()
+    assert text.index("Content-Security-Policy") < text.index("<title>") and "<script" not in text
+    assert text.count('<section class="page-cell"') == demo.cells.count()
+
+
 def test_a_file_that_is_no_notebook_is_refused_in_words_and_nothing_is_stored(client, owner):
     sign_in(client, owner)
     answer = client.post(

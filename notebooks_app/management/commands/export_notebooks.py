@@ -17,9 +17,9 @@ from notebooks_app.models import Notebook
 
 class Command(MovingCommand):
     help = (
-        "Write notebooks into files of a folder: the predecessor's JSON, .ipynb or # %% scripts. JSON and .ipynb have "
-        "all outputs, JSON all that import_notebooks reads again. Each file is whole or not there; one that has not "
-        "changed is not written again. Exits with 1 where any failed."
+        "Write notebooks into files of a folder: the predecessor's JSON, .ipynb, # %% scripts, or HTML pages to read. "
+        "JSON and .ipynb have all outputs, JSON all that import_notebooks reads again. Files are whole or not there; "
+        "what has not changed is not written again. Exits with 1 where any failed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,8 +34,8 @@ class Command(MovingCommand):
         )
 
     def handle(self, *args: Any, notebooks: list[str], output: str, **given: Any) -> None:
-        if given["with_dsn"] and given["format"] == "ipynb":
-            raise CommandError("An .ipynb file has no place for a DSN: --with-dsn needs another --format.")
+        if given["with_dsn"] and given["format"] in ("ipynb", "html"):
+            raise CommandError(f"An .{given['format']} file has no place for a DSN: --with-dsn needs another --format.")
         owner = owner_named(given["owner"]) if given["owner"] else None
         found = _wanted(notebooks, owner)
         folder = Path(output)
