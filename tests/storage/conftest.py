@@ -63,14 +63,14 @@ def use_folder(settings: Any, tmp_path: Path) -> Use:
     return use
 
 
-@pytest.fixture(params=["down", "slow", "denying", "full"])
+@pytest.fixture(params=["down", "slow", "hanging", "denying", "full"])
 def bad_storage(request: pytest.FixtureRequest, use_bucket: Use, use_folder: Use) -> Iterator[str]:
     """Each storage that takes nothing, in use."""
     if request.param == "down":
         use_bucket(f"http://127.0.0.1:{free_port()}")
         yield request.param
-    elif request.param == "slow":
-        mute = MuteServer()
+    elif request.param in ("slow", "hanging"):  # from the start, and in the middle of an upload
+        mute = MuteServer(takes=64 * 1024 if request.param == "hanging" else 0)
         use_bucket(mute.url, timeout_s=1)
         yield request.param
         mute.close()

@@ -53,10 +53,12 @@ def _answers(url: str) -> bool:
 
 
 class MuteServer:
-    """Accepts connections and never answers."""
+    """Accepts connections and never answers; `takes` so many bytes of each request, and agrees to be sent it."""
 
-    def __init__(self) -> None:
+    def __init__(self, takes: int = 0) -> None:
+        self._takes = takes
         self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # what is not taken stays with its sender
         self.accepted: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -67,7 +69,18 @@ class MuteServer:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                self.accepted.append(self._socket.accept()[0])
+                one = self._socket.accept()[0]
+                self.accepted.append(one)
+                if self._takes:
+                    threading.Thread(target=self._take, args=(one,), daemon=True).start()
+
+    def _take(self, one: socket.socket) -> None:
+        """The beginning of an upload, and then no more of it."""
+        with contextlib.suppress(OSError):
+            left = self._takes - len(one.recv(8192))
+            one.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            while left > 0 and (data := one.recv(min(left, 8192))):
+                left -= len(data)
 
     def close(self) -> None:
         self._socket.close()
