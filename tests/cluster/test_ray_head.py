@@ -1,4 +1,6 @@
-"""Ray's head is killed and comes back knowing nothing: web servers live on, nodes join again, lost kernels are told."""
+"""Ray's head is killed and comes back. Where it knows nothing, web servers live on, nodes join again and lost kernels
+are told; where its tables are in Redis, kernels go on.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,15 @@ from tests.cluster.test_ray_spares import runs
 from tests.faults.test_processes import TICKS, cells_of, make, text, until
 
 WAIT_S = 120
+ENDS_WITHOUT_S = 75  # a node without its head ends itself after a minute
 
 
 @pytest.fixture
-def cluster(postgres: str, tmp_path: Path) -> Iterator[RayCluster]:
+def cluster(request: pytest.FixtureRequest, postgres: str, tmp_path: Path) -> Iterator[RayCluster]:
     """Its members stay as containers do: a node, and one beside the web server that offers nothing."""
     rays = RayCluster(tmp_path, postgres)
+    if getattr(request, "param", False):
+        rays.environment["RAY_REDIS_ADDRESS"] = f"127.0.0.1:{rays.redis_port}"
     try:
         rays.start_redis()
         rays.start_head()
@@ -57,6 +62,31 @@ async def test_a_head_that_was_killed_costs_variables_and_no_server(cluster: Ray
     found = await asyncio.to_thread(cells_of, api, path)
     assert text(found[0]) == "kept\n" and "tick" in text(found[1])
     assert web._process is not None and web._process.poll() is None
+
+
+@pytest.mark.soak
+@pytest.mark.asyncio
+@pytest.mark.parametrize("cluster", [True], indirect=True, ids=["with its tables in Redis"])
+async def test_a_head_whose_tables_are_in_redis_costs_nothing(cluster: RayCluster):
+    web = await asyncio.to_thread(cluster.server)
+    api = web.api()
+    path, cells = await asyncio.to_thread(make, api, TICKS)
+    window = await asyncio.to_thread(browser, web, path)
+    async with window:
+        told = kernel_states(window)
+        await window.ask("run", cells=[{"cell": cells[0]}])
+        await window.until(lambda: window.outputs.get(cells[0]), WAIT_S)
+        before = await asyncio.to_thread(cluster.raylets)
+        cluster.kill_head()
+        await asyncio.to_thread(cluster.start_head, "again")
+        await asyncio.sleep(ENDS_WITHOUT_S)
+        new, _ = await asyncio.to_thread(make, api, "print('new')")
+        assert await asyncio.to_thread(until, lambda: runs(api, new) == (200, "ok"), WAIT_S)
+        assert "dead" not in [each["state"] for each in told]
+        length = len(str(window.outputs[cells[0]]))
+        await window.until(lambda: len(str(window.outputs[cells[0]])) > length, WAIT_S)
+    now = await asyncio.to_thread(cluster.raylets)
+    assert [now[node] for node in NODES] == [before[node] for node in NODES]
 
 
 def runs_one(api: Any, path: str, cell: str) -> bool:
