@@ -72,7 +72,7 @@ class RayCluster:
             "RAY_ADDRESS": self.address,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(24),
-            "KERNEL_POOL_SIZE": "1",
+            "KERNEL_POOL_SIZE": "0",  # each that waits takes seconds of a processor
             "KERNEL_IDLE_SECONDS": "30",
             "KERNEL_RAY_MEMORY_BYTES": str(64 * 1024**2),
             "RAY_TRUSTED_NOTEBOOKS": self.trusted,

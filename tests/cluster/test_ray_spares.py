@@ -21,7 +21,9 @@ from tests.faults.test_processes import TICKS, is_alive, make, until
 from tests.servers import LiveServer
 
 MIB = 1024**2
-LARGE = {"KERNEL_RAY_MEMORY_BYTES": str(700 * MIB), "KERNEL_RAY_WAIT_S": "4"}  # a node has places for two of these
+WAITING = {"KERNEL_POOL_SIZE": "1"}
+# A node has places for two of these.
+LARGE = WAITING | {"KERNEL_RAY_MEMORY_BYTES": str(700 * MIB), "KERNEL_RAY_WAIT_S": "4"}
 LIMITS = """
 from django.contrib.auth import get_user_model
 from kernels_app.models import KernelLimits
@@ -32,7 +34,7 @@ KernelLimits.objects.update_or_create(user=owner, defaults={{"memory_mib": 4096}
 
 @pytest.fixture(scope="module")
 def web(rays: RayCluster) -> Iterator[LiveServer]:
-    server = rays.server()
+    server = rays.server(**WAITING)
     yield server
     server.stop()
 
@@ -74,7 +76,7 @@ def test_a_first_run_takes_an_actor_that_waits_and_another_one_follows(rays: Ray
 
 
 def test_two_servers_that_open_at_once_get_an_actor_each(rays: RayCluster, web: LiveServer):
-    other = rays.server()
+    other = rays.server(**WAITING)
     apis = [web.api(), other.api()]
     waiting = full(rays)
     until(lambda: re.search(r"rillbook_pool_ready [2-9]", metrics(other)))
