@@ -39,7 +39,8 @@ def main() -> None:
 def measure(rays: RayCluster, times: int) -> dict[str, list[float]]:
     """Seconds from the request of a notebook's first run to its end."""
     # Two notebooks of 0.6 have no place on a node of one processor: nothing waits there for such a one.
-    servers = {"without": rays.server(KERNEL_RAY_CPUS="0.6"), "with": rays.server()}
+    usual = {"KERNEL_POOL_SIZE": "1"}
+    servers = {"without": rays.server(KERNEL_RAY_CPUS="0.6", **usual), "with": rays.server(**usual)}
     found: dict[str, list[float]] = {name: [] for name in servers}
     for turn in range(times + 1):
         for name, server in servers.items():
