@@ -104,8 +104,10 @@ class Launch:
             "KERNEL_FILES": str(self.profile.files),
             "KERNEL_CPU_S": str(self.profile.cpu_s or ""),
             "KERNEL_SANDBOX": rung.value,
-            # The memory limit counts address space, of which each arena of glibc's takes 64 MiB, used or not.
+            # The memory limit counts address space, used or not: an arena of glibc's takes 64 MiB, and there are many;
+            # Arrow's allocator takes 1 GiB at once where it may say how much (in KiB).
             "MALLOC_ARENA_MAX": "2",
+            "MIMALLOC_ARENA_RESERVE": "65536",
         }
         if rung is Rung.NONE:
             own["KERNEL_PARENT_PID"] = str(os.getpid())

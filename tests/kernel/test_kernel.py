@@ -294,3 +294,11 @@ async def test_the_least_memory_that_a_person_may_be_given_is_enough_for_tables(
     reply = await kernel.run("import pandas as pd, matplotlib.pyplot\nprint(pd.DataFrame({'a': [1]}).a.sum())")
     assert reply["finished"][0]["outcome"] == "ok", kernel.text()
     assert kernel.text() == "1\n"
+
+
+async def test_most_of_a_kernels_memory_is_for_its_cells(start_kernel: StartRogue, rung: str):
+    kernel = await start_kernel(Profile(sandbox=rung, memory_bytes=2 * 1024**3))
+    warm = "import pandas as pd, pyarrow as pa\npa.table({'a': [1]}).to_pandas()"
+    reply = await kernel.run(f"{warm}\nprint(len(bytearray(1300 << 20)) >> 20)")
+    assert reply["finished"][0]["outcome"] == "ok", kernel.text()
+    assert kernel.text() == "1300\n"

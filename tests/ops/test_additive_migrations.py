@@ -13,7 +13,8 @@ from django.db import migrations, models
 from django.db.migrations.loader import MigrationLoader
 
 RELEASED = {"notebooks_app": "0004_access", "kernels_app": "0001_kernel_limits"}
-PROMISED: frozenset[tuple[str, str]] = frozenset()  # (app, migration): the version before does without what it removes
+# (app, migration): the version before does without what it removes, or no column changes.
+PROMISED = frozenset({("kernels_app", "0004_least_memory")})
 HARMLESS = (migrations.CreateModel, migrations.AddIndex, migrations.RemoveIndex, migrations.AlterModelManagers)
 
 
