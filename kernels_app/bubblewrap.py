@@ -52,6 +52,7 @@ def command(
     python: Interpreter,
     inside: Path,
     readonly: Mapping[str, Path] | None = None,
+    devices: Sequence[str] = (),
     network: bool = False,
     tmp_bytes: int = TMP_BYTES,
     seccomp: int | None = None,
@@ -59,7 +60,7 @@ def command(
 ) -> list[str]:
     """The bubblewrap command line that runs `argv` (paths as inside).
 
-    `work` becomes /work, `run` (the private folder of sockets and connection file) keeps its path,
+    `work` becomes /work, `run` (the private folder of sockets and connection file) keeps its path, `devices` theirs,
     `readonly` maps paths inside to folders or files of ours. `seccomp` is the descriptor of a BPF program; the
     environment is the caller's (sandbox.py), who clears it. Writes a synthetic /etc below `run`'s parent.
     """
@@ -69,6 +70,8 @@ def command(
     words += ["--seccomp", str(seccomp)] if seccomp is not None else []
     words += ["--proc", "/proc", "--dev", "/dev", *_tmpfs("/dev/shm", SHM_BYTES)]
     words += [*_tmpfs("/tmp", tmp_bytes), *_tmpfs(HOME, HOME_BYTES)]
+    for device in devices:
+        words += ["--dev-bind-try", device, device]
     words += ["--dir", "/run", "--symlink", "/tmp", "/var/tmp"]
     words += _system() + _etc(run.parent / "etc", network, place)
     for path in python.paths:

@@ -66,12 +66,19 @@ class Profile:
     use_cgroups: bool = True
     readonly: Mapping[str, Path] = field(default_factory=dict)  # path inside -> folder or file of ours
     env: Mapping[str, str] = field(default_factory=dict)
+    devices: Sequence[str] = ()  # files of GPUs, beside what every kernel has
     argv: Sequence[str] = ()  # after the interpreter; empty: our boot module
     start_timeout_s: float = 30.0
 
     @property
     def rung(self) -> Rung:
         return sandbox.available(self.sandbox, self.python)
+
+    @property
+    def address_bytes(self) -> int:
+        """The limit of address space; 0: none, for drivers of GPUs map many times the memory that they use. What is
+        resident is watched all the same."""
+        return 0 if self.devices else self.memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Launch:
         rung = self.profile.rung
         own = {
             "KERNEL_WORK": bubblewrap.WORK if rung is Rung.BUBBLEWRAP else str(self.work),
-            "KERNEL_MEMORY_BYTES": str(self.profile.memory_bytes),
+            "KERNEL_MEMORY_BYTES": str(self.profile.address_bytes or ""),
             "KERNEL_PROCESSES": str(self.profile.processes),
             "KERNEL_FILE_BYTES": str(self.profile.file_bytes),
             "KERNEL_FILES": str(self.profile.files),
@@ -127,10 +134,11 @@ class Launch:
             work=self.work,
             run=self.run,
             readonly=profile.readonly,
+            devices=profile.devices,
             network=profile.network,
             tmp_bytes=profile.tmp_bytes,
             limits=recipes.limits(
-                memory_bytes=profile.memory_bytes,
+                address_bytes=profile.address_bytes,
                 file_bytes=min(profile.file_bytes, profile.disk_bytes),
                 files=profile.files,
                 cpu_s=profile.cpu_s,

@@ -44,6 +44,7 @@ class Room:
     work: Path
     run: Path  # private folder of connection file and sockets
     readonly: Mapping[str, Path] = field(default_factory=dict)  # path inside -> folder or file of ours
+    devices: Sequence[str] = ()
     network: bool = False
     tmp_bytes: int = bubblewrap.TMP_BYTES
     limits: Mapping[int, int] = field(default_factory=dict)  # number of the resource -> value
@@ -75,6 +76,7 @@ def behind_bubblewrap(room: Room) -> dict[str, Any]:
         python=room.python,
         inside=room.inside,
         readonly=room.readonly,
+        devices=room.devices,
         network=room.network,
         tmp_bytes=room.tmp_bytes,
         seccomp=SECCOMP_FD if seccomp.is_known() else None,
@@ -107,15 +109,13 @@ def landlock_reads(room: Room) -> list[str]:
 
 
 def limits(
-    *, memory_bytes: int, file_bytes: int, files: int, cpu_s: int = 0, processes: int | None = None
+    *, address_bytes: int, file_bytes: int, files: int, cpu_s: int = 0, processes: int | None = None
 ) -> dict[int, int]:
-    """The limits that are set before the kernel's first instruction. `processes`: only for a uid of its own."""
-    found = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_AS: memory_bytes,
-        resource.RLIMIT_FSIZE: file_bytes,
-        resource.RLIMIT_NOFILE: files,
-    }
+    """The limits that are set before the kernel's first instruction. `address_bytes`, `cpu_s` 0: without end.
+    `processes`: only for a uid of its own."""
+    found = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: file_bytes, resource.RLIMIT_NOFILE: files}
+    if address_bytes:
+        found[resource.RLIMIT_AS] = address_bytes
     if cpu_s:
         found[resource.RLIMIT_CPU] = cpu_s
     if processes is not None:
@@ -151,7 +151,7 @@ def _landlock_paths(room: Room) -> list[list[str]]:
     if room.network:
         seen += [f"/etc/{name}" for name in bubblewrap.ETC_NETWORK]
     paths = [[path, "read"] for path in seen]
-    paths += [[path, "device"] for path in _DEVICES]
+    paths += [[path, "device"] for path in _DEVICES] + [[path, "driver"] for path in room.devices]
     paths += [[str(path), "write"] for path in (room.work, room.run, room.tmp, room.home)]
     if room.uid:  # others' files there are another uid's
         paths.append(["/dev/shm", "write"])

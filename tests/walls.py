@@ -20,7 +20,7 @@ from kernels_app.recipes import Room
 from kernels_app.sandbox import Rung
 from tests.readable import is_reachable, make_environment, readable_folder
 
-LIMITS = recipes.limits(memory_bytes=2 * 1024**3, file_bytes=1024**3, files=512)
+LIMITS = recipes.limits(address_bytes=2 * 1024**3, file_bytes=1024**3, files=512)
 
 
 @dataclass

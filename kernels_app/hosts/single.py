@@ -28,7 +28,14 @@ from notebooks_app.models import KernelSession
 
 WITHOUT_KERNEL_S = 600  # a runtime whose kernel died or never started is kept this long for those who read
 GPUS = "CUDA_VISIBLE_DEVICES"
+DRIVER = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
 LAST_WORDS_S = 0.5  # for what is on its way to those who watch
+
+
+def gpu_devices(visible: str) -> tuple[str, ...]:
+    """The files of these GPUs of NVIDIA's (their numbers, with commas between) and of the driver they share."""
+    numbers = [number for number in visible.split(",") if number.strip().isdigit()]
+    return (*(f"/dev/nvidia{number.strip()}" for number in numbers), *DRIVER) if numbers else ()
 
 
 class SingleKernelHost(LocalKernelHost):
@@ -49,8 +56,8 @@ class SingleKernelHost(LocalKernelHost):
 
     def profile(self) -> Profile:
         """With the GPUs that Ray reserved for this process; none, where it reserved none."""
-        common = super().profile()
-        return replace(common, env={**common.env, GPUS: os.environ.get(GPUS, "")})
+        common, gpus = super().profile(), os.environ.get(GPUS, "")
+        return replace(common, env={**common.env, GPUS: gpus}, devices=gpu_devices(gpus))
 
     def kernel_died(self, death: Death) -> None:
         """In the database: nobody asks this process for metrics."""

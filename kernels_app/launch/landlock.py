@@ -29,6 +29,7 @@ RIGHTS = {
     "read": _EXECUTE | _READ_FILE | _READ_DIR,
     "write": _FIRST_FILES & ~_MAKE_DEVICES | _REFER | _TRUNCATE,
     "device": _READ_FILE | _WRITE_FILE,
+    "driver": _READ_FILE | _WRITE_FILE | _IOCTL_DEV,
 }
 
 _libc = ctypes.CDLL(None, use_errno=True)
