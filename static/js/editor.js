@@ -142,6 +142,7 @@ export class CellEditor {
         EditorView.cspNonce.of(nonce),
         EditorView.clipboardInputFilter.of(normalised),
         EditorView.updateListener.of((update) => this.#updated(update)),
+        EditorView.domEventObservers({ focus: caretAtOnce }),
         indentUnit.of("    "), history(), drawSelection(), indentOnInput(), bracketMatching(), closeBrackets(),
         signatureField, othersCarets(), sourceHighlighting, this.#language.of(this.#languageOf(this.#options.type)),
       ],
@@ -186,6 +187,14 @@ export class CellEditor {
     const typed = update.transactions.filter((transaction) => transaction.docChanged && !transaction.annotation(fromElsewhere));
     for (const transaction of typed) this.#options.onType(transaction.changes);
   }
+}
+
+/**
+ * A closed dialog gives the focus back but no caret, which CodeMirror puts in a frame later: keys until then were lost.
+ * @param {FocusEvent} _event @param {EditorView} view
+ */
+function caretAtOnce(_event, view) {
+  if (!view.contentDOM.contains(getSelection()?.anchorNode ?? null)) view.focus();
 }
 
 /** @param {EditorView} view */

@@ -114,6 +114,25 @@ def test_escape_names_nothing_and_gives_the_keys_back_to_the_cell(windows: Windo
     assert windows.api("GET", f"{windows.at}versions/")[1]["count"] == 0
 
 
+# What a key right behind the end of a dialog would meet: whether the caret is in the editor that has the focus.
+CARET_AT_ONCE = """() => {
+  document.querySelector("dialog[open]").close();
+  const { anchorNode } = getSelection();
+  return [document.activeElement.className, document.querySelector(".cm-content").contains(anchorNode)];
+}"""
+
+
+def test_a_closed_dialog_gives_the_caret_back_in_the_same_moment(windows: Windows):
+    windows.add("x = 1")
+    page = windows.open(windows.page)
+    type_into(page, 1, "x = 2")
+    page.keyboard.press("Control+s")
+    page.locator("[data-ui-dialog=naming] input").wait_for()
+    assert page.evaluate(CARET_AT_ONCE) == ["cm-content", True]
+    page.keyboard.type("0")
+    shows(page, ["x = 20"])
+
+
 # Esc and Ctrl+S within one frame: the closed dialog still has the focus, for what had it before is gone.
 AT_ONCE = """() => {
   const dialog = document.querySelector("dialog[open]");
