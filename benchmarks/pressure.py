@@ -39,7 +39,7 @@ DEATHS = {
     # groups, version 1), and the cell says so; or the kernel ends.
     "out of memory": (
         "import subprocess, sys\n_held = 'import time; held = b\"x\" * 250_000_000; time.sleep(20)'\n"
-        "_all = [subprocess.Popen([sys.executable, '-c', _held]) for _n in range(6)]\n[_one.wait() for _one in _all]"
+        "_all = [subprocess.Popen([sys.executable, '-c', _held]) for _n in range(12)]\n[_one.wait() for _one in _all]"
     ),
 }
 LOOPS = {

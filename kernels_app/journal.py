@@ -1,4 +1,4 @@
-"""The last words of a kernel that is gone: entries that it had made and that the server had not read.
+"""What a kernel has said and the server has not read: last words of one that is gone, early ones of one held up.
 
 The server makes the file, keeps it open, and reads it from there: what user code does with its name leads nowhere. It
 can write anything into it; so what it holds is checked like any message of a kernel (kernel.py, messages.py).
@@ -11,13 +11,18 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from kernels_app.inside.journal import BEGUN, HALF, HEAD, NAME
+from kernels_app.inside.journal import BEGUN, HALF, HEAD, LENGTH, NAME
 
 log = logging.getLogger("rillbook.kernel")
+
+
+class Record(NamedTuple):
+    frame: int
+    entry: Any  # None for one that was too large to be kept
+    size: int  # bytes of JSON
 
 
 class Journal:
@@ -25,6 +30,8 @@ class Journal:
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
+        self._begun = 1  # the half that is read
+        self._at = BEGUN.size  # the place in it
 
     @classmethod
     def make(cls, run: Path) -> Journal:
@@ -43,25 +50,61 @@ class Journal:
             return cls(None)
         return cls(descriptor)
 
-    def since(self, start: int) -> tuple[range, list[Any]]:
-        """The frames from number `start` on, and their entries in order. Blocks; raises nothing."""
+    def more(self, start: int) -> list[Record]:
+        """The records from frame `start` on that were not read before, in order.
+
+        Blocks, for no longer than some system calls where nothing is new. Raises nothing.
+        """
         if self._descriptor is None:
-            return range(0), []
+            return []
         try:
-            halves = [os.pread(self._descriptor, HALF, place) for place in (0, HALF)]
+            return self._more(self._descriptor, start)
         except OSError:
-            return range(0), []
-        written = [half for half in halves if len(half) >= BEGUN.size]
-        written.sort(key=lambda half: BEGUN.unpack_from(half)[0])
-        found = [record for half in written for record in _records(half) if record[0] >= start]
-        if not found:
-            return range(0), []
-        return range(found[0][0], max(frame for frame, _ in found) + 1), [entry for _, entry in found]
+            return []
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+    def _more(self, descriptor: int, start: int) -> list[Record]:
+        found: list[Record] = []
+        for begun in self._halves(descriptor):
+            if begun != self._begun:
+                self._begun, self._at = begun, BEGUN.size
+            found += self._read_half(descriptor, start)
+        return found
+
+    def _halves(self, descriptor: int) -> list[int]:
+        """Which halves there are to read: the one that was read last, if it is still there, and later ones."""
+        begun = (_begun(descriptor, place) for place in (0, HALF))
+        return sorted(number for number in begun if number >= self._begun)
+
+    def _read_half(self, descriptor: int, start: int) -> list[Record]:
+        """Read on in this half; nothing if it is begun anew meanwhile."""
+        place = HALF * ((self._begun - 1) % 2)
+        if not any(os.pread(descriptor, LENGTH.size, place + self._at)):
+            return []
+        half = os.pread(descriptor, HALF - self._at, place + self._at)
+        if _begun(descriptor, place) != self._begun:
+            return []
+        found, at = [], 0
+        while at + HEAD.size <= len(half):
+            length, frame = HEAD.unpack_from(half, at)
+            end = at + HEAD.size + length
+            if length == 0 or end > len(half):
+                break
+            if frame >= start:
+                with contextlib.suppress(ValueError, RecursionError):  # one that is no JSON is not there
+                    found.append(Record(frame, json.loads(half[at + HEAD.size : end]), length))
+            at = end
+        self._at += at
+        return found
+
+
+def _begun(descriptor: int, place: int) -> int:
+    head = os.pread(descriptor, BEGUN.size, place)
+    return int(BEGUN.unpack(head)[0]) if len(head) == BEGUN.size else 0
 
 
 def _take_room(descriptor: int) -> None:
@@ -70,16 +113,3 @@ def _take_room(descriptor: int) -> None:
         os.posix_fallocate(descriptor, 0, 2 * HALF)
     else:
         os.ftruncate(descriptor, 2 * HALF)
-
-
-def _records(half: bytes) -> Iterator[tuple[int, Any]]:
-    """(frame, entry) of each record that is whole and JSON."""
-    at = BEGUN.size
-    while at + HEAD.size <= len(half):
-        length, frame = HEAD.unpack_from(half, at)
-        at += HEAD.size
-        if length == 0 or at + length > len(half):
-            return
-        with contextlib.suppress(ValueError, RecursionError):
-            yield frame, json.loads(half[at : at + length])
-        at += length

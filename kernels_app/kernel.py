@@ -19,6 +19,7 @@ from typing import Any
 from kernels_app import deaths, hints, limits, messages, trees
 from kernels_app.channels import Channels, Message, context
 from kernels_app.deaths import CallFailed, Death, KernelDied, KernelSilent, KernelStartTimeout
+from kernels_app.early import FIRST_S, MOST_S, Early
 from kernels_app.journal import Journal
 from kernels_app.messages import Entry
 from kernels_app.provisioner import Launch, Manager, Profile, Provisioner, remove_run_folder, run_folder
@@ -75,6 +76,7 @@ class Kernel:
         self.memory = 0  # bytes, as last seen
         self._manager = manager
         self._journal = journal
+        self._early = Early(journal, lambda: self._next_frame or 0)
         self._tasks: list[asyncio.Task[Any]] = []
         self._plan: _Plan | None = None
         self._attempts: dict[str, None] = {}
@@ -171,7 +173,7 @@ class Kernel:
     def _before_reading(self) -> Awaitable[None] | None:
         """What the reader of IOPub waits for."""
         published = self._channels.published_bytes if self._channels else 0
-        return self._throttle.after(published) or self.gate()
+        return self._throttle.after(published + self._early.read_bytes) or self.gate()
 
     def _say_slowed(self) -> None:
         """Once a cell."""
@@ -226,15 +228,9 @@ class Kernel:
         """What had not come when the process ended, as if it had. Nobody waits for that of a kernel we stopped."""
         if self._why is not None and self._why.kind == "shutdown":
             return
-        frames, entries = await asyncio.to_thread(self._journal.since, self._next_frame or 0)
-        if not entries:
-            return
+        missing, entries = await self._early.last()
         self.on_refused = lambda why: None  # that the kernel died is said, and what it forged at last is nobody's loss
-        try:
-            self._take_frame({"frame": frames.start, "entries": entries})
-        except Exception:  # whoever listens failed: the kernel is dead all the same
-            log.exception("The last words of kernel %s were not taken.", self.notebook_id)
-        self._next_frame = frames.stop
+        self._take_written(entries, missing)
 
     async def _clean_up(self) -> None:
         """Close sockets, tasks and pipes, delete the private folder. Harmless when repeated."""
@@ -270,6 +266,7 @@ class Kernel:
         try:
             content = {"plan": plan_id, "cells": list(items), "allow_stdin": allow_stdin}
             plan.message_id, reply = self._open_channels().request("shell", "rill_run_request", content)
+            self._keep(self._listen_early(plan), "kernel-early")
             answer = await self._reply_of(plan, reply)
             return answer if answer is not None else self._lost(plan)
         finally:
@@ -340,6 +337,21 @@ class Kernel:
         finally:
             idle.cancel()
         return self._checked(plan, reply.result()) if reply.done() and not reply.cancelled() else None
+
+    async def _listen_early(self, plan: _Plan) -> None:
+        """Take from the journal what the plan's cells said, while nothing comes of it."""
+        silent_s, received = FIRST_S, -1
+        while not plan.ended.is_set() and self._channels:
+            if (waiting := self._before_reading()) is not None:
+                await waiting
+            if self._channels and self._channels.received == received:
+                entries = await self._early.take()
+                self._take_written(entries)
+                silent_s = FIRST_S if entries else min(2 * silent_s, MOST_S)
+            elif self._channels:
+                silent_s, received = FIRST_S, self._channels.received
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(plan.ended.wait(), silent_s)
 
     async def _first(self, *futures: asyncio.Future[Any], timeout_s: float | None = None) -> None:
         """Wait for one of these; raise KernelDied if the kernel ends first."""
@@ -428,12 +440,16 @@ class Kernel:
                 plan.is_idle.set()
 
     def _take_frame(self, content: Message) -> None:
-        entries, dropped = messages.clean_entries(content.get("entries"))
-        number = content.get("frame")
+        number, entries = content.get("frame"), content.get("entries")
         gap = self._count_frame(number if type(number) is int else -1)
         if gap is None:
-            self._refuse("wrong number", 1 + len(entries))
-            return
+            self._refuse("wrong number", 1 + len(messages.clean_entries(entries)[0]))
+        else:
+            self._take_entries(self._early.rest(number, entries), gap)
+
+    def _take_entries(self, found: Any, gap: int = 0) -> None:
+        """Entries of a frame before which so many are missing, or of the journal."""
+        entries, dropped = messages.clean_entries(found)
         known = [entry for entry in entries if entry["attempt"] is None or entry["attempt"] in self._attempts]
         if dropped:
             self._refuse("wrong shape", dropped)
@@ -446,6 +462,15 @@ class Kernel:
             known.insert(0, {"t": "notice", "attempt": self._running, "text": text})
         if known:
             self.on_entries(self._with_hints(known))
+
+    def _take_written(self, entries: list[Any], missing: int = 0) -> None:
+        """Entries of the journal."""
+        if not entries:
+            return
+        try:
+            self._take_entries(entries, missing)
+        except Exception:  # whoever listens failed: the kernel goes on, or is dead all the same
+            log.exception("What kernel %s had written was not taken.", self.notebook_id)
 
     def _with_hints(self, entries: list[Entry]) -> list[Entry]:
         """Errors that are our limits say so."""

@@ -9,6 +9,7 @@ what the server has read: it leaves out the frames it has. All numbers are as th
 
     a half     how often a half was begun (8 bytes; 0: never), then records
     a record   length (4 bytes; 0: no further record), frame number (8 bytes), the entry as JSON
+               (null where one was left out)
 
 A record's length is written last: one that was being written when the process ended is not there.
 """
@@ -25,6 +26,7 @@ BEGUN = struct.Struct("=Q")
 LENGTH = struct.Struct("=I")
 HEAD = struct.Struct("=IQ")
 NO_MORE = LENGTH.pack(0)
+LEFT_OUT = b"null"
 
 
 class Journal:
@@ -38,7 +40,7 @@ class Journal:
         os.register_at_fork(after_in_child=self._leave)
 
     def add(self, frame: int, entry: bytes) -> None:
-        """Note an entry of this frame. One that would take most of a half is left out."""
+        """Note an entry of this frame; of one that would take most of a half, that there was one."""
         if self._map is None or self._is_adding:  # a finalizer may print while an entry is being added
             return
         self._is_adding = True
@@ -52,7 +54,7 @@ class Journal:
         size = HEAD.size + len(entry)
         if self._at + size + LENGTH.size > self._end:
             if size > HALF // 2:
-                return
+                return self._put(frame, LEFT_OUT)
             self._begin_half()
         start, end = self._at, self._at + size
         self._map[start : end + LENGTH.size] = b"".join((HEAD.pack(0, frame), entry, NO_MORE))
