@@ -37,6 +37,7 @@ EDIT_EVERY_S = 2.0  # of one browser, on average: as text is typed, in bursts
 RUN_EVERY_S = 20.0
 ALONE_EVERY_S = 3.0  # one browser alone runs oftener, for there is but one
 WARM_TRIES = 4
+ROOMY = {"KERNEL_RAY_CPUS": "0.01", "KERNEL_RAY_MEMORY_BYTES": str(32 * 1024**2), "KERNEL_IDLE_SECONDS": "3600"}
 FIRST_S = 60.0  # for the first output of a run
 CELLS = ["x = 1", "y = x + 1\nprint(y)", "z = y * 2\nprint(z)", "# notes", "# more notes"]
 
@@ -205,7 +206,7 @@ def parts(processes: int, *, with_ray: bool) -> Iterator[tuple[Cluster, str, str
         redis_url = stack.enter_context(temporary_redis())
         environment = {"KERNEL_POOL_SIZE": "1", "LOG_LEVEL": "WARNING"}
         if with_ray:
-            environment |= stack.enter_context(two_nodes(folder / "data", database_url, redis_url))
+            environment |= stack.enter_context(two_nodes(folder / "data", database_url, redis_url, **ROOMY))
         cluster = stack.enter_context(
             run_cluster(
                 folder, database_url=database_url, redis_url=redis_url, processes=processes,

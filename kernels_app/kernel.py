@@ -81,7 +81,7 @@ class Kernel:
         self._plan: _Plan | None = None
         self._attempts: dict[str, None] = {}
         self._next_frame: int | None = None
-        self._running: str | None = None
+        self._latest: str | None = None  # the attempt that runs, or ran last
         self._running_since = time.monotonic()
         self.question: Message | None = None  # that `input()` asked: attempt, prompt, password
         self._subshell: str | None = None
@@ -177,7 +177,7 @@ class Kernel:
 
     def _say_slowed(self) -> None:
         """Once a cell."""
-        attempt = self._running or (self._plan.attempts[0] if self._plan else None)
+        attempt = self._latest
         if attempt is None or attempt == self._slowed:
             return
         self._slowed = attempt
@@ -258,7 +258,7 @@ class Kernel:
         """
         assert self._plan is None, "one plan at a time"
         plan = self._plan = _Plan(plan_id, [item["attempt"] for item in items])
-        self._running_since = time.monotonic()
+        self._latest, self._running_since = plan.attempts[0], time.monotonic()
         self._counts_anew = self._counts_anew or bool(self._refused)
         self._refused, self._questions = set(), 0
         self._throttle.hold()
@@ -271,7 +271,7 @@ class Kernel:
             return answer if answer is not None else self._lost(plan)
         finally:
             self._open_channels_or_none_forget(plan.message_id)
-            self._plan, self._running, self.question = None, None, None
+            self._plan, self.question = None, None
             plan.ended.set()
 
     async def amend(
@@ -459,7 +459,7 @@ class Kernel:
             self._note(entry)
         if gap:
             text = f"Some output was lost on its way from the kernel ({gap} messages)."
-            known.insert(0, {"t": "notice", "attempt": self._running, "text": text})
+            known.insert(0, {"t": "notice", "attempt": self._latest, "text": text})
         if known:
             self.on_entries(self._with_hints(known))
 
@@ -494,11 +494,9 @@ class Kernel:
 
     def _note(self, entry: Entry) -> None:
         if entry["t"] == "started":
-            self._running, self._running_since = entry["attempt"], time.monotonic()
-        elif entry["t"] == "finished":
-            self._running = None
-            if self._plan and entry["attempt"] in self._plan.attempts:
-                self._plan.finished[entry["attempt"]] = entry
+            self._latest, self._running_since = entry["attempt"], time.monotonic()
+        elif entry["t"] == "finished" and self._plan and entry["attempt"] in self._plan.attempts:
+            self._plan.finished[entry["attempt"]] = entry
 
     def _take_stdin(self, message: Message) -> None:
         attempt = message["parent_header"].get("msg_id")
@@ -508,7 +506,7 @@ class Kernel:
             return
         self._questions += 1
         if attempt not in self._attempts:
-            attempt = self._running or self._plan.attempts[0]
+            attempt = self._latest
         prompt = content.get("prompt")
         prompt = messages.clean_text(prompt[:10_000]) if isinstance(prompt, str) else ""
         self.question = {"attempt": str(attempt), "prompt": prompt, "password": content.get("password") is True}
@@ -563,7 +561,7 @@ class Kernel:
         elif time.monotonic() - self._running_since > limit_s:
             self._running_since = time.monotonic() + INTERRUPT_TIMES * INTERRUPT_EVERY_S
             text = f"This cell ran for {limit_s:,} seconds, as long as a cell may, so it was interrupted."
-            self.on_entries([{"t": "notice", "attempt": self._running or plan.attempts[0], "text": text}])
+            self.on_entries([{"t": "notice", "attempt": self._latest, "text": text}])
             self._keep(self.interrupt(), "kernel-overlong")
 
     async def _watch_disk(self) -> None:
@@ -589,11 +587,10 @@ class Kernel:
     def _say_short(self) -> None:
         """The kernel lives, and a process that its cell had started does not: without a word nobody knew why."""
         self._is_short = True
-        attempt = self._running or (self._plan.attempts[0] if self._plan is not None else None)
-        if attempt is not None:
+        if self._latest is not None:
             held = f"{self.launch.profile.memory_bytes / 1024**3:.3g} GiB"
             text = f"A process of this kernel was ended by the system: together they may hold {held} of memory."
-            self.on_entries([{"t": "notice", "attempt": attempt, "text": text}])
+            self.on_entries([{"t": "notice", "attempt": self._latest, "text": text}])
 
     def _was_out_of_memory(self) -> bool:
         group = self._provisioner.group

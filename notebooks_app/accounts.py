@@ -99,9 +99,9 @@ class PasswordBackend(AuthenticationBackend):
             raise
 
 
-    def _authenticate_by_email(self, email: str, password: str) -> Any:
-        """Of several accounts that claim an address one is tried: else its attempts would be counted for another."""
-        return self._check_password(person_of_address(email), password) if email else None
+    def _authenticate(self, request: HttpRequest | None, **credentials: Any) -> Any:
+        """One account is tried, once: allauth hashes twice for an address that it knows, and so tells that it does."""
+        return self._check_password(person_of(credentials), credentials["password"])
 
 
 class ResetPasswordForm(allauth_forms.ResetPasswordForm):
@@ -120,13 +120,19 @@ def person_of_address(email: str) -> Any:
     return min(found, key=lambda user: user.pk, default=None)
 
 
+def person_of(credentials: dict[str, Any]) -> Any:
+    """The account that is tried, by its username or address; None for nobody's name."""
+    for name in (credentials.get("username"), credentials.get("email")):
+        if name and (user := get_user_by_username(name) or person_of_address(name)) is not None:
+            return user
+    return None
+
+
 def account_of(credentials: dict[str, Any]) -> str:
     """The account that is tried, as a key: its number, by whatever name; for nobody's name, that name."""
-    for name in (credentials.get("username"), credentials.get("email")):
-        if name:
-            user = get_user_by_username(name) or person_of_address(name)
-            if user is not None:
-                return str(user.pk)
+    user = person_of(credentials)
+    if user is not None:
+        return str(user.pk)
     return f"nobody {str(credentials.get('username') or credentials.get('email') or '').casefold()}"
 
 

@@ -95,13 +95,14 @@ def everything(processes: int, port: int | None, *, with_ray: bool) -> Iterator[
 
 
 @contextlib.contextmanager
-def two_nodes(folder: Path, database_url: str, redis_url: str) -> Iterator[dict[str, str]]:
+def two_nodes(folder: Path, database_url: str, redis_url: str, **environment: str) -> Iterator[dict[str, str]]:
     """A Ray head and two nodes; what servers of that cluster are told."""
     from tests.cluster.rays import RayCluster
 
     say("Starting Ray: a head and two nodes")
     folder.mkdir(parents=True, exist_ok=True)
     rays = RayCluster(folder, database_url, redis_url)
+    rays.environment |= environment
     try:
         rays.start()
         yield rays.environment

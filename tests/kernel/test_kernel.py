@@ -117,6 +117,28 @@ async def test_a_cell_may_take_no_more_memory_than_its_limit(start_kernel: Start
     assert (await watched.run("1 + 1"))["finished"][0]["outcome"] == "ok"
 
 
+HOLDS = "import time; held = bytearray(200 << 20); held[::4096] = bytes([1]) * (200 << 8); time.sleep(600)"
+CROWD = f"""import subprocess, sys, time
+crowd = [subprocess.Popen([sys.executable, '-c', {HOLDS!r}]) for _ in range(6)]
+while all(one.poll() is None for one in crowd): time.sleep(0.02)
+for one in crowd: one.kill()"""
+
+
+async def test_processes_that_hold_too_much_together_cost_one_or_the_kernel_and_it_is_said(start_kernel: StartRogue):
+    """One of them where control groups may be made; else the kernel, of which the server itself counts."""
+    watched = await start_kernel(Profile(memory_bytes=768 << 20))
+    group = watched.kernel._provisioner.group
+    try:
+        reply = await watched.run(CROWD, timeout_s=60)
+    except KernelDied as dead:
+        assert dead.death.kind == "memory" and "0.75 GiB" in dead.death.reason
+        return
+    assert group is not None and group.is_out_of_memory
+    assert reply["finished"][0]["outcome"] == "ok"
+    assert "A process of this kernel was ended by the system" in (await watched.wait_for("notice"))["text"]
+    assert (await watched.run("1 + 1"))["finished"][0]["outcome"] == "ok"
+
+
 async def test_a_file_may_grow_no_larger_than_its_limit(start_kernel: StartRogue):
     watched = await start_kernel(Profile(file_bytes=10_000_000))
     await watched.run("open('big', 'wb').write(b'x' * 20_000_000)")

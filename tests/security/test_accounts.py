@@ -8,6 +8,7 @@ import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.totp.internal import auth as totp
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import MD5PasswordHasher, make_password
 from django.core import mail
 from django.test import Client
 
@@ -47,6 +48,20 @@ def test_an_address_signs_in_the_account_that_verified_it_whoever_else_claims_it
     fields = {"login": "one@example.com", "password": PASSWORD}
     assert Client().post("/accounts/login/", fields).status_code == 200
     assert Client().post("/accounts/login/", fields | {"password": "another long password"}).status_code == 302
+
+
+@pytest.mark.parametrize("who", ["known", "known@example.com", "nobody", "nobody@example.com", "gone", "passwordless"])
+def test_a_wrong_password_costs_one_hash_whoever_is_named(who: str, monkeypatch: pytest.MonkeyPatch):
+    for name in ("known", "gone", "passwordless"):
+        sign_up(name, f"{name}@example.com")
+    users = get_user_model().objects
+    users.filter(username="gone").update(is_active=False)
+    users.filter(username="passwordless").update(password=make_password(None))
+    hashed: list[str] = []
+    encode = MD5PasswordHasher.encode
+    monkeypatch.setattr(MD5PasswordHasher, "encode", lambda self, *given: hashed.append("") or encode(self, *given))
+    answer = Client().post("/accounts/login/", {"login": who, "password": "not the right password"})
+    assert (answer.status_code, len(hashed)) == (200, 1)
 
 
 def test_a_lost_password_is_answered_alike_for_all_and_sends_few_mails():
