@@ -44,7 +44,7 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
     """Run the cell's query; errors of it are entries of its output. Cancelling the task cancels the query."""
     name, dsn = "", ""
     try:
-        name, dsn = await db.read(lambda: _connection(code.connection_id))
+        name, dsn = await db.read(lambda: _connection(code.connection_id, kernel.notebook_id))
         sql, parameters = sqltext.bind(code.source, "numeric_dollar")
         answer = await kernel.call("values", names=parameters)
         given = answer.get("values")
@@ -76,14 +76,17 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
         )
     except Connection.DoesNotExist:
         return _failed(
-            item.attempt, "ConnectionMissing", "The connection of this cell was deleted: choose another one."
+            item.attempt,
+            "ConnectionMissing",
+            "The connection of this cell was deleted, or its owner may not edit this notebook any more: choose another one.",
         )
     names = frozenset({code.result_name} if code.result_name and result.path else ())
     return Done(Outcome.OK, names, note=_note(name, result, values))
 
 
-def _connection(connection_id: uuid.UUID | None) -> tuple[str, str]:
-    connection = Connection.objects.get(pk=connection_id or uuid.UUID(int=0))
+def _connection(connection_id: uuid.UUID | None, notebook_id: str | None) -> tuple[str, str]:
+    usable = Connection.objects.usable_in(notebook_id or uuid.UUID(int=0))
+    connection = usable.get(pk=connection_id or uuid.UUID(int=0))
     return connection.name, connection.dsn()
 
 

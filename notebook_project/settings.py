@@ -91,6 +91,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "notebooks_app.middleware.headers",  # behind WhiteNoise: static files may be cached
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "notebooks_app.middleware.storable",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -192,6 +193,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_str("EMAIL_FROM", "rillbook@localhost")
 # --- Security -------------------------------------------------------------------------------------------------
 HTTPS = env_bool("HTTPS", RILLBOOK_MODE == "multi")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_ENGINE = "notebooks_app.session_store"
 SESSION_COOKIE_NAME = "__Host-rillbook" if HTTPS else "rillbook"
 CSRF_COOKIE_NAME = "__Host-rillbook-csrf" if HTTPS else "rillbook-csrf"
 if RILLBOOK_MODE == "multi":

@@ -6,12 +6,14 @@ What a record tells is logs.py's, what is counted metrics.py's.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any, cast
 
-from django.http import HttpRequest, HttpResponseBase
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.functional import SimpleLazyObject
 
@@ -22,6 +24,7 @@ SIGNED_IN = "_rillbook_signed_in"  # on a request: the account that was signed i
 log = logging.getLogger("rillbook.request")
 
 HEADER = "X-Request-ID"
+_ENDLESS = re.compile(r"/[0-9]{19,}(?:/|$)")
 
 
 @sync_and_async_middleware
@@ -66,6 +69,35 @@ def guests(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[
 
     def synchronous(request: HttpRequest) -> HttpResponseBase:
         see(request)
+        return get_response(request)
+
+    return synchronous
+
+
+@sync_and_async_middleware
+def storable(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Middleware, in front of the pages: no address of ours holds what databases refuse, NUL and numbers beyond 64 bits.
+
+    The API says so in its own words.
+    """
+
+    def check(request: HttpRequest) -> None:
+        query = request.META.get("QUERY_STRING", "")
+        if "\0" in request.path_info or ("%00" in query and not request.path_info.startswith("/api/")):
+            raise BadRequest("The address holds a NUL character.")
+        if _ENDLESS.search(request.path_info):
+            raise Http404("No thing of ours has such a number.")
+
+    if iscoroutinefunction(get_response):
+
+        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            check(request)
+            return await get_response(request)
+
+        return asynchronous  # type: ignore[return-value]
+
+    def synchronous(request: HttpRequest) -> HttpResponseBase:
+        check(request)
         return get_response(request)
 
     return synchronous

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _LINE = re.compile(rf"^(?P<name>[^\W\d]\w*)\s*=\s*(?P<value>{NUMBER})\s*#\s*@param\s*\{{(?P<fields>[^{{}}]*)\}}\s*$")
 _FIELD = re.compile(rf"""(?<!\w)["']?(?P<key>\w+)["']?\s*:\s*(?:["'](?P<text>\w*)["']|(?P<number>{NUMBER}))""")
 MARK = "@param"
@@ -60,7 +60,9 @@ def with_value(source: str, name: str, value: str) -> str | None:
         return None
     if not float(slider.min) <= float(value) <= float(slider.max):
         return None
-    return source[: slider.start] + value + source[slider.end :]
+    turned = source[: slider.start] + value + source[slider.end :]
+    # Digits that Python does not take, as 007: the source would be broken, by who may not write it.
+    return turned if any(one.name == name for one in sliders_of(turned)) else None
 
 
 def sliders_html(sliders: Iterable[Slider]) -> SafeString:

@@ -49,6 +49,14 @@ def test_only_a_number_within_its_range_takes_the_place(value: str):
     assert with_value(RATE, "other", "0.5") is None
 
 
+@pytest.mark.parametrize("value", ["007", "07", "٧", "0_7", "7e", "7.", "1e1", "+7"])
+def test_a_turned_slider_is_a_slider_still(value: str):
+    source = 'seats = 15  #@param {type:"slider", min:0, max:100}'
+    turned = with_value(source, "seats", value)
+    assert turned is None or [one.value for one in sliders_of(turned)] == [value]
+    assert (turned is None) == (value not in ("7.", "1e1", "+7"))
+
+
 def test_what_is_drawn_is_escaped_and_disabled_until_the_script_is_there():
     html = sliders_html(sliders_of(RATE))
     assert 'aria-label="rate"' in html and 'value="0.15" disabled' in html

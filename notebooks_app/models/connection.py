@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from notebooks_app.models.member import Membership
+
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
@@ -17,6 +19,12 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
     def usable_by(self, user: AbstractBaseUser) -> ConnectionQuerySet:
         """The person's own and those an operator shares with all."""
         return self.filter(Q(owner_id=user.pk) | Q(owner=None))
+
+    def usable_in(self, notebook_id: uuid.UUID | str) -> ConnectionQuerySet:
+        """Those of an operator, and of people who may (still) write this notebook."""
+        writers = Membership.objects.live().filter(notebook_id=notebook_id, role=Membership.Role.EDITOR)
+        is_writers = Q(owner__notebooks=notebook_id) | Q(owner__in=writers.values("user"))
+        return self.filter(Q(owner=None) | Q(owner__is_active=True) & is_writers).distinct()
 
 
 class Connection(models.Model):

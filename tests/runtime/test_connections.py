@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -11,7 +12,7 @@ import pytest
 
 from kernels_app.queries import without_place
 from notebooks_app import db
-from notebooks_app.models import Connection
+from notebooks_app.models import Connection, Membership
 from tests.runtime.lab import WAIT_S, Lab
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
@@ -112,6 +113,34 @@ async def test_readers_are_not_told_where_a_connection_leads_and_as_whom(lab: La
     assert error["evalue"].startswith("Cannot connect to shop: ") and "does not exist" in error["evalue"]
     told = str(error)
     assert not any(word in told for word in ("nobody_here", "no_such", "c4nary", str(parts.hostname), str(parts.port)))
+
+
+async def test_a_connection_serves_only_while_its_owner_may_write_the_notebook(lab: Lab, shop: str, django_user_model):
+    def share() -> Any:
+        guest = django_user_model.objects.create_user("guest")
+        Connection.objects.update(owner=guest)
+        return Membership.objects.create(notebook=lab.notebook, user=guest, role="editor"), guest
+
+    def is_now(**fields: Any) -> Any:
+        return db.write(lambda: Membership.objects.filter(pk=membership.pk).update(**fields))
+
+    async def outcome() -> str:
+        await lab.run()
+        return str((await lab.states())["q"]["outcome"])
+
+    await on_connection(lab, shop, q="SELECT count(*) AS n FROM sales")
+    membership, guest = await db.write(share)
+    assert await outcome() == "ok"
+    await is_now(role="runner")
+    assert await outcome() == "error"
+    [error] = await lab.outputs("q")
+    assert error["ename"] == "ConnectionMissing" and "may not edit this notebook any more" in error["evalue"]
+    await is_now(role="editor")
+    assert await outcome() == "ok"
+    await db.write(lambda: django_user_model.objects.filter(pk=guest.pk).update(is_active=False))
+    assert await outcome() == "error"
+    await db.write(lambda: Connection.objects.update(owner=None))
+    assert await outcome() == "ok"
 
 
 @pytest.mark.parametrize(
