@@ -26,7 +26,8 @@ class Early:
         self._lock = asyncio.Lock()
         self._taken: dict[int, list[Any]] = {}  # by the frame in which they will come
         self._size = 0  # bytes of them, and of those that wait
-        self._waiting: list[Record] = []  # behind an entry that only its frame has
+        self._waiting: list[Record] = []  # behind entries that only their frames have
+        self._forgot = 0  # what came before this frame
 
     async def take(self) -> list[Any]:
         """Entries of frames that have not come; each is given once."""
@@ -67,6 +68,9 @@ class Early:
     def _forget(self) -> None:
         """Let go of what came in its frame."""
         start = self._next_frame()
+        if start == self._forgot:
+            return
+        self._forgot = start
         self._taken = {frame: taken for frame, taken in self._taken.items() if frame >= start}
         self._waiting = [record for record in self._waiting if record.frame >= start]
         if not self._taken and not self._waiting:
@@ -80,19 +84,24 @@ def _without(entries: list[Any], taken: list[Any]) -> list[Any]:
         if at < len(taken) and entry == taken[at]:
             at += 1
             continue
-        text = entry.get("text") if isinstance(entry, dict) and entry.get("t") == "stream" else None
-        while at < len(taken) and isinstance(text, str) and text and _begins(entry, text, taken[at]):
-            text = text[len(taken[at]["text"]) :]
+        known = 0  # characters
+        while at < len(taken) and _goes_on(entry, known, taken[at]):
+            known += len(taken[at]["text"])
             at += 1
-        if text is None:
+        if not known:
             left.append(entry)
-        elif text:
-            left.append({**entry, "text": text})
+        elif known < len(entry["text"]):
+            left.append({**entry, "text": entry["text"][known:]})
     return left
 
 
-def _begins(entry: dict[str, Any], text: str, piece: Any) -> bool:
-    """Whether this piece is the beginning of the text, of the same attempt and stream."""
-    if not isinstance(piece, dict) or not isinstance(piece.get("text"), str):
+def _goes_on(entry: Any, known: int, piece: dict[str, Any]) -> bool:
+    """Whether the text of this entry goes on with this piece of it."""
+    if not (isinstance(entry, dict) and _has_text(entry) and _has_text(piece)):
         return False
-    return {**entry, "text": ""} == {**piece, "text": ""} and text.startswith(piece["text"])
+    is_of_it = all(entry.get(name) == piece.get(name) for name in ("attempt", "name"))
+    return is_of_it and known < len(entry["text"]) and entry["text"].startswith(piece["text"], known)
+
+
+def _has_text(entry: dict[str, Any]) -> bool:
+    return entry.get("t") == "stream" and isinstance(entry.get("text"), str)

@@ -7,7 +7,6 @@ inside/journal.py writes it and says how.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -19,10 +18,14 @@ from kernels_app.inside.journal import BEGUN, HALF, HEAD, LENGTH, NAME
 log = logging.getLogger("rillbook.kernel")
 
 
+FRAMES_AHEAD = 50_000  # a kernel holds 1 MB unsent; a record of a later frame is none of ours
+RECORD_BYTES, VALUE_BYTES = 512, 64  # in memory, beside the bytes of the JSON
+
+
 class Record(NamedTuple):
     frame: int
-    entry: Any  # None for one that was too large to be kept
-    size: int  # bytes of JSON
+    entry: dict[str, Any] | None  # None: here are others, too large to be kept or written over
+    size: int  # bytes that it takes
 
 
 class Journal:
@@ -32,6 +35,7 @@ class Journal:
         self._descriptor = descriptor
         self._begun = 1  # the half that is read
         self._at = BEGUN.size  # the place in it
+        self._is_torn = False  # something was written over before it was read
 
     @classmethod
     def make(cls, run: Path) -> Journal:
@@ -69,10 +73,15 @@ class Journal:
 
     def _more(self, descriptor: int, start: int) -> list[Record]:
         found: list[Record] = []
-        for begun in self._halves(descriptor):
+        halves = self._halves(descriptor)
+        self._is_torn |= bool(halves) and halves[0] != self._begun
+        for begun in halves:
             if begun != self._begun:
                 self._begun, self._at = begun, BEGUN.size
             found += self._read_half(descriptor, start)
+        if found and self._is_torn:
+            self._is_torn = False
+            found.insert(0, Record(found[0].frame, None, 0))
         return found
 
     def _halves(self, descriptor: int) -> list[int]:
@@ -94,12 +103,22 @@ class Journal:
             end = at + HEAD.size + length
             if length == 0 or end > len(half):
                 break
-            if frame >= start:
-                with contextlib.suppress(ValueError, RecursionError):  # one that is no JSON is not there
-                    found.append(Record(frame, json.loads(half[at + HEAD.size : end]), length))
+            if start <= frame <= start + FRAMES_AHEAD and (record := _record(frame, half[at + HEAD.size : end])):
+                found.append(record)
             at = end
         self._at += at
         return found
+
+
+def _record(frame: int, data: bytes) -> Record | None:
+    """None where it is no entry."""
+    try:
+        entry = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    values = data.count(b",") + data.count(b"[") + data.count(b"{")
+    is_entry = entry is None or isinstance(entry, dict)
+    return Record(frame, entry, len(data) + RECORD_BYTES + VALUE_BYTES * values) if is_entry else None
 
 
 def _begun(descriptor: int, place: int) -> int:

@@ -344,6 +344,7 @@ class Kernel:
         while not plan.ended.is_set() and self._channels:
             if (waiting := self._before_reading()) is not None:
                 await waiting
+                received = -1  # it was we who did not read
             if self._channels and self._channels.received == received:
                 entries = await self._early.take()
                 self._take_written(entries)

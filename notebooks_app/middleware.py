@@ -76,7 +76,7 @@ def guests(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[
 
 @sync_and_async_middleware
 def storable(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Middleware, in front of the pages: no address of ours holds what databases refuse, NUL and numbers beyond 64 bits.
+    """Middleware, in front of the pages: no address of ours holds what databases refuse: NUL, endless numbers.
 
     The API says so in its own words.
     """

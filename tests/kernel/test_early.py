@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels_app.early import MOST_BYTES, Early
@@ -114,47 +114,67 @@ def merged(entries: list[Any]) -> list[Any]:
 TEXTS = st.tuples(
     st.just("text"), st.sampled_from(["a", "b"]), st.sampled_from(["", "x", "y", "xy", "é\n", "x" * 9000])
 )
-SIZES = st.sampled_from([10, 10, 12_000, HALF, 2 * HALF])
-STEPS = st.one_of(
-    TEXTS, TEXTS, st.tuples(st.just("push"), SIZES), st.sampled_from([("flush",), ("deliver",), ("look",), ("look",)])
-)
+LARGE = st.tuples(st.just("push"), st.sampled_from([10, 10, 12_000, HALF, 2 * HALF]))
+LOOKS = st.sampled_from([("flush",), ("deliver",), ("look",), ("look",)])
+FLOOD = st.tuples(st.just("flood"), st.sampled_from([70, 140]))  # pieces of 16 KB: the journal holds 1 to 2 MB
 
 
-@given(st.lists(STEPS, max_size=60), st.booleans())
-def test_each_entry_comes_once_and_in_order_however_the_two_ways_mix(steps: list[tuple[Any, ...]], dies: bool):
-    async def follow() -> None:
-        said: list[Any] = []
-        numbers = itertools.count()
-        with tempfile.TemporaryDirectory() as folder:
-            wire = Wire(Path(folder))
-            for kind, *details in steps:
-                match kind, details:
-                    case "text", (attempt, text):
-                        said.append({"t": "stream", "attempt": attempt, "name": "stdout", "text": text})
-                        wire.writer.text(attempt, "stdout", text)
-                    case "push", (size,):
-                        said.append({"t": "display", "number": next(numbers), "data": "x" * size})
-                        wire.writer.push(said[-1])
-                    case "flush", _:
-                        wire.writer.flush()
-                    case "deliver", _:
-                        wire.deliver()
-                    case "look", _:
-                        await wire.look()
-            if dies:  # what was too large for the journal is lost with the process
-                wire.got += (await wire.early.last())[1]
-            wire.writer.flush()
-            while wire.sent and not dies:
+async def follow(wire: Wire, steps: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """What was said."""
+    said: list[dict[str, Any]] = []
+    numbers = itertools.count()
+
+    def say(attempt: str, text: str) -> None:
+        said.append({"t": "stream", "attempt": attempt, "name": "stdout", "text": text})
+        wire.writer.text(attempt, "stdout", text)
+
+    for kind, *details in steps:
+        match kind, details:
+            case "text", (attempt, text):
+                say(attempt, text)
+            case "flood", (pieces,):
+                for _ in range(pieces):
+                    say("a", "z" * 16_000)
+            case "push", (size,):
+                said.append({"t": "display", "number": next(numbers), "data": "x" * size})
+                wire.writer.push(said[-1])
+            case "flush", _:
+                wire.writer.flush()
+            case "deliver", _:
                 wire.deliver()
-            await wire.look()
-            wire.journal.close()
-        kept = [entry for entry in said if entry.get("text") != ""]
-        if dies:
-            kept = [entry for entry in kept if len(entry.get("data", "")) < HALF]
-            wire.got = [entry for entry in wire.got if len(entry.get("data", "")) < HALF]
-        assert merged(wire.got) == merged(kept)
+            case "look", _:
+                await wire.look()
+    return [entry for entry in said if entry.get("text") != ""]
 
-    asyncio.run(follow())
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(TEXTS, TEXTS, LARGE, LOOKS, FLOOD), max_size=60))
+def test_each_entry_comes_once_and_in_order_however_the_two_ways_mix(steps: list[tuple[Any, ...]]):
+    with tempfile.TemporaryDirectory() as folder:
+        wire = Wire(Path(folder))
+        said = asyncio.run(follow(wire, steps))
+        wire.writer.flush()
+        while wire.sent:
+            wire.deliver()
+        asyncio.run(wire.look())
+        wire.journal.close()
+    assert merged(wire.got) == merged(said)
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(TEXTS, TEXTS, LARGE, LOOKS), max_size=60))
+def test_last_words_are_what_had_not_come_but_for_what_was_too_large(steps: list[tuple[Any, ...]]):
+    async def die(wire: Wire) -> list[dict[str, Any]]:
+        said = await follow(wire, steps)
+        wire.got += (await wire.early.last())[1]
+        return said
+
+    with tempfile.TemporaryDirectory() as folder:
+        wire = Wire(Path(folder))
+        said = asyncio.run(die(wire))
+        wire.journal.close()
+    small, kept = ([one for one in all_ if len(one.get("data", "")) < HALF] for all_ in (said, wire.got))
+    assert merged(kept) == merged(small)
 
 
 @pytest.mark.asyncio

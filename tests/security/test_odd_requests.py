@@ -15,7 +15,9 @@ from tests.security.test_access_urls import routes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-ODD = ("%00", "a%00b", "%ff%fe", "%ED%A0%80", "'%22%3C", "-1", "0", "9" * 30, "1e400", "NaN", "%F0%9D%9F%97", "x" * 3000)
+ODD = (
+    "%00", "a%00b", "%ff%fe", "%ED%A0%80", "'%22%3C", "-1", "0", "9" * 30, "1e400", "NaN", "%F0%9D%9F%97", "x" * 3000,
+)  # fmt: skip
 NAMES = ("q", "page", "from", "next", "p", "o", "e", "all", "format", "search", "cursor", "limit", "since", "outputs")
 FORMS = (
     {"name": "a\0b", "file": "\0", "q": "\0", "login": "a\0b", "username": "\0", "password": "a\0b", "action": "\0"},
