@@ -80,6 +80,9 @@ class KernelPool:
                     continue
                 await kernel.kill()
                 raise
+            except BaseException:  # whoever claims it goes
+                await kernel.kill()
+                raise
             if kernel.is_alive:
                 kernel.belong_to(notebook_id, work, held)
                 return kernel

@@ -78,7 +78,7 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
         return _failed(
             item.attempt,
             "ConnectionMissing",
-            "The connection of this cell was deleted, or its owner may not edit this notebook any more: choose another.",
+            "The connection of this cell was deleted, or its owner may not edit this notebook any more: take another.",
         )
     names = frozenset({code.result_name} if code.result_name and result.path else ())
     return Done(Outcome.OK, names, note=_note(name, result, values))

@@ -82,6 +82,7 @@ STOPPED_WORDS = "The kernel was stopped."
 PAUSED_WORDS = "The database does not answer: what runs goes on, and nothing else starts until it does."
 REPLACED_WORDS = "Another server process has taken this notebook over. Outputs are kept; variables are gone."
 REFUSED_WORDS = "Messages that code in this kernel forged or damaged were left out ({})."
+FAILED_WORDS = "The kernel did not start: the server made an error, which its log tells. Run again."
 DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
@@ -95,6 +96,7 @@ class Runtime:
         self.epoch = epoch
         self.executions = session.executions
         self.is_fenced = False
+        self.is_closing = False
         self._kernel: Kernel | None = None
         self._kernel_state = "stopped"
         self._kernel_detail = ""
@@ -130,7 +132,8 @@ class Runtime:
         await self.feed.refresh()
 
     async def close(self, detail: str = STOPPED_WORDS) -> None:
-        """End the kernel; attempts that run end as interrupted, outputs stay."""
+        """End the kernel; attempts that run end as interrupted, outputs stay. Nothing is begun from here on."""
+        self.is_closing = True
         self._decide(KernelGone(Outcome.INTERRUPTED))
         kernel, self._kernel = self._kernel, None
         self._kernel_state, self._kernel_detail = "stopped", detail
@@ -358,6 +361,8 @@ class Runtime:
         """Know every edit that was accepted before this request."""
         if self.is_fenced:
             raise Unavailable("Another server has taken this notebook over; reload the page.")
+        if self.is_closing:
+            raise Unavailable("The kernel is ending; try again in a moment.")
         if revision is None:
             revision = await db.read(self._read_revision)
         known = self._state.cells
@@ -575,22 +580,41 @@ class Runtime:
             case Amend() if self._kernel is not None:
                 await self._amend(action)
             case RunSql():
-                task = self._start(self._run_sql(action.item), "query")
-                self._queries[action.item.attempt] = task
-                task.add_done_callback(lambda _: self._queries.pop(action.item.attempt, None))
+                self._begin_query(action.item)
+
+    def _begin_query(self, item: PlanItem) -> None:
+        running = self._state.running
+        if running is None or running.item.attempt != item.attempt or running.stopping:  # stopped while it waited here
+            self._decide(Finished(item.attempt, Outcome.INTERRUPTED, frozenset()))
+            return
+        self._queries[item.attempt] = task = self._start(self._run_sql(item), "query")
+        task.add_done_callback(lambda task: self._query_ended(item.attempt, task))
+
+    def _query_ended(self, attempt: str, task: asyncio.Task[None]) -> None:
+        self._queries.pop(attempt, None)
+        if task.cancelled() and not self.is_closing and not self.is_fenced:  # before its first step
+            self._decide(Finished(attempt, Outcome.INTERRUPTED, frozenset()))
 
     async def _start_kernel(self, *, restart: bool) -> None:
+        if self.is_closing:
+            return
         old, self._kernel = self._kernel, None
         self._kernel_state, self._kernel_detail = "starting", ""
         self._tell_kernel()
         if old is not None:
             await old.kill(Death("shutdown", "The kernel was restarted."))
         try:
-            kernel = await self.host.claim_kernel(self.notebook_id)
+            kernel = await self._stored(lambda: self.host.claim_kernel(self.notebook_id))
         except (KernelStartTimeout, OSError, RuntimeError) as error:
             log.warning("no kernel for notebook %s: %s", self.notebook_id, error)
             metrics.kernel_start_failed()
             self._lose_kernel(f"The kernel did not start: {str(error).splitlines()[0][:300]}")
+            return
+        except Exception:
+            self._lose_kernel(FAILED_WORDS)
+            raise  # to the log
+        if self.is_closing:
+            await kernel.kill()
             return
         self._kernel = kernel
         self._book.output_bytes = kernel.launch.profile.output_bytes

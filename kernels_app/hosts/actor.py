@@ -76,10 +76,11 @@ class RuntimeActor:
             if self._notebook not in (None, uuid.UUID(notebook)):
                 return None, _unavailable("This process has taken another notebook.")
             self._notebook = uuid.UUID(notebook)
-            answer = await _answered(self._host.ensure(self._notebook))
-            if answer[1] is not None:
+            try:
+                await self._host.ensure(self._notebook)
+            except BaseException as error:
                 self._notebook, self._kept_at = None, time.monotonic()
-                return answer
+                return _refused(error)
             return True, None
 
     async def ask(self, command: str, *args: Any, **more: Any) -> tuple[Any, Exception | None]:
@@ -144,12 +145,19 @@ def _actor_class() -> Any:
 
 
 async def _answered(work: Any) -> tuple[Any, Exception | None]:
-    from notebooks_app.errors import RillbookError
-
     try:
         return (await work if inspect.isawaitable(work) else work), None
-    except RillbookError as error:
-        return None, error
+    except Exception as error:
+        return _refused(error)
+
+
+def _refused(error: BaseException) -> tuple[None, Exception]:
+    """Our refusals cross the wire as themselves. Raises every other error."""
+    from notebooks_app.errors import RillbookError
+
+    if not isinstance(error, RillbookError):
+        raise error
+    return None, error
 
 
 def _unavailable(words: str) -> Exception:

@@ -31,6 +31,7 @@ log = logging.getLogger("rillbook.host")
 
 RENEW_S = 2.0
 CLAIM_RETRY_S = 0.5
+CLOSING_LOOK_S = 0.05
 IDLE_LOOK_S = 5.0
 SAMPLE_S = 20.0
 GONE = "Outputs are kept; variables are gone."
@@ -121,10 +122,11 @@ class LocalKernelHost(HostBase):
         if not self.is_started:
             raise Unavailable(ENDING)
         runtime = self._runtimes.get(notebook_id)
-        if runtime is not None:
+        if runtime is not None and not runtime.is_closing:
             return runtime
         async with self._locks.setdefault(notebook_id, asyncio.Lock()):
-            runtime = self._runtimes.get(notebook_id)
+            while (runtime := self._runtimes.get(notebook_id)) is not None and runtime.is_closing:
+                await asyncio.sleep(CLOSING_LOOK_S)
             if runtime is None:
                 runtime = await self._open(notebook_id)
             return runtime
@@ -168,8 +170,10 @@ class LocalKernelHost(HostBase):
         """A runtime of this epoch will tell this feed what happens."""
 
     async def _end(self, runtime: Runtime, detail: str) -> None:
-        await runtime.close(detail)
-        self.drop(runtime)
+        try:
+            await runtime.close(detail)
+        finally:
+            self.drop(runtime)
         await self.saver.flush()
         await db.write(lambda: saver.session_ended(runtime.notebook_id, runtime.epoch, detail))
         await self.feeds.release(runtime.feed)

@@ -58,11 +58,13 @@ class Spares:
             return None
         waiting = [node for node, told in self._told.items() if told.waiting]
         for node in sorted(waiting, key=lambda node: -self._told[node].room)[:TRIES]:
-            told = self._told[node]
+            told, steward = self._told.get(node), self._stewards.get(node)
+            if told is None or steward is None:  # forgotten while another one was asked
+                continue
             left = dict(list(told.waiting.items())[1:])
             self._told[node] = replace(told, waiting=left, ready=max(0, told.ready - 1))
             try:
-                found: str | None = await self._link.ask("ask", self._stewards[node], "take", within_s=TAKE_S)
+                found: str | None = await self._link.ask("ask", steward, "take", within_s=TAKE_S)
             except (Lost, Away, TimeoutError):
                 self._forget(node)
                 continue
@@ -95,7 +97,8 @@ class Spares:
             return
         if told.trouble and told.trouble != self._told.get(node, told).trouble:
             log.warning("node %s: %s", node[:12], told.trouble)
-        self._told[node] = told
+        if node in self._stewards:  # not forgotten meanwhile
+            self._told[node] = told
 
     def _forget(self, node: str) -> None:
         self._stewards.pop(node, None)

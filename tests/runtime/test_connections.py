@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from kernels_app.queries import without_place
+from kernels_app.schedule import PlanItem, Stop
 from notebooks_app import db
 from notebooks_app.models import Connection, Membership
 from tests.runtime.lab import WAIT_S, Lab
@@ -113,6 +114,31 @@ async def test_readers_are_not_told_where_a_connection_leads_and_as_whom(lab: La
     assert error["evalue"].startswith("Cannot connect to shop: ") and "does not exist" in error["evalue"]
     told = str(error)
     assert not any(word in told for word in ("nobody_here", "no_such", "c4nary", str(parts.hostname), str(parts.port)))
+
+
+@pytest.mark.parametrize("moment", ["while it waits for its turn", "before its first step"])
+async def test_a_query_that_is_stopped_at_once_never_begins(
+    lab: Lab, shop: str, monkeypatch: pytest.MonkeyPatch, moment: str
+):
+    await on_connection(lab, shop, q="SELECT count(*) AS n FROM sales")
+    await lab.run()
+    runtime = await lab.runtime()
+    begin, begun = runtime._begin_query, []
+
+    def stopped(item: PlanItem) -> None:
+        if moment == "before its first step":
+            begin(item)
+        runtime._decide(Stop())
+        if moment == "while it waits for its turn":
+            begin(item)
+
+    async def run_query(*_: Any, **__: Any) -> Any:
+        begun.append(1)
+
+    monkeypatch.setattr(runtime, "_begin_query", stopped)
+    monkeypatch.setattr("kernels_app.runtime.run_query", run_query)
+    assert await lab.run() == ["q"]
+    assert begun == [] and (await lab.states())["q"]["outcome"] == "interrupted"
 
 
 async def test_a_connection_serves_only_while_its_owner_may_write_the_notebook(lab: Lab, shop: str, django_user_model):
