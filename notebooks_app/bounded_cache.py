@@ -1,4 +1,4 @@
-"""A cache of what is made of people's texts, bounded by its characters: functools counts entries, of whatever size."""
+"""A cache of what is made of people's texts, bounded by its size: functools counts entries, of whatever size."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import Callable
 from functools import wraps
 
 
+ENTRY = 512  # bytes of an entry beside its texts
+
+
 def cached_by_size[*P, R: str](most_chars: int, *, of_one: int) -> Callable[[Callable[[*P], R]], Callable[[*P], R]]:
     """Keep results of a pure function of texts, the last used ones, at most `most_chars` of arguments and results
-    together; what has more than `of_one` is not kept."""
+    together, an entry counted as `ENTRY` more; what has more than `of_one` is not kept."""
 
     def decorate(work: Callable[[*P], R]) -> Callable[[*P], R]:
         kept: OrderedDict[tuple[*P], R] = OrderedDict()
@@ -42,4 +45,4 @@ def cached_by_size[*P, R: str](most_chars: int, *, of_one: int) -> Callable[[Cal
 
 
 def _size(arguments: tuple[object, ...], result: str) -> int:
-    return len(result) + sum(len(one) for one in arguments if isinstance(one, str))
+    return ENTRY + len(result) + sum(len(one) for one in arguments if isinstance(one, str))

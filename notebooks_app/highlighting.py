@@ -65,7 +65,7 @@ CLASSES: dict[_TokenType, str] = {
 BOOLEANS = {"True", "False"}
 
 
-@cached_by_size(16_000_000, of_one=1_000_000)
+@cached_by_size(8_000_000, of_one=1_000_000)
 def highlight(source: str, cell_type: str) -> SafeString:
     """Source as HTML: one `<span class="line">` a line (its line break inside), tokens in `tok-*` classes."""
     lexer = LEXERS.get(cell_type)

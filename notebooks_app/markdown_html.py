@@ -62,7 +62,7 @@ def _parser() -> MarkdownIt:
 _PARSER = _parser()
 
 
-@cached_by_size(16_000_000, of_one=1_000_000)
+@cached_by_size(8_000_000, of_one=1_000_000)
 def markdown_html(text: str) -> SafeString:
     """Markdown as HTML of allowed tags, attributes and addresses only; one that would take too long as plain text."""
     if _cost(text) > COST_AT_MOST:

@@ -11,7 +11,7 @@ import pytest
 
 from kernels_app.broker import statements
 from notebooks_app import headings, logs, sliders
-from notebooks_app.bounded_cache import cached_by_size
+from notebooks_app.bounded_cache import ENTRY, cached_by_size
 from notebooks_app.formats import FormatError, percent
 from notebooks_app.highlighting import highlight
 from notebooks_app.markdown_html import markdown_html
@@ -126,7 +126,7 @@ def test_caches_of_peoples_texts_hold_so_many_characters_and_no_more():
 def test_a_bounded_cache_keeps_what_was_used_last():
     made: list[str] = []
 
-    @cached_by_size(100, of_one=50)
+    @cached_by_size(100 + 3 * ENTRY, of_one=50 + ENTRY)
     def double(text: str) -> str:
         made.append(text)
         return text * 2
