@@ -144,7 +144,7 @@ def _import(source: Source, loaded: Loaded, owner: Any, options: Options) -> Res
         fields |= {"id": pk, "kind": _kind(found.id, owner)}
         fields["external_id"] = found.id[:200] if found.id != str(pk) else ""
     noted = _with_origin(source, loaded, seq=found.revision)
-    made = import_notebook(owner, noted, keep_ids=True, connections=chosen.cells, **fields)
+    made = import_notebook(owner, noted, keep_ids=True, connections=chosen.cells, new=chosen.new, **fields)
     if not loaded.is_legacy:
         options.files_of(owner)[loaded.sha256] = made.pk
     return Result(Imported.IMPORTED, _again(made.pk))
@@ -155,9 +155,8 @@ def _update(source: Source, loaded: Loaded, known: Notebook) -> Result:
     seq = max(known.seq, found.revision) + 1
     chosen = import_connections.choose(found, known.owner)
     noted = _with_origin(source, loaded, seq=seq)
-    replace_imported(
-        known, noted, connections=chosen.cells, connection=chosen.notebook, revision=found.revision, seq=seq
-    )
+    fields: dict[str, Any] = {"connection": chosen.notebook, "revision": found.revision, "seq": seq}
+    replace_imported(known, noted, connections=chosen.cells, new=chosen.new, **fields)
     return Result(Imported.UPDATED, _again(known.pk))
 
 
