@@ -52,7 +52,7 @@ def refusal(dsn: str) -> str:
 
 
 def choose(found: ImportedNotebook, owner: Any) -> Chosen:
-    """The connections of a notebook and its cells; a DSN that its owner has no connection for gets one, not yet saved."""
+    """The connections of a notebook and its cells; a DSN that its owner has none for gets one, not yet saved."""
     chosen = Chosen()
     if check(found):
         chosen.notebook = _with_dsn(owner, found.dsn)
