@@ -24,7 +24,7 @@ from notebooks_app.crypto import DecryptionError
 from notebooks_app.errors import RillbookError
 from notebooks_app.formats import ImportedCell, ImportedNotebook, bundles, ipynb, legacy, percent_writer
 from notebooks_app.formats.base import OURS
-from notebooks_app.import_rows import notebook_id
+from notebooks_app.import_rows import notebook_id, second_id
 from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile
 
 READ_BYTES = 4 * 1024 * 1024
@@ -73,10 +73,20 @@ def load(notebook: Notebook, *, with_dsn: bool = False, with_outputs: bool = Tru
 
 def _old_id(notebook: Notebook) -> str:
     """The id that it had before, so that its file is named as it was; never that of another notebook, whose metadata
-    may have been copied.
+    may have been copied, or whose old id it shared: files have only an id to be told apart by.
     """
+    if is_second(notebook):
+        return str(notebook.pk)
     noted = str(import_facts(notebook).get("id") or "")
-    return noted if noted and notebook_id(noted) == notebook.pk else notebook.external_id or str(notebook.pk)
+    if noted and notebook_id(noted) == notebook.pk:
+        return noted
+    return notebook.external_id or str(notebook.pk)
+
+
+def is_second(notebook: Notebook) -> bool:
+    """Whether it was imported under an id of its own, since another user's had its old one."""
+    facts = import_facts(notebook)
+    return second_id(str(facts.get("id") or ""), str(facts.get("user_id") or "")) == notebook.pk
 
 
 def import_facts(notebook: Notebook) -> Json:

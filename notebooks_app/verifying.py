@@ -46,8 +46,11 @@ def _notebooks(found: ImportedNotebook, ours: ImportedNotebook, known: Notebook,
     yield from _connection(found, known)
     if not is_legacy:
         return
-    yield from _value("id", found.id, ours.id)
-    expected = found.id[:200] if as_uuid(found.id) is None or found.id != str(known.pk) else ""
+    is_second = exporting.is_second(known)
+    noted = str(exporting.import_facts(known).get("id") or "")
+    yield from _value("id", found.id, noted if is_second and found.id != ours.id else ours.id)
+    old_id = noted if is_second else found.id
+    expected = old_id[:200] if as_uuid(old_id) is None or old_id != str(known.pk) else ""
     yield from _value("external_id", expected, known.external_id)
     yield from _value("user_id", found.user_id, str(exporting.import_facts(known).get("user_id") or ""))
     yield from _value("revision", found.revision, ours.revision)
