@@ -108,7 +108,11 @@ class NotebookFeed:
             if self._listener is not None:
                 return
             self._channel = await wakeups.join(*self._groups)
-            self.seq = await db.read(self._read_seq)
+            try:
+                self.seq = await db.read(self._read_seq)
+            except BaseException:  # nobody would read the channel
+                await self._leave()
+                raise
             context = logs.context_of(self.notebook_id)
             self._listener = asyncio.create_task(self._listen(), name=f"feed {self.notebook_id}", context=context)
 
@@ -119,8 +123,12 @@ class NotebookFeed:
         self.presence.close()
         if self._far is not None:
             self._far.close()
-        if self._channel:
-            await wakeups.leave(self._channel, *self._groups)
+        await self._leave()
+
+    async def _leave(self) -> None:
+        channel, self._channel = self._channel, ""
+        if channel:
+            await wakeups.leave(channel, *self._groups)
 
     @property
     def _groups(self) -> list[str]:

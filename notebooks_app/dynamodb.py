@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -21,6 +22,7 @@ from notebooks_app.import_sources import Loaded, digest_of
 
 ATTEMPTS = 8  # of a request, with growing pauses: tables have a limit of reads
 CONNECT_S, READ_S = 10, 60
+LAST_POSITION = Decimal("9.9999999999999999999999999999999999999E+125")  # the largest number that there is
 MAX_WORDS = 500  # characters of an answer that a message has
 
 
@@ -70,10 +72,37 @@ class Tables:
             raise TableError(f"The table {table.name!r} has the keys {', '.join(keys)}, and not {key}.")
         return int(table.item_count or 0)
 
-    def sources(self) -> Iterator[ItemSource]:
-        """Each notebook, page by page. Raises TableError, also between pages: those before it are imported."""
+    def sources(self) -> Iterator[ItemSource | StraySource]:
+        """Each notebook, page by page, then cells that are of none. Raises TableError, also between pages: those before
+        it are imported.
+        """
+        seen = set[str]()
         for item in self._pages(self._notebooks, "scan"):
+            seen.add(str(item.get("notebook_id")))
             yield ItemSource(self, item)
+        if self._cells is not None:
+            yield from (StraySource(self, one) for one in self._owners_of_cells() if one not in seen)
+
+    def _owners_of_cells(self) -> Iterator[str]:
+        """The notebook_id of all cells, once each. Reads a row a notebook: scans go on from any key, so that this one
+        leaps over the rest of a notebook.
+        """
+        arguments: dict[str, Any] = {"Limit": 1, "ConsistentRead": True}
+        found = ""
+        while True:
+            page = self._ask(self._cells, "scan", arguments)
+            start = page.get("LastEvaluatedKey")
+            if page["Items"] and (owner := page["Items"][0]["notebook_id"]) != found:
+                yield (found := owner)
+                start = {"notebook_id": found, "position": LAST_POSITION}
+            if start is None:
+                return
+            arguments["ExclusiveStartKey"] = start
+
+    def count_rows(self, notebook_id: str) -> int:
+        """How many cells of this notebook_id there are. Raises TableError."""
+        arguments = {"KeyConditionExpression": Key("notebook_id").eq(notebook_id), "Select": "COUNT"}
+        return sum(page["Count"] for page in self._answers(self._cells, "query", arguments))
 
     def rows_of(self, notebook_id: str, at_most: int) -> list[Any] | None:
         """The first cells of a notebook in order of position; None without a table of cells. Raises TableError."""
@@ -84,18 +113,25 @@ class Tables:
         return list(itertools.islice(rows, at_most))
 
     def _pages(self, table: Any, operation: str, **arguments: Any) -> Iterator[Any]:
+        for page in self._answers(table, operation, arguments):
+            yield from page["Items"]
+
+    def _answers(self, table: Any, operation: str, arguments: dict[str, Any]) -> Iterator[Any]:
         arguments["ConsistentRead"] = True
         if self.page_items is not None:
             arguments["Limit"] = self.page_items
         while True:
-            try:
-                page = getattr(table, operation)(**arguments)
-            except (BotoCoreError, ClientError) as error:
-                raise self._error(table.name, error) from error
-            yield from page["Items"]
+            page = self._ask(table, operation, arguments)
+            yield page
             if "LastEvaluatedKey" not in page:
                 return
             arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _ask(self, table: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        try:
+            return getattr(table, operation)(**arguments)
+        except (BotoCoreError, ClientError) as error:
+            raise self._error(table.name, error) from error
 
     def _error(self, name: str, error: Exception) -> TableError:
         code = getattr(error, "response", {}).get("Error", {}).get("Code")
@@ -113,7 +149,7 @@ class ItemSource:
 
     @property
     def name(self) -> str:
-        return f"{self.tables.notebooks}/{self.item.get('notebook_id')}"
+        return f"{self.tables.notebooks}/{self.item.get('user_id')}/{self.item.get('notebook_id')}"
 
     def load(self, max_cells: int) -> Loaded:
         """Raises FormatError, TableError."""
@@ -127,7 +163,7 @@ class ItemSource:
             raise FormatError(f"{self.name}: a number in it cannot be read ({error}).") from error
         found = legacy.read_document(self.name, document, max_cells=max_cells)
         found.warnings[:0] = warnings
-        return Loaded(found, digest_of(found), is_legacy=True)
+        return Loaded(found, digest_of(found), is_legacy=True, by_user=True)
 
     def _rows(self, max_cells: int) -> list[Any] | None:
         """The rows of its cells, never more than a notebook may have. Raises FormatError, TableError."""
@@ -135,6 +171,23 @@ class ItemSource:
         if rows is not None and len(rows) > max_cells:
             raise FormatError(f"{self.name}: it has more than the {max_cells:,} cells that a notebook may have.")
         return rows
+
+
+@dataclass
+class StraySource:
+    """Cells whose notebook has no item: nobody knows its name and whose it is, so that they are said and not taken."""
+
+    tables: Tables
+    notebook_id: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.tables.cells}/{self.notebook_id}"
+
+    def load(self, max_cells: int) -> Loaded:
+        """Raises FormatError, TableError."""
+        count = self.tables.count_rows(self.notebook_id)
+        raise FormatError(f"{self.name}: {count:,} cells, and no item of their notebook in {self.tables.notebooks!r}.")
 
 
 def _words(error: Exception) -> str:

@@ -1,7 +1,8 @@
 """Notebooks out of the database, whole: as values that every format writes, and as files of a folder.
 
-What the formats look like is formats/'s. Files are written beside their place and renamed, so that a full disk leaves
-no part of a notebook under a name that promises the whole.
+What the formats look like is formats/'s. Rows are read as they were at one moment, also while cells run. Files are
+written beside their place and renamed, so that a full disk leaves no part of a notebook under a name that promises the
+whole.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import tempfile
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from notebooks_app import files, html_page, output_ops, reading
+from notebooks_app import files, html_page, output_ops, reading, snapshots
 from notebooks_app.crypto import DecryptionError
 from notebooks_app.errors import RillbookError
 from notebooks_app.formats import ImportedCell, ImportedNotebook, bundles, ipynb, legacy, percent_writer
 from notebooks_app.formats.base import OURS
-from notebooks_app.import_rows import notebook_id
+from notebooks_app.import_rows import notebook_id, second_id
 from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile
 
 READ_BYTES = 4 * 1024 * 1024
@@ -49,13 +50,46 @@ class CannotExport(RillbookError):
 # --- Values ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Whole:
+    """A notebook's rows of one moment: itself, its cells in order, of its outputs also files and pieces."""
+
+    notebook: Notebook
+    cells: list[Cell]
+    outputs: list[Output] = field(default_factory=list)
+    files: list[OutputFile] = field(default_factory=list)
+    pieces: dict[tuple[uuid.UUID, uuid.UUID], list[Json]] = field(default_factory=dict)
+
+
 def load(notebook: Notebook, *, with_dsn: bool = False, with_outputs: bool = True) -> ImportedNotebook:
     """The whole notebook with its outputs, those kept as files too. Raises CannotExport.
 
     `with_dsn`: also the DSN of its connection, in the clear, where that is its owner's.
     """
-    cells = list(Cell.objects.alive().filter(notebook=notebook).select_related("connection").in_order())
-    outputs = whole_outputs(notebook.pk) if with_outputs else {}
+    return values_of(read_whole(notebook.pk, with_outputs=with_outputs), with_dsn=with_dsn)
+
+
+def read_whole(notebook_id: uuid.UUID, *, with_outputs: bool = True) -> Whole:
+    """The rows of a notebook as they are now. Raises CannotExport if it is gone."""
+    with snapshots.snapshot():
+        notebook = Notebook.objects.select_related("owner", "connection").filter(pk=notebook_id).first()
+        if notebook is None:
+            raise CannotExport("It was deleted just now.")
+        cells = Cell.objects.alive().filter(notebook=notebook).select_related("connection").in_order()
+        whole = Whole(notebook, list(cells))
+        if not with_outputs:
+            return whole
+        rows = Output.objects.filter(cell__notebook_id=notebook_id)
+        whole.files = list(OutputFile.objects.filter(output__cell__notebook_id=notebook_id))
+        whole.outputs = list(rows.order_by("cell_id", "index"))
+        with_pieces = Cell.objects.filter(notebook_id=notebook_id, chunks__isnull=False).distinct()
+        whole.pieces = reading.pieces_of(list(with_pieces.values_list("pk", flat=True)), {})
+        return whole
+
+
+def values_of(whole: Whole, *, with_dsn: bool = False) -> ImportedNotebook:
+    """The notebook that its rows are, with the bytes of its files. Raises CannotExport."""
+    notebook, outputs = whole.notebook, _outputs_of(whole)
     came_from = import_facts(notebook)
     return ImportedNotebook(
         name=notebook.name,
@@ -67,16 +101,26 @@ def load(notebook: Notebook, *, with_dsn: bool = False, with_outputs: bool = Tru
         revision=notebook.revision,
         created_at=notebook.created_at,
         updated_at=notebook.updated_at,
-        cells=[_cell(cell, outputs.get(cell.pk, [])) for cell in cells],
+        cells=[_cell(cell, outputs.get(cell.pk, [])) for cell in whole.cells],
     )
 
 
 def _old_id(notebook: Notebook) -> str:
     """The id that it had before, so that its file is named as it was; never that of another notebook, whose metadata
-    may have been copied.
+    may have been copied, or whose old id it shared: files have only an id to be told apart by.
     """
+    if is_second(notebook):
+        return str(notebook.pk)
     noted = str(import_facts(notebook).get("id") or "")
-    return noted if noted and notebook_id(noted) == notebook.pk else notebook.external_id or str(notebook.pk)
+    if noted and notebook_id(noted) == notebook.pk:
+        return noted
+    return notebook.external_id or str(notebook.pk)
+
+
+def is_second(notebook: Notebook) -> bool:
+    """Whether it was imported under an id of its own, since another user's had its old one."""
+    facts = import_facts(notebook)
+    return second_id(str(facts.get("id") or ""), str(facts.get("user_id") or "")) == notebook.pk
 
 
 def import_facts(notebook: Notebook) -> Json:
@@ -121,25 +165,22 @@ def plain_dsn(connection: Connection) -> str:
         raise CannotExport(f"The connection {connection.name!r} cannot be decrypted: its key is gone.") from None
 
 
-def whole_outputs(notebook_id: uuid.UUID) -> dict[uuid.UUID, list[Json]]:
+def _outputs_of(whole: Whole) -> dict[uuid.UUID, list[Json]]:
     """The outputs of a notebook's cells by cell, with what is kept in files put back. Raises CannotExport."""
     large: dict[int, list[OutputFile]] = defaultdict(list)
-    for file in OutputFile.objects.filter(output__cell__notebook_id=notebook_id):
+    for file in whole.files:
         large[file.output_id or 0].append(file)
-    rows = Output.objects.filter(cell__notebook_id=notebook_id).order_by("cell_id", "index")
-    with_pieces = Cell.objects.filter(notebook_id=notebook_id, chunks__isnull=False).distinct()
-    pieces = reading.pieces_of(list(with_pieces.values_list("pk", flat=True)), {})
-    late = {cell_id for cell_id, _ in pieces}
+    late = {cell_id for cell_id, _ in whole.pieces}
     found: dict[uuid.UUID, list[Json]] = defaultdict(list)
     attempts: dict[uuid.UUID, uuid.UUID | None] = {}
-    for row in rows:
+    for row in whole.outputs:
         output = row.as_json({})
         for file in large.get(row.pk, []):
             if row.kind != Output.Kind.STREAM or row.cell_id not in late:  # pieces count from the row's own text
                 _put_back(output, file)
         found[row.cell_id].append(output)
         attempts[row.cell_id] = row.attempt
-    for (cell_id, attempt), ops in pieces.items():
+    for (cell_id, attempt), ops in whole.pieces.items():
         found[cell_id] = output_ops.apply(found[cell_id] if attempts.get(cell_id) == attempt else [], ops)
     return {cell_id: [_without_cut(output) for output in outputs] for cell_id, outputs in found.items()}
 

@@ -22,9 +22,12 @@ MAX_NAME = 100
 
 @dataclass
 class Chosen:
-    """The connection of the notebook, and those of its SQL cells by their place."""
+    """The connection of the notebook, and those of its SQL cells by their place. `new` is the one that is not yet
+    saved, to be saved with the notebook or not at all.
+    """
 
     notebook: Connection | None = None
+    new: Connection | None = None
     cells: dict[int, Connection | None] = field(default_factory=dict)
 
 
@@ -49,10 +52,12 @@ def refusal(dsn: str) -> str:
 
 
 def choose(found: ImportedNotebook, owner: Any) -> Chosen:
-    """The connections of a notebook and its cells; a DSN that its owner has no connection for gets one."""
+    """The connections of a notebook and its cells; a DSN that its owner has none for gets one, not yet saved."""
     chosen = Chosen()
     if check(found):
-        chosen.notebook = _with_dsn(owner, found.dsn) or _make(owner, found)
+        chosen.notebook = _with_dsn(owner, found.dsn)
+        if chosen.notebook is None:
+            chosen.notebook = chosen.new = _make(owner, found)
     elif found.connection:
         chosen.notebook = _named(found, owner, found.connection)
     for place, cell in enumerate(found.cells):
@@ -97,7 +102,6 @@ def _with_dsn(owner: Any, dsn: str) -> Connection | None:
 def _make(owner: Any, found: ImportedNotebook) -> Connection:
     connection = Connection(owner=owner, name=free_name(owner, found.name))
     connection.set_dsn(found.dsn)
-    connection.save(force_insert=True)
     return connection
 
 

@@ -95,6 +95,11 @@ def notebook_id(old_id: str) -> uuid.UUID:
     return as_uuid(old_id) or uuid.uuid5(NAMESPACE, old_id)
 
 
+def second_id(old_id: str, user_id: str) -> uuid.UUID:
+    """The id for ever of this user's notebook where another user's has the same old id (no id holds NUL)."""
+    return uuid.uuid5(NAMESPACE, f"{user_id}\0{old_id}")
+
+
 def as_uuid(text: str | None) -> uuid.UUID | None:
     """The uuid that a text spells in the usual 36 characters, else None."""
     if text is None or not _UUID.match(text):

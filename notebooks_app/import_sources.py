@@ -26,11 +26,14 @@ class NotANotebook(Exception):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A notebook of a source. `sha256` tells contents apart; `is_legacy`: its id says which notebook it is for ever."""
+    """A notebook of a source. `sha256` tells contents apart; `is_legacy`: its id says which notebook it is for ever,
+    `by_user`: among those of its user alone.
+    """
 
     notebook: ImportedNotebook
     sha256: str
     is_legacy: bool = False
+    by_user: bool = False
     modified: datetime | None = None  # when its file was written, for one that says no times
 
 

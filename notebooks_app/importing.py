@@ -1,8 +1,9 @@
 """Notebooks of files and tables into the database, once: each whole or not at all, and the same again changes nothing.
 
 Legacy notebooks have an id for ever: ours is it if it is a uuid, else made from it; what is here under it is compared
-with the source. Other files are known by their content and owner. Sources are import_sources.py's and dynamodb.py's,
-whose a notebook is import_owners.py's, comparing verifying.py's.
+with the source. In DynamoDB two users may have notebooks of one id: the second gets an id made from both. Other files
+are known by their content and owner. Sources are import_sources.py's and dynamodb.py's, whose a notebook is
+import_owners.py's, comparing verifying.py's.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from notebooks_app.errors import BadRequest
 from notebooks_app.exporting import import_facts
 from notebooks_app.formats.base import OURS, ImportedNotebook
 from notebooks_app.import_owners import PREFIXES, Owners, user_id_of
-from notebooks_app.import_rows import notebook_id
+from notebooks_app.import_rows import notebook_id, second_id
 from notebooks_app.import_sources import Loaded, Source
 from notebooks_app.models import Notebook
 from notebooks_app.notebooks import import_notebook, replace_imported
@@ -52,14 +53,20 @@ class Options:
     update: bool = False
     overwrite: bool = False
     verify: bool = False
-    _sources: dict[uuid.UUID, tuple[str, str]] = field(default_factory=dict)  # by notebook: its source, its digest
+    # By notebook: its source, its digest, its old user.
+    _sources: dict[uuid.UUID, tuple[str, str, str]] = field(default_factory=dict)
     _files: dict[Any, dict[str, uuid.UUID]] = field(default_factory=dict)  # by owner: notebooks of files by digest
 
     def claim(self, pk: uuid.UUID, source: Source, loaded: Loaded) -> None:
         """Note that the run has a source for this notebook. Raises BadRequest if it has another one already."""
-        first, digest = self._sources.setdefault(pk, (source.name, loaded.sha256))
+        claimed = (source.name, loaded.sha256, loaded.notebook.user_id)
+        first, digest, _ = self._sources.setdefault(pk, claimed)
         if first != source.name and digest != loaded.sha256:
             raise BadRequest(f"It has the same id as {first}, but says something else: which of them is right?")
+
+    def user_of(self, pk: uuid.UUID) -> str:
+        """The old user of the source that the run has for this notebook; "" without one."""
+        return self._sources[pk][2] if pk in self._sources else ""
 
     def files_of(self, owner: Any) -> dict[str, uuid.UUID]:
         """The notebooks that came from files without ids, by the digest of their content. Read once an owner."""
@@ -91,30 +98,49 @@ def import_source(source: Source, options: Options) -> Result:
     found = loaded.notebook
     owner = options.owners.owner_of(user_id_of(found.id, found.user_id))
     import_rows.check(found)
-    if loaded.is_legacy:
-        options.claim(notebook_id(found.id), source, loaded)
-    known = _known(loaded, owner, options)
-    result = _take(source, loaded, owner, known, options)
+    pk = _id_of(loaded, options) if loaded.is_legacy else None
+    if pk is not None:
+        options.claim(pk, source, loaded)
+    known = _known(loaded, owner, pk, options)
+    result = _take(source, loaded, owner, pk, known, options)
     result.warnings = found.warnings
     if options.verify:
         result.differences, result.notes = verifying.compare(found, result.notebook, is_legacy=loaded.is_legacy)
     return result
 
 
-def _known(loaded: Loaded, owner: Any, options: Options) -> Notebook | None:
+def _id_of(loaded: Loaded, options: Options) -> uuid.UUID:
+    """The id that a legacy notebook has here: its second one where that is here or another user's has the first."""
+    found = loaded.notebook
+    first = notebook_id(found.id)
+    if not loaded.by_user:
+        return first
+    second = second_id(found.id, found.user_id)
+    here = Notebook.objects.only("metadata").in_bulk([first, second])
+    facts = import_facts(here[first]) if first in here else {}
+    holder = (facts.get("user_id") if facts.get("id") == found.id else "") or options.user_of(first)
+    if second not in here and holder in ("", found.user_id):
+        return first
+    found.warnings.append("A notebook of another user has the same id: this one has an id of its own here.")
+    return second
+
+
+def _known(loaded: Loaded, owner: Any, pk: uuid.UUID | None, options: Options) -> Notebook | None:
     """The notebook that is here for this source. Raises BadRequest where it is somebody else's."""
     notebooks = Notebook.objects.select_related("owner", "connection")
-    if not loaded.is_legacy:
+    if pk is None:
         return notebooks.alive().filter(owner=owner, pk=options.files_of(owner).get(loaded.sha256)).first()
-    known = notebooks.filter(pk=notebook_id(loaded.notebook.id)).first()
+    known = notebooks.filter(pk=pk).first()
     if known is not None and known.owner_id != owner.pk:
         raise BadRequest(f"It is here already as {known.pk}, and belongs to another account.")
     return known
 
 
-def _take(source: Source, loaded: Loaded, owner: Any, known: Notebook | None, options: Options) -> Result:
+def _take(
+    source: Source, loaded: Loaded, owner: Any, pk: uuid.UUID | None, known: Notebook | None, options: Options
+) -> Result:
     if known is None:
-        return _import(source, loaded, owner, options)
+        return _import(source, loaded, owner, pk, options)
     if known.deleted_at is not None:
         return Result(Imported.IN_BIN, known)
     if _is_same(loaded, known):
@@ -132,20 +158,18 @@ def _is_same(loaded: Loaded, known: Notebook) -> bool:
     return import_facts(known).get("sha256") == loaded.sha256 and import_connections.is_same(loaded.notebook, known)
 
 
-def _import(source: Source, loaded: Loaded, owner: Any, options: Options) -> Result:
+def _import(source: Source, loaded: Loaded, owner: Any, pk: uuid.UUID | None, options: Options) -> Result:
     found = loaded.notebook
     if options.dry_run:
         import_connections.check(found)
         return Result(Imported.WOULD_IMPORT)
     chosen = import_connections.choose(found, owner)
     fields: dict[str, Any] = {"connection": chosen.notebook, "revision": found.revision, "seq": found.revision}
-    if loaded.is_legacy:
-        pk = notebook_id(found.id)
-        fields |= {"id": pk, "kind": _kind(found.id, owner)}
-        fields["external_id"] = found.id[:200] if found.id != str(pk) else ""
+    if pk is not None:
+        fields |= {"id": pk, "kind": _kind(found.id, owner), "external_id": _external_id(found, pk)}
     noted = _with_origin(source, loaded, seq=found.revision)
-    made = import_notebook(owner, noted, keep_ids=True, connections=chosen.cells, **fields)
-    if not loaded.is_legacy:
+    made = import_notebook(owner, noted, keep_ids=True, connections=chosen.cells, new=chosen.new, **fields)
+    if pk is None:
         options.files_of(owner)[loaded.sha256] = made.pk
     return Result(Imported.IMPORTED, _again(made.pk))
 
@@ -155,10 +179,15 @@ def _update(source: Source, loaded: Loaded, known: Notebook) -> Result:
     seq = max(known.seq, found.revision) + 1
     chosen = import_connections.choose(found, known.owner)
     noted = _with_origin(source, loaded, seq=seq)
-    replace_imported(
-        known, noted, connections=chosen.cells, connection=chosen.notebook, revision=found.revision, seq=seq
-    )
+    fields: dict[str, Any] = {"connection": chosen.notebook, "revision": found.revision, "seq": seq}
+    if loaded.is_legacy:
+        fields["external_id"] = _external_id(found, known.pk)
+    replace_imported(known, noted, connections=chosen.cells, new=chosen.new, **fields)
     return Result(Imported.UPDATED, _again(known.pk))
+
+
+def _external_id(found: ImportedNotebook, pk: uuid.UUID) -> str:
+    return found.id[:200] if found.id != str(pk) else ""
 
 
 def _again(pk: uuid.UUID) -> Notebook:

@@ -16,7 +16,7 @@ from notebooks_app.errors import Conflict
 from notebooks_app.formats import ImportedCell, ImportedNotebook, ipynb
 from notebooks_app.import_rows import Connections
 from notebooks_app.import_rows import output_row as output_row  # part of this module's interface
-from notebooks_app.models import Cell, KernelSession, Notebook
+from notebooks_app.models import Cell, Connection, KernelSession, Notebook
 from notebooks_app.reading import outputs_of
 from notebooks_app.services import analysed_fields, analysis_of
 from notebooks_app.text import clean_name
@@ -44,11 +44,13 @@ def import_notebook(
     *,
     keep_ids: bool = False,
     connections: Connections | None = None,
+    new: Connection | None = None,
     **fields: Any,
 ) -> Notebook:
     """Store an imported notebook whole or not at all; nothing runs. Raises BadRequest, TooLarge, Unavailable.
 
-    `keep_ids` keeps the cells' ids as import_rows.cell_ids says; `connections` are those of SQL cells, by place.
+    `keep_ids` keeps the cells' ids as import_rows.cell_ids says; `connections` are those of SQL cells, by place; `new`
+    is one of them that is not yet saved.
     """
     name = clean_name(imported.name or "Untitled", max_length=settings.NAME_MAX_LENGTH)
     notebook = Notebook(owner=owner, name=name, metadata=imported.metadata, **fields)
@@ -56,13 +58,20 @@ def import_notebook(
     _analyse(rows.cells)
     import_outputs.upload(notebook.id, rows.prepared)
     with transaction.atomic():
+        if new is not None:
+            new.save(force_insert=True)
         notebook.save(force_insert=True)
         import_rows.store(notebook, imported, rows)
     return notebook
 
 
 def replace_imported(
-    notebook: Notebook, imported: ImportedNotebook, *, connections: Connections | None = None, **fields: Any
+    notebook: Notebook,
+    imported: ImportedNotebook,
+    *,
+    connections: Connections | None = None,
+    new: Connection | None = None,
+    **fields: Any,
 ) -> Notebook:
     """Put another import in the place of an imported notebook's cells, whole or not at all. Raises as import_notebook,
     and Conflict where it was changed or run since `notebook` was read.
@@ -74,6 +83,8 @@ def replace_imported(
     _analyse(rows.cells)
     import_outputs.keep(notebook.pk, rows.prepared)
     with transaction.atomic():
+        if new is not None:
+            new.save(force_insert=True)
         as_read = Notebook.objects.filter(pk=notebook.pk, seq=notebook.seq)
         if not as_read.update(name=name, metadata=imported.metadata, **fields):
             raise Conflict("It was changed or run here just now, and is kept.")

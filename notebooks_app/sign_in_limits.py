@@ -26,6 +26,7 @@ from django.utils import timezone
 
 from notebooks_app.models import AttemptCount
 
+REMOVED_AT_ONCE = 20  # expired rows that an attempt removes: more than the two it may add
 DEVICE_SALT = "rillbook.device"
 DEVICE_AGE_S = 365 * 24 * 3600
 
@@ -55,8 +56,8 @@ def take(limit: Limit) -> float:
     """Count one attempt; when, in seconds since the epoch. Raises TooManyAttempts, which is not counted."""
     now = time.time()
     with transaction.atomic():
-        AttemptCount.objects.bulk_create([_row(limit, [], now)], ignore_conflicts=True)
-        row = AttemptCount.objects.select_for_update().get(pk=limit.digest)
+        row = _locked(limit, now) or _locked(limit, now)  # an expired row may be removed between its two queries
+        assert row is not None
         # Those far ahead were counted before the clock was set back: they would lock people out for as long.
         times = [each for each in row.times if abs(now - each) < limit.period_s]
         if len(times) >= limit.most:
@@ -79,8 +80,20 @@ def _row(limit: Limit, times: list[float], now: float) -> AttemptCount:
     return AttemptCount(key=limit.digest, times=times, expires_at=expires_at)
 
 
+def _locked(limit: Limit, now: float) -> AttemptCount | None:
+    AttemptCount.objects.bulk_create([_row(limit, [], now)], ignore_conflicts=True)
+    return AttemptCount.objects.select_for_update().filter(pk=limit.digest).first()
+
+
 def remove_expired() -> None:
-    AttemptCount.objects.filter(expires_at__lte=timezone.now()).delete()
+    """Remove the rows that expired first, a few at a time, so that names that are guessed never fill the table. What
+    another attempt has locked is left to the next one.
+    """
+    with transaction.atomic():
+        expired = AttemptCount.objects.filter(expires_at__lte=timezone.now()).order_by("expires_at")
+        keys = list(expired.select_for_update(skip_locked=True).values_list("pk", flat=True)[:REMOVED_AT_ONCE])
+        if keys:
+            AttemptCount.objects.filter(pk__in=keys).delete()
 
 
 # --- Passwords --------------------------------------------------------------------------------------------------------
@@ -92,6 +105,7 @@ def attempt(request: HttpRequest | None, account: str) -> Iterator[Any]:
 
     Raises TooManyAttempts before the block is entered.
     """
+    remove_expired()
     limits = limits_of(request, account)
     taken: list[tuple[Limit, float]] = []
     try:
@@ -103,7 +117,6 @@ def attempt(request: HttpRequest | None, account: str) -> Iterator[Any]:
         raise
 
     def was_right() -> None:
-        remove_expired()
         for number, (limit, at) in enumerate(taken):
             give_back(limit, at, forget_all=number == 0)  # an address may have tried others' passwords too
 

@@ -26,13 +26,14 @@ def compare(found: ImportedNotebook, known: Notebook | None, *, is_legacy: bool)
     if known.deleted_at is not None:
         return ["It is in the bin."], []
     try:
-        ours = exporting.load(known)
+        whole = exporting.read_whole(known.pk)
+        ours = exporting.values_of(whole)
     except exporting.CannotExport as error:
         return [error.message], []
-    rows = list(Cell.objects.alive().filter(notebook=known).in_order().only("id", "external_id"))
+    known = whole.notebook
     differences = [
-        *_notebooks(found, ours, known, is_legacy=is_legacy),
-        *_order(found, ours, rows, known.pk),
+        *_notebooks(found, ours, whole, is_legacy=is_legacy),
+        *_order(found, ours, whole.cells, known.pk),
         *_cells(found, ours, known.pk),
     ]
     if differences and known.seq != exporting.import_facts(known).get("seq"):
@@ -40,14 +41,20 @@ def compare(found: ImportedNotebook, known: Notebook | None, *, is_legacy: bool)
     return differences, list(_notes(found, ours))
 
 
-def _notebooks(found: ImportedNotebook, ours: ImportedNotebook, known: Notebook, *, is_legacy: bool) -> Iterator[str]:
+def _notebooks(
+    found: ImportedNotebook, ours: ImportedNotebook, whole: exporting.Whole, *, is_legacy: bool
+) -> Iterator[str]:
+    known = whole.notebook
     yield from _value("name", found.name, ours.name)
     yield from _value("metadata", _without_ours(found.metadata), _without_ours(ours.metadata))
-    yield from _connection(found, known)
+    yield from _connection(found, whole)
     if not is_legacy:
         return
-    yield from _value("id", found.id, ours.id)
-    expected = found.id[:200] if as_uuid(found.id) is None or found.id != str(known.pk) else ""
+    is_second = exporting.is_second(known)
+    noted = str(exporting.import_facts(known).get("id") or "")
+    yield from _value("id", found.id, noted if is_second and found.id != ours.id else ours.id)
+    old_id = noted if is_second else found.id
+    expected = old_id[:200] if as_uuid(old_id) is None or old_id != str(known.pk) else ""
     yield from _value("external_id", expected, known.external_id)
     yield from _value("user_id", found.user_id, str(exporting.import_facts(known).get("user_id") or ""))
     yield from _value("revision", found.revision, ours.revision)
@@ -55,7 +62,8 @@ def _notebooks(found: ImportedNotebook, ours: ImportedNotebook, known: Notebook,
     yield from _time("updated_at", found.updated_at, ours.updated_at)
 
 
-def _connection(found: ImportedNotebook, known: Notebook) -> Iterator[str]:
+def _connection(found: ImportedNotebook, whole: exporting.Whole) -> Iterator[str]:
+    known = whole.notebook
     if found.dsn and not import_connections.is_same(found, known):
         has = "another" if known.connection else "none"
         yield f"connection: the source has a database, and the notebook here has {has}."
@@ -63,10 +71,9 @@ def _connection(found: ImportedNotebook, known: Notebook) -> Iterator[str]:
         yield f"connection: {known.connection.name!r} for {found.connection[:100] or 'none'!r}."
     if found.dsn and not import_connections.refusal(found.dsn):
         wanted = {number: cell for number, cell in enumerate(found.cells, 1) if cell.type == "sql"}
-        rows = Cell.objects.alive().filter(notebook=known).in_order().values_list("connection_id", flat=True)
-        for number, connection_id in enumerate(rows, start=1):
+        for number, row in enumerate(whole.cells, start=1):
             cell = wanted.get(number)
-            if cell is not None and cell.connection is None and connection_id != known.connection_id:
+            if cell is not None and cell.connection is None and row.connection_id != known.connection_id:
                 yield f"cell {number}: connection: it is not the notebook's."
 
 

@@ -26,6 +26,7 @@ from notebooks_app.formats.base import (
     source_text,
 )
 from notebooks_app.formats.checking import checked, without_nul
+from notebooks_app.formats.legacy_outputs import EXTRA
 from notebooks_app.text import replace_surrogates
 
 MAX_BYTES = 1024 * 1024 * 1024
@@ -33,7 +34,6 @@ MAX_ID = 1_000  # characters of an old id
 MAX_REVISION = 2**53
 UNTITLED = "Untitled"
 SOURCE_NAME = "source_name"  # the name as the source has it, where ours had to be another
-EXTRA = "legacy"  # keys we do not know
 TYPES = ("python", "sql", "markdown")
 
 _TELLING_KEYS = frozenset(["cells", "db_conn_string"])  # which no other JSON is likely to have

@@ -2,7 +2,8 @@
 
 stdout becomes a stream output, each item a display, the error an error output, in this order. A table (of type
 `application/json` with `{"type": "table"}`) is kept as it came and gets a second form that pages draw as a table. What
-an output of ours says beyond that shape is written under `rillbook` beside it.
+an output of ours says beyond that shape is written under `rillbook` beside it; what an item says beyond it is kept in
+its metadata and written again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from notebooks_app.formats.checking import checked, without_nul
 from notebooks_app.outputs import canonical_mime, is_json_mime
 
 TABLE_MIME = "application/vnd.rillbook.table+json"
+EXTRA = "legacy"  # keys we do not know, under OURS of the metadata of a notebook, a cell or an output
 MAX_MIME = 100  # characters of a MIME type
 MAX_TABLE_ROWS = 1_000  # of a larger table the second form has the first ones
 SAFE_INTEGER = 2**53
@@ -77,6 +79,8 @@ def _item(where: str, item: Any, warnings: list[str]) -> Json:
     if not isinstance(item, dict):
         raise FormatError(f"{where} is not an object.")
     ours = checked(f"{where}.{OURS}", item.get(OURS) if isinstance(item.get(OURS), dict) else {})
+    if ours.get("kind") in ("stream", "error") and (extra := _extra(where, item)):
+        warnings.append(f"{where} is a text of ours, which keeps no other keys: {', '.join(sorted(extra))[:200]}.")
     if ours.get("kind") == "stream":
         name = "stderr" if ours.get("name") == "stderr" else "stdout"
         text = _text(where, "data", item.get("data"), warnings)
@@ -86,8 +90,23 @@ def _item(where: str, item: Any, warnings: list[str]) -> Json:
     return _display(where, item, ours, warnings)
 
 
-def _display(where: str, item: Json, ours: Json, warnings: list[str]) -> Json:
+def _extra(where: str, item: Json) -> Json:
+    """What an item says that its shape has no words for: keys we do not know, and objects that are none."""
+    known = {key for key in ("metadata", OURS) if item.get(key) is None or isinstance(item[key], dict)}
+    known |= {"mime_type", "data"}
+    return {without_nul(key): checked(f"{where}.{key}", item[key]) for key in item if key not in known}
+
+
+def _metadata(where: str, item: Json) -> Json:
     metadata = item.get("metadata")
+    kept: Json = checked(f"{where}.metadata", metadata) if isinstance(metadata, dict) else {}
+    if extra := _extra(where, item):
+        ours = kept.get(OURS)
+        kept = kept | {OURS: (ours if isinstance(ours, dict) else {}) | {EXTRA: extra}}
+    return kept
+
+
+def _display(where: str, item: Json, ours: Json, warnings: list[str]) -> Json:
     data: Json = {}
     if ours.get("empty") is not True:
         mime = _mime_of(where, item, warnings)
@@ -102,7 +121,7 @@ def _display(where: str, item: Json, ours: Json, warnings: list[str]) -> Json:
     return {
         "kind": "execute_result" if ours.get("kind") == "execute_result" else "display_data",
         "data": data,
-        "metadata": checked(f"{where}.metadata", metadata) if isinstance(metadata, dict) else {},
+        "metadata": _metadata(where, item),
         "display_id": display_id[:200] if isinstance(display_id, str) and display_id else None,
         "files": {},
     }
@@ -233,8 +252,19 @@ def _write_display(output: Mapping[str, Any]) -> Json:
         ours["data"] = data
     if not output["data"]:
         ours["empty"] = True
-    item: Json = {"mime_type": mime, "data": value, "metadata": output.get("metadata") or {}}
-    return item | ({OURS: ours} if ours else {})
+    metadata, extra = _split(output.get("metadata") or {})
+    item: Json = {"mime_type": mime, "data": value, "metadata": metadata or extra.pop("metadata", {})}
+    return extra | item | ({OURS: ours} if ours else {})
+
+
+def _split(metadata: Json) -> tuple[Json, Json]:
+    """An output's metadata, and the keys that its legacy item had beside what we know."""
+    ours = metadata.get(OURS)
+    if not isinstance(ours, dict) or not isinstance(ours.get(EXTRA), dict):
+        return metadata, {}
+    kept = {key: value for key, value in ours.items() if key != EXTRA}
+    rest = {key: value for key, value in metadata.items() if key != OURS}
+    return rest | ({OURS: kept} if kept else {}), dict(ours[EXTRA])
 
 
 def _first(data: Json) -> tuple[str, Any]:

@@ -114,9 +114,9 @@ def test_items_that_make_no_sense_are_named_and_stop_no_other(owner: Any, server
     put(tables[0], [head, count | {"cell_count": "many"}, item("number", revision=-1), item("good")])
     put(tables[1], [*rows, rows[0] | {"position": Decimal(99)}])
     ran = import_tables(server, "--cells-table", "cells")
-    assert "notebooks/count: cell_count is not a whole number." in ran.err
-    assert "notebooks/twins: cells 1 and 4 have the same id, 'c1'." in ran.err
-    assert "notebooks/number: revision is not a whole number from 0 to 2^53." in ran.err
+    assert "notebooks/user_37U0/count: cell_count is not a whole number." in ran.err
+    assert "notebooks/user_37U0/twins: cells 1 and 4 have the same id, 'c1'." in ran.err
+    assert "notebooks/user_37U0/number: revision is not a whole number from 0 to 2^53." in ran.err
     assert ran.out.splitlines()[-1] == "1 imported, 3 failed."
     assert ran.failure == ""
 
@@ -154,7 +154,7 @@ def test_a_notebook_of_too_many_rows_is_refused_before_they_are_all_read(
     put(tables[0], [head])
     put(tables[1], rows)
     ran = import_tables(server, "--cells-table", "cells")
-    assert "notebooks/many: it has more than the 10 cells that a notebook may have." in ran.err
+    assert "notebooks/user_37U0/many: it has more than the 10 cells that a notebook may have." in ran.err
     source = dynamodb.Tables("notebooks", "cells", REGION, server, page_items=4)
     assert len(source.rows_of("many", 11) or []) == 11
     assert not Notebook.objects.exists()

@@ -78,6 +78,28 @@ def test_an_old_notebook_comes_back_as_it_was(owner: Any, old: Old, tmp_path: Pa
     assert without_status(after) == without_status(before)
 
 
+def test_what_an_old_output_says_beyond_its_shape_is_kept(owner: Any, old: Old, tmp_path: Path):
+    items = [
+        {"mime_type": "text/plain", "data": "a", "metadata": {}, "title": "t", "nul\0": [None, 1.5]},
+        {"mime_type": "image/png", "data": "AAAA", "metadata": {"width": 1, "rillbook": {"x": 1}}, "size": {"w": 2}},
+        {"mime_type": "text/html", "data": "<b>", "metadata": ["none"], "rillbook": "theirs"},
+        {"mime_type": "text/plain", "data": "b", "metadata": None, "rillbook": None},
+    ]
+    path = old(document("n", cells=[cell("a", outputs=items)], db_conn_string=None))
+    assert run("import_notebooks", str(path), "--owner", "owner", "--verify").failure == ""
+    assert Output.objects.get(index=0).metadata == {"rillbook": {"legacy": {"title": "t", "nul\ufffd": [None, 1.5]}}}
+    export(tmp_path / "out")
+    [after] = json.loads((tmp_path / "out" / "n.json").read_text())["cells"]
+    items[0]["nul\ufffd"] = items[0].pop("nul\0")
+    items[3] = {"mime_type": "text/plain", "data": "b", "metadata": {}}
+    assert after["outputs"] == items
+    again = run("import_notebooks", str(tmp_path / "out"), "--owner", "owner", "--verify")
+    assert again.out.splitlines()[-1].endswith(", 1 verified the same, 0 different.")
+    Output.objects.filter(index=0).update(metadata={})
+    lost = run("import_notebooks", str(path), "--owner", "owner", "--verify")
+    assert "cell 1: outputs[0]: metadata: {} for {'rillbook': {'legacy': {'title': 't'" in lost.err
+
+
 @pytest.mark.parametrize("ending", ["json", "ipynb", "py"])
 def test_what_was_exported_imports_and_verifies_clean(owner: Any, editor: Any, old: Old, tmp_path: Path, ending: str):
     run("import_notebooks", str(old(cells=[*document()["cells"], large()])), "--owner", "owner")

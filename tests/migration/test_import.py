@@ -303,6 +303,7 @@ def test_what_neither_storage_nor_database_take_is_no_half_notebook(owner: Any, 
     assert ran.failure == "None of 1 could be imported."
     assert "This output of 0.6 MiB was not kept" in ran.err
     assert stored()[:4] == [[], [], [], []]
+    assert not Connection.objects.exists()
 
 
 # --- Bad input -------------------------------------------------------------------------------------------------------
@@ -371,8 +372,20 @@ def test_a_notebook_is_there_whole_or_not_at_all_when_its_last_row_fails(
     ran = import_to_owner(old())
     assert "not imported: No space left on device" in ran.err
     assert stored()[:4] == [[], [], [], []]
+    assert not Connection.objects.exists()
     monkeypatch.undo()
     assert import_to_owner(old(), "--verify").failure == ""
+
+
+def test_an_update_that_fails_leaves_no_connection(owner: Any, old: Old, settings: Any):
+    import_to_owner(old(large_document() | {"db_conn_string": None}))
+    before = stored()
+    settings.OUTPUT_HELD_MAX_BYTES = 100
+    use_full_storage(settings)
+    ran = import_to_owner(old(large_document() | {"name": "Other"}), "--update")
+    assert "This output of 0.6 MiB was not kept" in ran.err
+    assert not Connection.objects.exists()
+    assert stored() == before
 
 
 # --- Interrupted -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -130,7 +131,7 @@ def test_an_item_written_both_ways_has_the_cells_of_the_table(owner: Any, server
     assert [one.source for one in Notebook.objects.get(external_id="both").cells.in_order()] == ["new", "new"]
     assert Notebook.objects.get(external_id="first").cells.count() == 3
     refused = import_tables(server)
-    assert "notebooks/both: its cells are in a table of their own, which was not named." in refused.err
+    assert "notebooks/user_37U0/both: its cells are in a table of their own, which was not named." in refused.err
 
 
 def test_pages_of_both_tables_are_read_to_their_end(owner: Any, server: str, tables: Any):
@@ -167,7 +168,8 @@ def test_the_same_again_changes_nothing_and_a_new_item_is_taken(owner: Any, serv
 def test_a_bad_item_is_named_and_stops_no_other(owner: Any, server: str, tables: Any):
     put(tables[0], [item("bad", cells=[cell("a"), cell("a")]), item("good")])
     ran = import_tables(server)
-    assert "notebooks/bad: not imported: notebooks/bad: cells 1 and 2 have the same id, 'a'." in ran.err
+    name = "notebooks/user_37U0/bad"
+    assert f"{name}: not imported: {name}: cells 1 and 2 have the same id, 'a'." in ran.err
     assert ran.out.splitlines()[-1] == "1 imported, 1 failed."
     assert ran.failure == ""
 
@@ -211,3 +213,96 @@ def test_a_table_that_goes_away_meanwhile_keeps_what_was_imported(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     assert import_tables(server).out.splitlines()[-1] == "2 imported, 2 unchanged."
+
+
+def test_one_id_under_two_users_is_two_notebooks_for_ever(owner: Any, server: str, tables: Any):
+    """The key of the old table is both: nothing is lost, nothing changes in turn."""
+    texts = {"user_a": "a = 1", "user_b": "b = 1", "user_c": "c = 1"}
+    for user, text in texts.items():
+        put(tables[0], [item("same", user_id=user, cells=[cell("c1", text)])])
+    assert import_tables(server, "--dry-run").out.splitlines()[-1] == "3 would be imported."
+    ran = import_tables(server, "--verify")
+    assert (ran.failure, ran.err) == ("", "")
+    assert ran.out.splitlines()[-1] == "3 imported, 3 verified the same, 0 different."
+    assert ran.out.count("warning: A notebook of another user has the same id") == 2
+    before = {one.pk: one.metadata["rillbook"]["import"]["user_id"] for one in Notebook.objects.all()}
+    assert sorted(before.values()) == list(texts)
+    assert set(Notebook.objects.values_list("external_id", flat=True)) == {"same"}
+    for more in ([], ["--update"], ["--overwrite"]):
+        ran = import_tables(server, "--verify", *more)
+        assert ran.out.splitlines()[-1] == "3 unchanged, 3 verified the same, 0 different."
+    put(tables[0], [item("same", user_id="user_b", cells=[cell("c1", "b = 2")])])
+    ran = import_tables(server, "--verify", "--update")
+    assert ran.out.splitlines()[-1] == "1 updated, 2 unchanged, 3 verified the same, 0 different."
+    assert {one.pk: one.metadata["rillbook"]["import"]["user_id"] for one in Notebook.objects.all()} == before
+    sources = {before[one.notebook_id]: one.source for one in Cell.objects.all()}
+    assert sources == texts | {"user_b": "b = 2"}
+
+
+def test_the_first_of_two_users_of_one_id_keeps_it_whichever_comes_first(owner: Any, server: str, tables: Any):
+    put(tables[0], [item("same", user_id="user_b")])
+    import_tables(server)
+    first = Notebook.objects.get()
+    put(tables[0], [item("same", user_id="user_a"), item("same", user_id="user_c")])
+    ran = import_tables(server, "--verify")
+    assert ran.out.splitlines()[-1] == "2 imported, 1 unchanged, 3 verified the same, 0 different."
+    Notebook.objects.filter(pk=first.pk).delete()
+    ran = import_tables(server, "--verify")
+    assert ran.out.splitlines()[-1] == "1 imported, 2 unchanged, 3 verified the same, 0 different."
+    assert Notebook.objects.filter(pk=first.pk).exists()
+
+
+def test_notebooks_of_one_old_id_are_exported_apart_and_come_in_again(
+    owner: Any, server: str, tables: Any, tmp_path: Path
+):
+    put(tables[0], [item("same", user_id=user, cells=[cell("c1", user)]) for user in ("user_a", "user_b")])
+    import_tables(server)
+    ran = run("export_notebooks", "--output", str(tmp_path), "same")
+    assert ran.out.splitlines()[-1] == "2 written, 2 without its DSN."
+    second = Notebook.objects.exclude(pk=importing.notebook_id("same")).get()
+    assert {path.name for path in tmp_path.iterdir()} == {"same.json", f"{second.pk}.json"}
+    here = run("import_notebooks", str(tmp_path), "--owner", "owner", "--verify", "--dry-run")
+    assert here.out.splitlines()[-1].endswith("2 verified the same, 0 different.")
+    before = set(Cell.objects.values_list("notebook_id", "source"))
+    Notebook.objects.all().delete()
+    again = run("import_notebooks", str(tmp_path), "--owner", "owner", "--verify")
+    assert again.out.splitlines()[-1] == "2 imported, 2 verified the same, 0 different."
+    assert set(Cell.objects.values_list("notebook_id", "source")) == before
+
+
+@pytest.mark.parametrize("more", [[], ["--verify"]])
+def test_cells_whose_notebook_has_no_item_are_said(owner: Any, server: str, tables: Any, more: list[str]):
+    for name in ("a1", "m1", "m2", "z1"):
+        head, rows = split(item(name))
+        put(tables[1], rows)
+        if name in ("a1", "m2"):
+            put(tables[0], [head])
+    ran = import_tables(server, "--cells-table", "cells", *more)
+    for name in ("m1", "z1"):
+        assert f"cells/{name}: 3 cells, and no item of their notebook in 'notebooks'." in ran.err
+    assert ran.out.splitlines()[-1].startswith("2 imported, 2 failed")
+    assert ran.failure == ("2 of 4 notebooks could not be compared." if more else "")
+
+
+def test_cells_without_a_notebook_are_found_by_a_row_a_notebook(
+    owner: Any, server: str, tables: Any, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("n1", "n2", "stray"):
+        head, rows = split(item(name, cells=[cell(f"c{at}") for at in range(40)]))
+        put(tables[1], rows)
+        if name != "stray":
+            put(tables[0], [head])
+    source = dynamodb.Tables("notebooks", "cells", REGION, server, page_items=7)
+    asked: list[tuple[str, int]] = []
+    ask = source._ask
+
+    def count(table: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        page = ask(table, operation, arguments)
+        asked.append((f"{operation} {table.name}", page["Count"]))
+        return page
+
+    monkeypatch.setattr(source, "_ask", count)
+    assert [one.name for one in source.sources()][-1] == "cells/stray"
+    scans = [rows for name, rows in asked if name == "scan cells"]
+    assert (len(scans), sum(scans)) == (4, 3)
+    assert source.count_rows("stray") == 40

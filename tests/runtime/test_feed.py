@@ -6,7 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from channels.layers import get_channel_layer
+from django.db import OperationalError
 
+from kernels_app.feed import NotebookFeed
+from notebooks_app import events
 from tests.runtime.lab import WAIT_S, Lab
 
 
@@ -49,6 +53,28 @@ async def test_what_the_poll_finds_is_told_at_once_and_says_what_it_follows(lab:
     told = [frame for frame in listener.frames if frame["type"] == "events" and frame["seq"]]
     assert [(frame["since"], frame["seq"]) for frame in told if frame["seq"] > before] == [(before, before + 3)]
     assert [event["version"] for event in told[-1]["events"] if event["type"] == "cell.edited"] == [2, 3, 4]
+
+
+@pytest.mark.asyncio
+@pytest.mark.django_db(transaction=True)
+async def test_a_feed_that_cannot_be_read_leaves_its_channel_and_starts_later(lab: Lab, monkeypatch: Any):
+    await lab.add(a="x = 0")
+    feed = NotebookFeed(lab.notebook.id)
+    channels = get_channel_layer().groups.setdefault(events.group_name(lab.notebook.id), {})
+    before = set(channels)
+
+    def away() -> int:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(feed, "_read_seq", away)
+    with pytest.raises(OperationalError):
+        await feed.start()
+    assert set(get_channel_layer().groups.get(events.group_name(lab.notebook.id), {})) == before
+    monkeypatch.undo()
+    await feed.start()
+    joined = set(get_channel_layer().groups[events.group_name(lab.notebook.id)])
+    assert (len(joined - before), feed.seq) == (1, 1)
+    await feed.close()
 
 
 async def lost(*_: Any) -> None:

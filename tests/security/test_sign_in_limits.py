@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client, RequestFactory
+from django.utils import timezone
 
 from notebooks_app import sign_in_limits
 from notebooks_app.models import AttemptCount
@@ -102,6 +104,38 @@ class TestOneAfterTheOther:
             client.post("/accounts/reauthenticate/", {"password": "wrong"})
         answer = client.post("/accounts/reauthenticate/", {"password": RIGHT})
         assert answer.status_code != 302
+
+    def test_guessing_from_many_addresses_does_not_fill_the_table(self, db):
+        guesses = sign_in_limits.REMOVED_AT_ONCE + 5
+        for round_ in range(3):
+            AttemptCount.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+            for n in range(guesses):
+                tries(Client(), f"name{round_}.{n}", REMOTE_ADDR=f"10.{round_}.0.{n}")
+            assert AttemptCount.objects.count() == 2 * guesses
+
+    def test_an_attempt_removes_a_few_expired_rows_and_keeps_all_others(self, owner):
+        tries(Client(), "owner")
+        expired = timezone.now() - timedelta(seconds=1)
+        rows = [AttemptCount(key=f"{n:064}", expires_at=expired) for n in range(sign_in_limits.REMOVED_AT_ONCE + 5)]
+        AttemptCount.objects.bulk_create(rows)
+        for left in (5, 0, 0):
+            tries(Client(), "owner")
+            assert AttemptCount.objects.filter(expires_at=expired).count() == left
+            assert AttemptCount.objects.exclude(expires_at=expired).count() == 2
+        refused = [is_refused(tries(Client(), "owner")) for _ in range(8)]
+        assert sum(refused) == 2
+
+    def test_a_row_that_is_removed_under_an_attempt_is_made_again(self, db, monkeypatch):
+        limit, made = sign_in_limits.Limit("account 1", 10, 900), AttemptCount.objects.bulk_create
+
+        def removed_after(rows: Any, **more: Any) -> Any:
+            monkeypatch.undo()
+            made(rows, **more)
+            AttemptCount.objects.all().delete()
+
+        monkeypatch.setattr(AttemptCount.objects, "bulk_create", removed_after)
+        sign_in_limits.take(limit)
+        assert len(AttemptCount.objects.get().times) == 1
 
     def test_no_name_and_no_address_is_kept_in_the_clear(self, owner):
         tries(Client(), "owner")

@@ -91,15 +91,16 @@ def _wanted(named: list[str], owner: Any) -> QuerySet[Notebook]:
         found = found.filter(owner=owner)
     if not named:
         return found
-    ids = [_id_of(found, name) for name in named]
+    ids = [pk for name in named for pk in _ids_of(found, name)]
     return found.filter(pk__in=ids)
 
 
-def _id_of(found: QuerySet[Notebook], name: str) -> uuid.UUID:
+def _ids_of(found: QuerySet[Notebook], name: str) -> list[uuid.UUID]:
+    """Of an old id there may be several: those of users who had the same one."""
     condition = Q(external_id=name)
     with contextlib.suppress(ValueError):
         condition |= Q(pk=uuid.UUID(name))
-    pk = found.filter(condition).values_list("pk", flat=True).first()
-    if pk is None:
+    ids = list(found.filter(condition).values_list("pk", flat=True))
+    if not ids:
         raise CommandError(f"There is no notebook {name!r}.")
-    return pk
+    return ids
