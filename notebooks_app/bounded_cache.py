@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
 
-
 ENTRY = 512  # bytes of an entry beside its texts
 
 
