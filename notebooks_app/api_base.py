@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
-from django.conf import settings
 from django.db.models import Model, QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -16,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from notebooks_app import cursors, etags, idempotency, live, reading
+from notebooks_app import bodies, cursors, etags, idempotency, live, reading
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.authentication import scope_limit
 from notebooks_app.errors import BadRequest, Forbidden, PreconditionFailed, TooLarge
@@ -172,7 +171,7 @@ class ApiView(APIView):
 
 def _bound_body(request: Request) -> int:
     """How many bytes the body has. Raises TooLarge over the limit, also where the request did not say its length."""
-    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    limit = bodies.most_bytes()
     plain: Any = request._request
     said = plain.META.get("CONTENT_LENGTH") or ""
     if said.isascii() and said.isdigit():
@@ -182,7 +181,7 @@ def _bound_body(request: Request) -> int:
         size = len(plain._body)
         plain.META["CONTENT_LENGTH"] = str(size)  # else the framework takes a body of unknown length for none
     if size > limit:
-        raise TooLarge(f"The body has more than the {limit:,} bytes that are read.")
+        raise TooLarge(bodies.refusal_of(limit))
     return size
 
 

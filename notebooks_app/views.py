@@ -25,6 +25,7 @@ from django.views.decorators.http import require_GET, require_POST
 from notebooks_app import exporting, file_answers, files, headings, live, notebooks, reading, rendering, services
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.authentication import or_guest
+from notebooks_app.bodies import check_file
 from notebooks_app.errors import RillbookError
 from notebooks_app.facts import CellState
 from notebooks_app.formats import FormatError, read_file
@@ -107,6 +108,7 @@ def notebook_import(request: HttpRequest) -> HttpResponse:
     made = None
     for file in files:
         try:
+            check_file(file.size or 0)
             made = notebooks.import_notebook(request.user, read_file(file.name, file.read()))
         except FormatError as error:
             messages.error(request, str(error))

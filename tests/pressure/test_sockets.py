@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,29 @@ from tests.servers import Api, LiveServer
 pytestmark = pytest.mark.asyncio
 
 MB = 1024 * 1024
+COMMANDS = 90  # each answered with 2.5 MB
+PINGS = 150_000
+# The server with seconds in place of the minute that a browser may take nothing of what is sent.
+IMPATIENT = """
+import runpy, sys
+from kernels_app import pushback
+pushback.UNREAD_S = 8.0
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+class Impatient(LiveServer):
+    @property
+    def prefix(self) -> list[str]:
+        return [sys.executable, "-c", IMPATIENT]
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    server = Impatient(tmp_path_factory.mktemp("impatient"))
+    yield server
+    server.stop()
 
 
 def resident(pid: int) -> int:
@@ -155,3 +180,97 @@ async def test_a_socket_that_never_reads_is_dropped(live_server: LiveServer):
             assert time.monotonic() < end
             await asyncio.sleep(1)
         socket.transport.abort()
+
+
+def make_large(api: Api) -> tuple[str, str]:
+    """(id of a notebook, what asks for its 2.5 MB)."""
+    status, made = api("POST", "notebooks/", {"name": "Large"})
+    assert status == 201
+    body = {"operations": [{"op": "insert", "type": "markdown", "source": "x" * 500_000} for _ in range(5)]}
+    status, done = api("POST", f"notebooks/{made['id']}/batch/", body)
+    assert status == 200
+    cells = [each["cell"] for each in done["operations"]]
+    return made["id"], json.dumps({"type": "cells", "id": 1, "cells": cells})
+
+
+ALL_READ = json.dumps({"type": "ack", "bytes": 2**53 - 1})
+
+
+async def are_open(server: LiveServer, count: int) -> None:
+    """Wait until the server has so many sockets."""
+    end = time.monotonic() + 60
+    while f"rillbook_sockets_open {count}.0" not in await asyncio.to_thread(metrics, server):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.2)
+
+
+async def send_too_much(socket: Any, ask: str) -> None:
+    """Ask for more than the system holds for a connection, and claim to have read it."""
+    for _ in range(8):
+        await socket.send(ask)
+        await asyncio.sleep(0.3)
+        await socket.send(ALL_READ)
+    await asyncio.sleep(0.3)
+
+
+async def test_a_socket_that_acknowledges_what_it_never_reads_costs_little_and_is_cut_off(impatient: LiveServer):
+    api = impatient.api()
+    notebook, ask = make_large(api)
+    quick, _ = make(api, "1 + 1")
+    cookie = sign_in(impatient)
+    async with NotebookClient(impatient, quick) as other:
+        await other.run()
+        async with connect(impatient, notebook, cookie) as socket:  # what such answers cost by themselves
+            for _ in range(5):
+                await socket.send(ask)
+                while len(await socket.recv()) < 2 * MB:
+                    pass
+                await socket.send(ALL_READ)
+        await are_open(impatient, 1)
+        before = most = resident(impatient.pid)
+        liar = await connect(impatient, notebook, cookie, max_queue=1, ping_interval=None)
+        liar.transport.pause_reading()
+        try:
+            for number in range(COMMANDS):
+                await liar.send(ALL_READ)
+                await liar.send(json.dumps({"type": "hello", "id": 2, "cursor": None}) if number % 4 == 0 else ask)
+                most = max(most, resident(impatient.pid))
+                await asyncio.sleep(0.03)
+        except (websockets.exceptions.ConnectionClosed, ConnectionError):
+            assert number > COMMANDS // 6  # it was cut off, but not at once
+        async with asyncio.timeout(60):
+            await other.run()
+        await are_open(impatient, 1)
+        most = max(most, resident(impatient.pid))
+        liar.transport.abort()
+    assert most - before < 32 * MB, (before, most)
+
+
+async def test_pings_of_a_socket_that_never_reads_are_not_answered_for_ever(live_server: LiveServer):
+    notebook, ask = make_large(live_server.api())
+    async with connect(live_server, notebook, sign_in(live_server), max_queue=1, ping_interval=None) as socket:
+        socket.transport.pause_reading()
+        await send_too_much(socket, ask)
+        before = resident(live_server.pid)
+        chunk = (b"\x89\xfd\0\0\0\0" + b"p" * 125) * 500
+        for _ in range(PINGS // 500):
+            socket.transport.write(chunk)
+            while socket.transport.get_write_buffer_size() > MB:
+                await asyncio.sleep(0.01)
+        while socket.transport.get_write_buffer_size():
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(metrics, live_server)
+        grown = resident(live_server.pid) - before
+        socket.transport.abort()
+    assert grown < 12 * MB
+
+
+async def test_a_socket_that_says_farewell_and_reads_nothing_is_gone_in_the_end(impatient: LiveServer):
+    notebook, ask = make_large(impatient.api())
+    socket = await connect(impatient, notebook, sign_in(impatient), max_queue=1, ping_interval=None)
+    socket.transport.pause_reading()
+    await send_too_much(socket, ask)
+    await are_open(impatient, 1)
+    socket.transport.write(b"\x88\x82\0\0\0\0\x03\xe8")
+    await are_open(impatient, 0)
+    socket.transport.abort()

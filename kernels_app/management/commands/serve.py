@@ -121,10 +121,11 @@ def _run_daphne(host: str, port: int) -> None:
     # daphne installs its reactor on import: only here, where a server is wanted.
     from daphne.endpoints import build_endpoint_description_strings
 
-    from kernels_app import outgoing
+    from kernels_app import incoming, outgoing
     from kernels_app.ending import GracefulServer
     from notebook_project.asgi import application
 
+    incoming.install()
     outgoing.install()
     GracefulServer(
         application=application,
