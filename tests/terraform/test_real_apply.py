@@ -131,6 +131,7 @@ print(json.dumps({
     "user": database.get("USER"), "password": len(database.get("PASSWORD", "")), "pool": settings.KERNEL_POOL_SIZE,
     "tls": database.get("OPTIONS", {}).get("sslmode"), "redis": settings.REDIS_URL, "sandbox": settings.KERNEL_SANDBOX,
     "refusals": cluster.refusals(), "member": cluster.package_refusals(), "https": settings.HTTPS,
+    "sign_in": settings.OIDC and settings.OIDC.client_secret, "idle": settings.KERNEL_IDLE_SECONDS,
 }))
 """
 
@@ -153,6 +154,8 @@ def test_the_settings_load_with_what_each_role_is_given(aws: Aws, tmp_path: Path
     assert (found["user"], found["password"], found["tls"]) == ("rillbook", 40, "require")
     assert found["redis"] == f"rediss://{NAME}.example.com:6379/0" and found["https"]
     assert found["refusals"] == []
+    # Extra settings reach all; those of signing in web tasks alone, with the secret that goes with them.
+    assert (found["idle"], found["sign_in"]) == (900, None if role == "nodes" else "secret-of-a-client")
     # Web tasks say how many kernels wait on each node; nodes isolate them.
     assert (found["pool"], found["sandbox"]) == ((1, "bubblewrap") if role == "nodes" else (2, "auto"))
 
