@@ -244,6 +244,12 @@ def test_nodes_are_never_ended_by_scaling(plan: Planned) -> None:
     assert policy["target_tracking_configuration"][0]["disable_scale_in"]
 
 
+def test_an_apply_changes_nothing_of_nodes_that_scaling_adds(plan: Planned) -> None:
+    """They follow the launch template's default version, which a release moves: no new code meets an old schema."""
+    assert plan.one("aws_autoscaling_group")["launch_template"][0]["version"] == "$Default"
+    assert not plan.one("aws_launch_template").get("update_default_version")
+
+
 def test_a_kernel_cannot_take_its_nodes_role(plan: Planned) -> None:
     template = plan.one("aws_launch_template")
     options = template["metadata_options"][0]

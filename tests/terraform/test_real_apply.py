@@ -232,6 +232,17 @@ def test_nodes_fetch_secrets_when_they_start(aws: Aws, outputs: dict[str, Any]) 
     assert "--privileged" not in script and "--cap-drop ALL" in script
 
 
+def test_a_release_is_told_the_launch_template_that_nodes_follow(aws: Aws, outputs: dict[str, Any]) -> None:
+    group = aws("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"][0]
+    told = outputs["release"]
+    assert group["AutoScalingGroupName"] == told["node_group"]
+    assert group["LaunchTemplate"]["LaunchTemplateId"] == told["node_template"]
+    assert group["LaunchTemplate"]["Version"] == "$Default"
+    versions = aws("ec2").describe_launch_template_versions(LaunchTemplateId=told["node_template"])
+    numbers = [each["VersionNumber"] for each in versions["LaunchTemplateVersions"]]
+    assert told["node_template_version"] == max(numbers)
+
+
 def test_alarms_tell_the_topic(aws: Aws, outputs: dict[str, Any]) -> None:
     alarms = aws("cloudwatch").describe_alarms(MaxRecords=100)["MetricAlarms"]
     ours = [alarm for alarm in alarms if alarm["AlarmName"].startswith(NAME)]
