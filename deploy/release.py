@@ -4,10 +4,11 @@
     terraform output -json release | python deploy/release.py --manage "doctor"
 
 A migration that fails stops the release before anything that runs has changed. `--kernels` also replaces Ray's head
-and the nodes, which ends running kernels; a head that does not run is started anyway, for web tasks join it. `--to`
+and all nodes, which ends running kernels, and waits until the last old node is gone; so every process has read its
+secrets anew. A head that does not run is started anyway, for web tasks join it. `--to`
 goes back to an older web task definition, without a migration. `--manage` runs a management command as a task of
 its own, as the web tasks are, and prints what it says: nothing is released. Needs boto3 and the rights to run and
-update these services; reads and prints no secret.
+update these services, the nodes' group and its launch template; reads and prints no secret.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ POLL_S = 5.0
 CONTAINER = "rillbook"  # its name in the task definitions
 MIGRATE_LIMIT_S = 3600.0
 ROLLOUT_LIMIT_S = 1800.0
+NODES_LIMIT_S = 3600.0
 LOG_LINES = 50
 SAID_LINES = 1000
 
@@ -43,7 +45,8 @@ class Release:
         say: Callable[[str], None] = print,
     ) -> None:
         self.facts, self.wait, self.say = facts, wait, say
-        self.ecs, self.logs, self.scaling = clients("ecs"), clients("logs"), clients("autoscaling")
+        self.ecs, self.logs = clients("ecs"), clients("logs")
+        self.ec2, self.scaling = clients("ec2"), clients("autoscaling")
 
     def run(self, *, to: str = "", kernels: bool = False) -> None:
         if not to:
@@ -51,9 +54,11 @@ class Release:
         head = self.facts["head_service"]
         if kernels or not self._runs(head):
             self.move(head, self.facts["head_task_definition"])
-        if kernels:
-            self.replace_nodes()
+        refresh = self.replace_nodes() if kernels else ""
         self.move(self.facts["web_service"], to or self.facts["web_task_definition"])
+        if refresh:
+            self._until(NODES_LIMIT_S, "new nodes", lambda: self._refreshed(refresh))
+            self.say("All nodes are new.")
 
     def migrate(self) -> None:
         """Run the migrate task once. Raises ReleaseFailed with the end of its log unless it exits with 0."""
@@ -80,13 +85,30 @@ class Release:
         self._until(ROLLOUT_LIMIT_S, f"the roll-out of {service}", lambda: self._settled(service, definition))
         self.say(f"{service} runs it.")
 
-    def replace_nodes(self) -> None:
-        """Begin to replace the nodes by ones of the newest launch template; not waited for."""
+    def replace_nodes(self) -> str:
+        """Begin to replace all nodes by ones of the newest launch template; the id of that, not waited for.
+
+        Those that are of it already, too: what they read when they started may have changed.
+        """
+        version = str(self.facts["node_template_version"])
+        self.ec2.modify_launch_template(LaunchTemplateId=self.facts["node_template"], DefaultVersion=version)
         preferences = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 200, "ScaleInProtectedInstances": "Refresh"}
-        self.scaling.start_instance_refresh(
-            AutoScalingGroupName=self.facts["node_group"], Preferences=preferences | {"SkipMatching": True}
+        begun = self.scaling.start_instance_refresh(
+            AutoScalingGroupName=self.facts["node_group"], Preferences=preferences | {"SkipMatching": False}
         )
         self.say("Nodes are being replaced.")
+        return str(begun["InstanceRefreshId"])
+
+    def _refreshed(self, refresh: str) -> bool:
+        """Whether all nodes are replaced. Raises ReleaseFailed if that was given up."""
+        (found,) = self.scaling.describe_instance_refreshes(
+            AutoScalingGroupName=self.facts["node_group"], InstanceRefreshIds=[refresh]
+        )["InstanceRefreshes"]
+        if found["Status"] in ("Pending", "InProgress", "Baking"):
+            return False
+        if found["Status"] != "Successful":
+            raise ReleaseFailed(f"Not all nodes are new: {found['Status']}. {found.get('StatusReason', '')}".rstrip())
+        return True
 
     def _task(self, what: str, definition: str, **more: Any) -> tuple[str, int | None, str]:
         """Run one task to its end: its ARN, its exit code, why it stopped. Raises ReleaseFailed if it did not start."""

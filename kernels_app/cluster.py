@@ -73,6 +73,27 @@ def _attach() -> None:
         ray.init(address=settings.RAY_ADDRESS, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
 
 
+def is_member() -> bool:
+    """Whether a raylet runs on this machine, by which a driver speaks to the cluster."""
+    from ray._private.services import find_node_ids
+
+    return bool(find_node_ids())
+
+
+def seen_from_outside() -> list[dict[str, float]]:
+    """What each living member offers, asked of the head alone; a driver need not live here. Raises NoCluster."""
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # of compiled code
+
+    os.environ["RAY_AUTH_MODE"] = "token"
+    host, _, port = settings.RAY_ADDRESS.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH_S).close()
+        nodes = GcsClient(address=settings.RAY_ADDRESS).get_all_node_info(timeout=REACH_S).values()
+    except Exception as error:
+        raise NoCluster(explained(error)) from error
+    return [dict(node.resources_total) for node in nodes if node.state == node.GcsNodeState.ALIVE]
+
+
 def explained(error: Exception) -> str:
     """Why the cluster at RAY_ADDRESS cannot be used, in words of ours."""
     words = str(error)

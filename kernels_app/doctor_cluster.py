@@ -24,6 +24,9 @@ def check_cluster() -> Iterator[Finding]:
     yield from (fail(PART, each, "docs/cluster.md, Settings.") for each in words)
     if words:
         return
+    if not cluster.is_member():
+        yield from _from_outside()
+        return
     try:
         cluster.attach()
     except cluster.NoCluster as error:
@@ -44,6 +47,26 @@ def check_cluster() -> Iterator[Finding]:
         yield from _waiting(len(offering))
     finally:
         ray.shutdown()
+
+
+def _from_outside() -> Iterator[Finding]:
+    """As a task of its own looks at it (release.py --manage): the head tells who is there, and nothing is begun."""
+    from kernels_app.doctor import fail, warn
+
+    try:
+        members = cluster.seen_from_outside()
+    except cluster.NoCluster as error:
+        yield fail(PART, str(error), "docs/cluster.md, Starting one.")
+        return
+    offering = sum(bool(offered.get("CPU")) for offered in members)
+    found = f"{len(members)} members, {offering} of them run kernels; looked at from outside: this machine is none"
+    if not offering:
+        yield fail(PART, f"{found}. Nobody has a place", "Start nodes: manage.py raynode join.")
+        return
+    yield warn(
+        PART, f"{found}, so their room was not asked for",
+        "A task of its own need be none. Beside a web server: manage.py raynode join --offer-nothing.",
+    )  # fmt: skip
 
 
 def _waiting(nodes: int) -> Iterator[Finding]:

@@ -21,6 +21,9 @@ from kernels_app.pushback import PushbackServer
 log = logging.getLogger("rillbook.ending")
 
 SERVER_ENDS = 4503  # a socket's close code: come back, another process answers
+# Behind a proxy, how long a connection may be idle: longer than any proxy keeps one (Terraform's idle_timeout, nginx's
+# keepalive_timeout), or now and then one is closed just as a request comes on it, which the proxy answers with 502.
+KEPT_S = 460
 GRACE_S = 1.0  # for requests on connections that a proxy keeps open
 REQUESTS_S = 20.0  # for requests under way; the manager's SIGKILL comes after 60 s (compose.yaml, Terraform)
 SOCKETS_S = 6.0  # for the last commands of sockets
@@ -39,6 +42,8 @@ class GracefulServer(PushbackServer):
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         self._ports.append(port)
+        if settings.BEHIND_PROXY:
+            self.http_factory.timeOut = KEPT_S
 
     def kill_all_applications(self) -> Deferred[None]:
         """daphne's hook: the reactor waits for what it returns before it closes all connections."""

@@ -50,7 +50,7 @@ locals {
   environment_of_nodes = merge(local.environment_of_all, {
     DATABASE_POOL_SIZE = tostring(var.database_notebook_pool_size)
     KERNEL_SANDBOX     = "bubblewrap"
-  }, var.extra_settings)
+  }, { for name, value in var.extra_settings : name => value if !can(regex(local.of_web_alone, name)) })
   secrets_of_all = {
     SECRET_KEY        = module.security.secret_arns["secret_key"]
     CONNECTION_KEYS   = module.security.secret_arns["connection_keys"]
@@ -59,10 +59,12 @@ locals {
     RAY_AUTH_TOKEN    = module.security.secret_arns["ray_token"]
   }
   secrets_of_web = merge(local.secrets_of_all, var.extra_secrets)
-  # Mail, signing in and metrics are web tasks' alone: nodes, where people's code runs, are not told their secrets.
   secrets_of_nodes = merge(local.secrets_of_all, {
-    for name, arn in var.extra_secrets : name => arn if !can(regex("^(EMAIL|OIDC|METRICS)_", name))
+    for name, arn in var.extra_secrets : name => arn if !can(regex(local.of_web_alone, name))
   })
+  # Mail, signing in and metrics are web tasks' alone: nodes, where people's code runs, are told neither their secrets
+  # nor their settings, for half of a provider keeps a process from starting.
+  of_web_alone = "^(EMAIL|OIDC|METRICS)_"
 }
 
 module "networking" {

@@ -44,6 +44,8 @@ output "release" {
     head_service            = module.kernels.head_service_name
     head_task_definition    = module.kernels.head_task_definition_arn
     node_group              = module.kernels.node_group_name
+    node_template           = module.kernels.node_template_id
+    node_template_version   = module.kernels.node_template_version
     subnets                 = module.networking.private_subnet_ids
     security_groups         = [module.security.web_security_group_id]
     migrate_log_group       = module.compute.log_group_name

@@ -217,7 +217,7 @@ variable "email_from" {
 }
 
 variable "extra_settings" {
-  description = "Further settings of the application, by their names in README.md's table, such as KERNEL_IDLE_SECONDS: no secrets."
+  description = "Further settings of the application, by their names in README.md's table, such as KERNEL_IDLE_SECONDS: no secrets. Those of mail, signing in and metrics (EMAIL_, OIDC_, METRICS_) go to web tasks alone."
   type        = map(string)
   default     = {}
 

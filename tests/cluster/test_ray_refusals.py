@@ -22,10 +22,15 @@ GOOD = {
 
 def checked(folder: Path, **environment: str) -> str:
     """What `manage.py check` says, which fails."""
+    return refused(folder, "check", **environment)
+
+
+def refused(folder: Path, *command: str, **environment: str) -> str:
+    """What a command of manage.py says, which fails."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     given = {"RILLBOOK_DATA_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "notebook_project.settings"}
     done = subprocess.run(
-        [sys.executable, "manage.py", "check"],
+        [sys.executable, "manage.py", *command],
         cwd=ROOT, env=kept | given | environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode != 0
@@ -48,6 +53,24 @@ def test_what_is_missing_is_named(tmp_path: Path, missing: str, words: str):
 
 def test_a_cluster_without_tokens_is_refused(tmp_path: Path):
     assert "RAY_AUTH_MODE must be token" in checked(tmp_path, **GOOD, RAY_AUTH_MODE="disabled")
+
+
+JOIN = ("raynode", "join", "--node-ip", "127.0.0.9")
+
+
+@pytest.mark.parametrize(("missing", "words"), [("REDIS_URL", "needs REDIS_URL"), ("DATABASE_URL", "needs PostgreSQL")])
+def test_a_node_joins_with_what_its_actors_need_only(tmp_path: Path, missing: str, words: str):
+    """Without DATABASE_URL it would write outputs to an empty SQLite of its own."""
+    given = {name: value for name, value in GOOD.items() if name != missing}
+    assert words in refused(tmp_path, *JOIN, **given)
+
+
+@pytest.mark.parametrize("role", [("head",), (*JOIN[1:], "--offer-nothing")])
+def test_who_runs_no_kernel_needs_no_database(tmp_path: Path, role: tuple[str, ...]):
+    """Refused for the one thing that they lack."""
+    given = {"RAY_ADDRESS": GOOD["RAY_ADDRESS"], "KERNEL_HOST": "ray"}
+    said = refused(tmp_path, "raynode", *role, **given)
+    assert "needs RAY_AUTH_TOKEN" in said and "PostgreSQL" not in said and "REDIS_URL" not in said
 
 
 def test_another_host_than_these_two_is_refused(tmp_path: Path):

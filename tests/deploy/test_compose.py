@@ -105,6 +105,39 @@ def test_servers_are_given_time_to_end_and_descriptors_for_sockets(compose: dict
         assert server["stop_grace_period"] == "60s" and server["ulimits"]["nofile"] >= 65536
 
 
+def test_the_bucket_is_there_before_the_servers_where_minio_is(compose: dict[str, Any]) -> None:
+    """Servers do not start without it; with a store elsewhere (COMPOSE_PROFILES= empty) nobody waits for MinIO."""
+    bucket = compose["services"]["bucket"]
+    assert bucket["profiles"] == compose["services"]["minio"]["profiles"] == ["minio"]
+    assert bucket["restart"] == "no" and bucket["depends_on"] == {"minio": {"condition": "service_healthy"}}
+    assert set(bucket["networks"]) <= set(compose["services"]["minio"]["networks"])
+    for server in servers(compose):
+        waits = server["depends_on"]["bucket"]
+        assert waits == {"condition": "service_completed_successfully", "required": False}
+
+
+@pytest.mark.parametrize("failing", ["", "alias", "mb"])
+def test_the_bucket_is_made_by_the_names_that_servers_are_given(
+    compose: dict[str, Any], tmp_path: Path, failing: str
+) -> None:
+    """What its shell runs, with a program that notes how it is called in place of MinIO's client."""
+    client = tmp_path / "mc"
+    client.write_text('#!/bin/sh\nprintf "%s|" "$@" >> "$NOTES"\n[ "$1" != "$FAILING" ]\n', encoding="utf-8")
+    client.chmod(0o755)
+    bucket = compose["services"]["bucket"]
+    given, server = bucket["environment"], compose["services"]["web1"]["environment"]
+    wanted = [server[name] for name in ("OUTPUTS_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
+    assert [given[name] for name in ("BUCKET", "KEY_ID", "SECRET_KEY")] == wanted
+    values = {"BUCKET": "outputs", "KEY_ID": "me", "SECRET_KEY": "a word $1 'of' mine"}
+    own = {"PATH": f"{tmp_path}:/usr/bin:/bin", "NOTES": str(tmp_path / "notes"), "FAILING": failing}
+    words = [word.replace("$$", "$") for word in (*bucket["entrypoint"], *bucket["command"])]
+    done = subprocess.run(words, env=own | values, timeout=30, check=False)
+    noted = (tmp_path / "notes").read_text(encoding="utf-8")
+    signed_in = f"alias|set|--quiet|store|http://minio:9000|me|{values['SECRET_KEY']}|"
+    assert noted == signed_in + ("" if failing == "alias" else "mb|--ignore-existing|store/outputs|")
+    assert (done.returncode == 0) == (not failing)
+
+
 def test_the_upload_limit_is_the_servers(compose: dict[str, Any]) -> None:
     limit = int(compose["services"]["web1"]["environment"]["UPLOAD_MAX_BYTES"])
     assert compose["services"]["nginx"]["environment"]["UPLOAD_MAX"] == f"{limit // 1024**2}m"

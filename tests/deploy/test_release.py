@@ -18,7 +18,8 @@ TASK = "arn:aws:ecs:eu-central-1:123456789012:task/r/abc"
 FACTS: dict[str, Any] = {
     "region": "eu-central-1", "cluster": "r", "web_service": "web", "web_task_definition": WEB, "subnets": ["subnet-1"],
     "migrate_task_definition": "r-migrate:8", "head_service": "head", "head_task_definition": "r-head:8",
-    "node_group": "r-nodes", "security_groups": ["sg-1"], "migrate_log_group": "/r/web",
+    "node_group": "r-nodes", "node_template": "lt-1", "node_template_version": 4,
+    "security_groups": ["sg-1"], "migrate_log_group": "/r/web",
 }  # fmt: skip
 
 
@@ -27,7 +28,7 @@ class Far:
 
     def __init__(self) -> None:
         session = boto3.Session("testing", "testing", region_name="eu-central-1")
-        self._clients = {name: session.client(name) for name in ("ecs", "logs", "autoscaling")}
+        self._clients = {name: session.client(name) for name in ("ecs", "logs", "ec2", "autoscaling")}
         self._stubs = {name: Stubber(client) for name, client in self._clients.items()}
         for stub in self._stubs.values():
             stub.activate()
@@ -70,6 +71,20 @@ class Far:
             listed = [{"taskDefinition": arn, "rolloutState": rollout} for arn, rollout in state]
             events = [{"message": "tasks failed"}]
             self.expects("ecs", "describe_services", {"services": [{"deployments": listed, "events": events}]})
+
+    def replaces_nodes(self) -> None:
+        """All of them, by the version of the launch template that Terraform made last."""
+        self.expects("ec2", "modify_launch_template", {}, {"LaunchTemplateId": "lt-1", "DefaultVersion": "4"})
+        preferences = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 200, "ScaleInProtectedInstances": "Refresh"}
+        preferences["SkipMatching"] = False  # secrets may be new where the template is not
+        asked = {"AutoScalingGroupName": "r-nodes", "Preferences": preferences}
+        self.expects("autoscaling", "start_instance_refresh", {"InstanceRefreshId": "one"}, asked)
+
+    def nodes_are(self, *statuses: str) -> None:
+        asked = {"AutoScalingGroupName": "r-nodes", "InstanceRefreshIds": ["one"]}
+        for status in statuses:
+            found = {"InstanceRefreshes": [{"Status": status, "StatusReason": "sold out"}]}
+            self.expects("autoscaling", "describe_instance_refreshes", found, asked)
 
 
 @pytest.fixture
@@ -119,12 +134,26 @@ def test_going_back_migrates_nothing(far: Far) -> None:
     far.is_done()
 
 
-def test_kernels_are_replaced_only_when_asked(far: Far) -> None:
+def test_kernels_are_replaced_only_when_asked_and_waited_for(far: Far) -> None:
     far.migrates()
     far.moves("head", "r-head:8", [("r-head:8", "COMPLETED")])
-    far.expects("autoscaling", "start_instance_refresh", {}, {"AutoScalingGroupName": "r-nodes", "Preferences": ANY})
+    far.replaces_nodes()
     far.moves("web", WEB, [(WEB, "COMPLETED")])
+    far.nodes_are("Pending", "InProgress", "Baking", "Successful")
     far.release().run(kernels=True)
+    far.is_done()
+    assert far.waited == 20 and far.said[-1] == "All nodes are new."
+
+
+@pytest.mark.parametrize("status", ["Failed", "Cancelled", "RollbackSuccessful"])
+def test_nodes_that_are_not_replaced_are_a_failure(far: Far, status: str) -> None:
+    far.migrates()
+    far.moves("head", "r-head:8", [("r-head:8", "COMPLETED")])
+    far.replaces_nodes()
+    far.moves("web", WEB, [(WEB, "COMPLETED")])
+    far.nodes_are("InProgress", status)
+    with pytest.raises(ReleaseFailed, match=f"{status}. sold out"):
+        far.release().run(kernels=True)
     far.is_done()
 
 

@@ -15,6 +15,7 @@ from django.db import connection
 from notebook_project.env import env_database, env_mailer
 from notebooks_app import db_hooks, usage
 from notebooks_app.models import Cell, Notebook, Output, OutputFile
+from scripts.with_postgres import temporary_postgres
 
 
 def database(monkeypatch: pytest.MonkeyPatch, url: str, **settings: str) -> dict[str, Any]:
@@ -69,11 +70,11 @@ def test_mail_goes_where_its_url_says(monkeypatch, url, port, tls, ssl):
         env_mailer("EMAIL_URL")
 
 
-def on_postgres(postgres: str, tmp_path: Path, code: str) -> str:
+def on_postgres(postgres: str, tmp_path: Path, code: str, **more: str) -> str:
     """Run code with the product's settings on a PostgreSQL; what it printed."""
     from tests.ops.test_migrations import environment, manage
 
-    return manage(environment(tmp_path, DATABASE_URL=postgres), "shell", "--no-imports", "-c", code).strip()
+    return manage(environment(tmp_path, DATABASE_URL=postgres, **more), "shell", "--no-imports", "-c", code).strip()
 
 
 SESSION = """
@@ -89,6 +90,33 @@ print("|".join(show(name) for name in names))
 
 def test_each_session_carries_its_name_and_its_limits(postgres, tmp_path):
     assert on_postgres(postgres, tmp_path, SESSION) == "rillbook|30s|1min"
+
+
+POOLED = """
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.utils.timezone import now
+def ask(sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+with connection.schema_editor() as editor:
+    editor.create_model(Session)
+Session.objects.bulk_create(Session(session_key=str(number), expire_date=now()) for number in range(9))
+for _ in range(9):  # psycopg would prepare a statement at the sixth time
+    Session.objects.get(session_key="1")
+rows = Session.objects.iterator(chunk_size=2)
+next(rows)
+counted = [ask(f"SELECT count(*) FROM {view}") for view in ("pg_cursors WHERE name <> ''", "pg_prepared_statements")]
+print(*counted, ask("SHOW statement_timeout"), ask("SHOW idle_in_transaction_session_timeout"), 1 + len(list(rows)))
+"""
+
+
+@pytest.mark.parametrize(("pooler", "found"), [("false", "1 0 30s 1min 9"), ("true", "0 0 0 0 9")])
+def test_behind_a_pooler_nothing_is_left_to_a_session(tmp_path, pooler, found):
+    """No cursor outlives a statement, nothing is prepared, and limits are those of the role (docs/scaling.md)."""
+    with temporary_postgres() as url:
+        assert on_postgres(url, tmp_path, POOLED, DATABASE_POOLER=pooler) == found
 
 
 KILLED = """
@@ -199,7 +227,5 @@ print(any("notebooks_app_notebook" in row["statement"] for row in found), "zqsec
 
 
 def test_slow_statements_come_without_their_values(tmp_path):
-    from scripts.with_postgres import temporary_postgres
-
     with temporary_postgres("-c", "shared_preload_libraries=pg_stat_statements") as url:
         assert on_postgres(url, tmp_path, STATEMENTS).endswith("True False")

@@ -25,6 +25,9 @@ from tests.terraform.working import EXAMPLE, REGION, Terraform
 DOMAIN = "notebooks.example.com"
 FOLDER = "tests/applied"
 APPLY_S = 600
+SIGN_IN = {"OIDC_ISSUER": "https://id.example.com", "OIDC_CLIENT_ID": "rillbook"}
+
+
 class Aws:
     """boto3 clients of the server at `endpoint`."""
 
@@ -37,7 +40,7 @@ class Aws:
 
 
 def given(aws: Aws) -> dict[str, str]:
-    """What an operator has before the first apply: a certificate and a zone. By their variables."""
+    """What an operator has before the first apply: a certificate, a zone, a provider to sign in at. By variables."""
     key = rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, DOMAIN)])
     now = datetime.datetime.now(datetime.UTC)
@@ -50,11 +53,14 @@ def given(aws: Aws) -> dict[str, str]:
     certificate = aws("acm").import_certificate(
         Certificate=made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), PrivateKey=private
     )
+    client_secret = aws("secretsmanager").create_secret(Name="sign-in", SecretString="secret-of-a-client")  # noqa: S106
     zone = aws("route53").create_hosted_zone(Name="example.com", CallerReference="tests")
     return {
         "certificate_arn": certificate["CertificateArn"],
         "hosted_zone_id": zone["HostedZone"]["Id"].rpartition("/")[2],
         "deletion_protection": "false",
+        "extra_settings": json.dumps(SIGN_IN | {"KERNEL_IDLE_SECONDS": "900"}),
+        "extra_secrets": json.dumps({"OIDC_CLIENT_SECRET": client_secret["ARN"]}),
     }
 
 

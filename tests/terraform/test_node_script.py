@@ -21,9 +21,16 @@ VALUES = {
     "secrets": {"SECRET_KEY": f"{ARN}secret_key", "RAY_AUTH_TOKEN": f"{ARN}ray_token"},
     "url_parameter": "arn:aws:ssm:eu-central-1:123456789012:parameter/r/database-url",
 }
-# A secret's value is its name in capitals; everything else that would change the machine only notes its call.
+# A secret's value is its name; everything else that would change the machine only notes its call. What the file
+# /run/trouble names happens once: a call that fails, or brings nothing.
 STUBS = {
-    "aws": 'case "$1 $2" in\n'
+    "aws": "trouble=$(cat /run/trouble 2> /dev/null)\n"
+    'case "$trouble" in "$2 "*) rm /run/trouble ;; esac\n'
+    'case "$trouble" in\n'
+    '"$2 fails") echo denied >&2; exit 254 ;;\n'
+    '"$2 brings nothing") exit 0 ;;\n'
+    '"$2 brings none") echo None; exit 0 ;;\nesac\n'
+    'case "$1 $2" in\n'
     '"secretsmanager get-secret-value") echo "value-of-${4##*/}" ;;\n'
     '"ssm get-parameters") echo postgresql://rillbook@db/rillbook ;;\n'
     '"ecr get-login-password") echo login ;;\nesac\n',
@@ -55,6 +62,11 @@ def machine(workspace: Terraform, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def run(root: Path, *command: str) -> None:
+    done = tried(root, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def tried(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
     walls = [
         "bwrap",
         "--die-with-parent",
@@ -72,8 +84,7 @@ def run(root: Path, *command: str) -> None:
         walls += ["--bind", str(root / name), f"/{name}"]
     walls += ["--ro-bind", str(root / "stubs"), "/stubs", "--bind", str(root / "sbin"), "/usr/local/sbin"]
     walls += ["--ro-bind", str(root / "script"), "/root.script", "--dev", "/dev", "--proc", "/proc"]
-    done = subprocess.run([*walls, "--", *command], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    return subprocess.run([*walls, "--", *command], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_secrets_are_in_memory_and_nowhere_else(machine: Path) -> None:
@@ -83,6 +94,20 @@ def test_secrets_are_in_memory_and_nowhere_else(machine: Path) -> None:
     assert told["DATABASE_URL"] == "postgresql://rillbook@db/rillbook" and told["RAY_ADDRESS"] == "head.r.internal:6379"
     kept = [path for name in ("etc", "sbin", "var") for path in (machine / name).rglob("*") if path.is_file()]
     assert len(kept) >= 4 and [path for path in kept if "value-of-" in path.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize("call", ["get-secret-value", "get-parameters"])
+@pytest.mark.parametrize("what", ["fails", "brings nothing", "brings none"])
+def test_a_node_does_not_start_without_a_value_and_starts_at_the_next_try(machine: Path, call: str, what: str) -> None:
+    """systemd runs the preparation again (Restart=always) and starts the container after one that ended well only."""
+    environment = machine / "run/rillbook/environment"
+    before = environment.read_text(encoding="utf-8")
+    (machine / "run/trouble").write_text(f"{call} {what}", encoding="utf-8")
+    notes = (machine / "var/notes").read_text(encoding="utf-8")
+    assert tried(machine, "/usr/local/sbin/rillbook-prepare").returncode != 0
+    assert not environment.exists() and (machine / "var/notes").read_text(encoding="utf-8") == notes
+    run(machine, "/usr/local/sbin/rillbook-prepare")
+    assert environment.read_text(encoding="utf-8") == before and environment.stat().st_mode & 0o077 == 0
 
 
 def test_only_root_reads_them(machine: Path) -> None:

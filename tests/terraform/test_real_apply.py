@@ -131,6 +131,7 @@ print(json.dumps({
     "user": database.get("USER"), "password": len(database.get("PASSWORD", "")), "pool": settings.KERNEL_POOL_SIZE,
     "tls": database.get("OPTIONS", {}).get("sslmode"), "redis": settings.REDIS_URL, "sandbox": settings.KERNEL_SANDBOX,
     "refusals": cluster.refusals(), "member": cluster.package_refusals(), "https": settings.HTTPS,
+    "sign_in": settings.OIDC and settings.OIDC.client_secret, "idle": settings.KERNEL_IDLE_SECONDS,
 }))
 """
 
@@ -153,6 +154,8 @@ def test_the_settings_load_with_what_each_role_is_given(aws: Aws, tmp_path: Path
     assert (found["user"], found["password"], found["tls"]) == ("rillbook", 40, "require")
     assert found["redis"] == f"rediss://{NAME}.example.com:6379/0" and found["https"]
     assert found["refusals"] == []
+    # Extra settings reach all; those of signing in web tasks alone, with the secret that goes with them.
+    assert (found["idle"], found["sign_in"]) == (900, None if role == "nodes" else "secret-of-a-client")
     # Web tasks say how many kernels wait on each node; nodes isolate them.
     assert (found["pool"], found["sandbox"]) == ((1, "bubblewrap") if role == "nodes" else (2, "auto"))
 
@@ -227,6 +230,17 @@ def test_nodes_fetch_secrets_when_they_start(aws: Aws, outputs: dict[str, Any]) 
     values = [secret(aws, purpose) for purpose in ("secret_key", "database_password", "ray_token")]
     assert [value for value in values if value in script] == []
     assert "--privileged" not in script and "--cap-drop ALL" in script
+
+
+def test_a_release_is_told_the_launch_template_that_nodes_follow(aws: Aws, outputs: dict[str, Any]) -> None:
+    group = aws("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"][0]
+    told = outputs["release"]
+    assert group["AutoScalingGroupName"] == told["node_group"]
+    assert group["LaunchTemplate"]["LaunchTemplateId"] == told["node_template"]
+    assert group["LaunchTemplate"]["Version"] == "$Default"
+    versions = aws("ec2").describe_launch_template_versions(LaunchTemplateId=told["node_template"])
+    numbers = [each["VersionNumber"] for each in versions["LaunchTemplateVersions"]]
+    assert told["node_template_version"] == max(numbers)
 
 
 def test_alarms_tell_the_topic(aws: Aws, outputs: dict[str, Any]) -> None:

@@ -30,10 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--block", action="store_true", help="Stay in the foreground, as a container does.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        words = cluster.package_refusals()
-        if options["role"] == "join" and not settings.RAY_ADDRESS:
-            words.append("RAY_ADDRESS must say where the cluster's head is, as host:port.")
-        if words:
+        if words := _refusals(is_head=options["role"] == "head", offers=not options["offer_nothing"]):
             raise CommandError("\n".join(words))
         start = cluster.Start(
             address="" if options["role"] == "head" else settings.RAY_ADDRESS,
@@ -55,6 +52,16 @@ class Command(BaseCommand):
             said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
             raise CommandError("Ray did not start:\n" + "\n".join(said[-15:]))
         self.stdout.write("This machine is the head." if not start.address else f"Joined {start.address}.")
+
+
+def _refusals(*, is_head: bool, offers: bool) -> list[str]:
+    """Actors write to the database with a node's own settings: without its address, to one that nobody else sees."""
+    if not is_head and offers:
+        return cluster.refusals()
+    words = cluster.package_refusals()
+    if not is_head and not settings.RAY_ADDRESS:
+        words.append("RAY_ADDRESS must say where the cluster's head is, as host:port.")
+    return words
 
 
 def _become(command: list[str], environment: dict[str, str], *, joins: bool) -> None:

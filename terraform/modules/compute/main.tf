@@ -134,8 +134,9 @@ resource "aws_lb" "this" {
   security_groups            = [var.alb_security_group]
   drop_invalid_header_fields = true
   enable_deletion_protection = var.deletion_protection
-  # Sockets may be silent for so long; the server beats every 5 s.
-  idle_timeout = 120
+  # Sockets may be silent for so long (the server beats every 5 s), and so may a request that waits for a run: above what
+  # the API grants one, and below what the server keeps idle connections (KEPT_S, kernels_app/ending.py).
+  idle_timeout = 400
 }
 
 resource "aws_lb_target_group" "web" {

@@ -125,12 +125,13 @@ resource "aws_ecs_service" "head" {
 
 # --- Nodes ------------------------------------------------------------------------------------------------------
 
+# An apply makes a new version; deploy/release.py --kernels makes it the default, which new nodes follow. So a node that
+# scaling adds between an apply and its release, or after a release that left the cluster alone, is as the others are.
 resource "aws_launch_template" "node" {
   name                   = "${var.name}-node"
   image_id               = "resolve:ssm:${var.ami_parameter}"
   instance_type          = var.instance_type
   vpc_security_group_ids = [var.security_group_id]
-  update_default_version = true
 
   user_data = base64encode(templatefile("${path.module}/node.sh.tftpl", {
     region        = var.region
@@ -190,7 +191,7 @@ resource "aws_autoscaling_group" "nodes" {
 
   launch_template {
     id      = aws_launch_template.node.id
-    version = aws_launch_template.node.latest_version
+    version = "$Default"
   }
 
   tag {

@@ -18,6 +18,16 @@ output "node_group_name" {
   value       = aws_autoscaling_group.nodes.name
 }
 
+output "node_template_id" {
+  description = "The nodes' launch template."
+  value       = aws_launch_template.node.id
+}
+
+output "node_template_version" {
+  description = "Its newest version."
+  value       = aws_launch_template.node.latest_version
+}
+
 output "log_group_name" {
   description = "Logs of head and nodes."
   value       = aws_cloudwatch_log_group.this.name
