@@ -198,6 +198,7 @@ class Kernel:
         pid = await asyncio.to_thread(self._provisioner.kernel_pid)
         if pid is not None:
             await asyncio.to_thread(limits.die_first, pid)
+            await asyncio.to_thread(self._nameless.look, [pid])  # before it runs code of users, which might hide
         answer = await self._ask("control", "create_subshell_request", {}, timeout_s=CALL_S)
         self._subshell = answer.get("subshell_id") if isinstance(answer.get("subshell_id"), str) else None
         self._keep(self._watch_limits(), "kernel-limits")

@@ -146,6 +146,7 @@ class Launch:
             ),
             uid=uid,
             cgroups=group.files if group else (),
+            is_counted=group is not None and group.counts_memory,
         )
 
 
@@ -286,9 +287,8 @@ class Provisioner(LocalProvisioner):
         if group:
             await asyncio.to_thread(group.kill)
             await asyncio.to_thread(group.remove)
-        uid, self.uid = self.uid, None
-        if uid:
-            await asyncio.to_thread(uid.release)
+        if self.uid:
+            await asyncio.to_thread(self.uid.release)
 
     @property
     def depth(self) -> int:

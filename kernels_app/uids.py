@@ -11,7 +11,8 @@ import contextlib
 import fcntl
 import os
 import stat
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kernels_app import shared_memory, trees
@@ -31,13 +32,15 @@ class Uid:
 
     number: int
     _lock: int
+    _releasing: threading.Lock = field(default_factory=threading.Lock)
 
     def release(self) -> None:
         """Give it back; what it left in the machine's shared memory is removed first. Blocks; may be repeated."""
-        lock, self._lock = self._lock, -1
-        if lock >= 0:
-            shared_memory.remove_of(self.number)
-            os.close(lock)
+        with self._releasing:
+            lock, self._lock = self._lock, -1
+            if lock >= 0:
+                shared_memory.remove_of(self.number)
+                os.close(lock)
 
 
 def can_give() -> bool:
