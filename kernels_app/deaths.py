@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+from kernels_app.nameless import MOST_OPEN, Nameless
 from kernels_app.trees import Held
 
 GIB = 1024**3
@@ -96,6 +97,16 @@ def over_disk(held: Held, before: Held, *, bound: int, most: int) -> str:
     if held.is_too_deep and not before.is_too_deep:
         return f"The notebook's folder holds folders in folders, too deep to look after, {mend}"
     return ""
+
+
+def over_descriptors(found: Nameless) -> Death | None:
+    """Why a kernel is ended whose open files cannot be looked through; None if they can."""
+    if found.descriptors > MOST_OPEN:
+        reason = f"The kernel's processes held more than {MOST_OPEN:,} files open at once, so it was ended."
+        return Death("processes", reason)
+    if found.is_hidden:
+        return Death("processes", "A process of the kernel hid which files it has open, so the kernel was ended.")
+    return None
 
 
 def far_over_disk(held: Held, *, bound: int, most: int) -> str:

@@ -12,11 +12,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kernels_app import deaths, hints, limits, messages, trees
+from kernels_app import deaths, hints, limits, messages, nameless, trees
 from kernels_app.channels import Channels, Message, context
 from kernels_app.deaths import CallFailed, Death, KernelDied, KernelSilent, KernelStartTimeout
 from kernels_app.early import FIRST_S, MOST_S, Early
@@ -89,7 +89,8 @@ class Kernel:
         self._claimed = asyncio.Event()
         self._before = Held(0, 0)
         self._why: Death | None = None  # decided by us before the process ended
-        self._oom_kills = 0
+        self._oom = limits.OomWatch()
+        self._nameless = nameless.Watch()
         self._is_short = False  # it was said that one of its processes was ended for memory
         self._channels: Channels | None = None
         self._throttle = Throttle(launch.profile.output_rate_bytes, self._say_slowed)
@@ -155,8 +156,8 @@ class Kernel:
         await self._clean_up()
 
     async def _launch(self) -> None:
-        self._oom_kills = limits.oom_kills()
         await self._manager.start_kernel()
+        self._nameless = self._provisioner.watch()
         self._manager._close_control_socket()
         self._keep(self._see_death(), "kernel-death")
         self._channels = Channels(
@@ -197,6 +198,7 @@ class Kernel:
         pid = await asyncio.to_thread(self._provisioner.kernel_pid)
         if pid is not None:
             await asyncio.to_thread(limits.die_first, pid)
+            await asyncio.to_thread(self._nameless.look, [pid])  # before it runs code of users, which might hide
         answer = await self._ask("control", "create_subshell_request", {}, timeout_s=CALL_S)
         self._subshell = answer.get("subshell_id") if isinstance(answer.get("subshell_id"), str) else None
         self._keep(self._watch_limits(), "kernel-limits")
@@ -204,10 +206,9 @@ class Kernel:
 
     async def _see_death(self) -> None:
         code = await self._provisioner.wait()
+        was_out_of_memory = self._was_out_of_memory()
         await self._take_last_words()
-        death = self._why or deaths.explain(
-            code, self.launch.profile.memory_bytes, oom=self._was_out_of_memory()
-        )
+        death = self._why or deaths.explain(code, self.launch.profile.memory_bytes, oom=was_out_of_memory)
         if not self.died.done():
             self.died.set_result(death)
         if self._plan:
@@ -543,14 +544,18 @@ class Kernel:
                 return
             used = await asyncio.to_thread(limits.usage, root, most=profile.processes + 10)
             self.memory = used.memory_bytes
+            found = await asyncio.to_thread(self._nameless.look, used.pids[self._provisioner.depth :])
+            await asyncio.to_thread(self._oom.tick)
             self._end_overlong()
             if not self._is_short and await asyncio.to_thread(self._lost_a_process):
                 self._say_short()
             if used.processes > profile.processes:
                 reason = f"The kernel started more than {profile.processes} processes, so it was ended."
                 await self.kill(Death("processes", reason))
-            elif used.memory_bytes > profile.memory_bytes:
-                exact = await asyncio.to_thread(limits.proportional_bytes, root)
+            elif death := deaths.over_descriptors(found):
+                await self.kill(death)
+            elif used.memory_bytes + found.memory_bytes > profile.memory_bytes:
+                exact = await asyncio.to_thread(limits.proportional_bytes, root, found.memory_bytes)
                 if exact > profile.memory_bytes:
                     await self.kill(deaths.out_of_memory(profile.memory_bytes))
 
@@ -573,6 +578,7 @@ class Kernel:
             began, owner, before = time.monotonic(), self.notebook_id, self._before
             folders = (self.work, self.launch.run.parent)
             held = await asyncio.to_thread(trees.measure, folders, most=deaths.entries_allowed(before, most))
+            held = replace(held, bytes=held.bytes + self._nameless.last.disk_bytes)
             reason = deaths.over_disk(held, before, bound=profile.disk_bytes, most=most)
             if reason and owner == self.notebook_id:
                 await self.kill(Death("disk", reason))
@@ -597,7 +603,7 @@ class Kernel:
         group = self._provisioner.group
         if group is not None and group.counts_memory:
             return group.is_out_of_memory
-        return limits.oom_kills() > self._oom_kills
+        return self._oom.has_killed
 
     def _decide(self, death: Death) -> None:
         if self._why is None and not self.died.done():

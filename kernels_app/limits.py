@@ -21,17 +21,40 @@ _OOM_SCORE = 800  # of 1000: when memory runs out the system kills kernels first
 class Usage:
     memory_bytes: int  # resident, added up: pages that forked children share count more than once
     processes: int
+    pids: tuple[int, ...] = ()
 
 
 def usage(root: int, *, most: int = 4096) -> Usage:
     """What the tree below and with process `root` uses; it stops counting after `most` processes."""
     pids = tree(root, most=most)
-    return Usage(sum(_resident(pid) for pid in pids), len(pids))
+    return Usage(sum(_resident(pid) for pid in pids), len(pids), tuple(pids))
 
 
-def proportional_bytes(root: int) -> int:
-    """Memory of the tree with shared pages divided among those who share them. Exact, and much slower."""
-    return sum(_proportional(pid) for pid in tree(root))
+def proportional_bytes(root: int, nameless_bytes: int = 0) -> int:
+    """Memory of the tree with shared pages divided among those who share them. Exact, and much slower.
+
+    `nameless_bytes`: files in memory that it holds, mapped or not (nameless.py): what is mapped of them counts once.
+    """
+    found = [_proportional(pid) for pid in tree(root)]
+    mapped = sum(of_files for _, of_files in found)
+    return sum(own for own, _ in found) + max(mapped, nameless_bytes)
+
+
+def face(pid: int) -> str:
+    """Where /proc describes a process: by its first thread, or by one that lives on when that alone has ended."""
+    if not has_memory(f"/proc/{pid}"):
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                if has_memory(f"/proc/{pid}/task/{task}"):
+                    return f"/proc/{pid}/task/{task}"
+    return f"/proc/{pid}"
+
+
+def has_memory(described: str) -> bool:
+    """Whether what /proc describes there has not ended."""
+    with contextlib.suppress(OSError), open(f"{described}/statm", "rb") as file:
+        return not file.read(2).startswith(b"0 ")
+    return False
 
 
 def tree(root: int, *, most: int = 4096) -> list[int]:
@@ -53,6 +76,20 @@ def oom_kills() -> int:
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     return 0
+
+
+class OomWatch:
+    """Whether the system has just killed for memory: since the last tick but one, for a kernel's end is seen late."""
+
+    def __init__(self) -> None:
+        self._before = self._last = oom_kills()
+
+    def tick(self) -> None:
+        self._before, self._last = self._last, oom_kills()
+
+    @property
+    def has_killed(self) -> bool:
+        return oom_kills() > self._before
 
 
 def die_first(pid: int) -> None:
@@ -91,14 +128,20 @@ def _resident(pid: int) -> int:
         with contextlib.suppress(psutil.Error):
             return int(psutil.Process(pid).memory_info().rss)
         return 0
-    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
+    with contextlib.suppress(OSError, IndexError), open(f"{face(pid)}/statm", "rb") as file:
         return int(file.read().split()[1]) * _PAGE_BYTES
     return 0
 
 
-def _proportional(pid: int) -> int:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+def _proportional(pid: int) -> tuple[int, int]:
+    """Of one process, without files in memory and these."""
+    sizes: dict[bytes, int] = {}
+    with contextlib.suppress(OSError), open(f"{face(pid)}/smaps_rollup", "rb") as file:
         for line in file:
-            if line.startswith(b"Pss:"):
-                return int(line.split()[1]) * 1024
-    return _resident(pid)
+            if line.startswith((b"Pss:", b"Pss_Shmem:")):
+                name, size = line.split()[:2]
+                sizes[name] = int(size) * 1024
+    if b"Pss:" not in sizes:
+        return _resident(pid), 0
+    of_files = sizes.get(b"Pss_Shmem:", 0)
+    return sizes[b"Pss:"] - of_files, of_files

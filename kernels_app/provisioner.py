@@ -28,7 +28,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
-from kernels_app import bubblewrap, cgroups, limits, recipes, sandbox, trees, uids
+from kernels_app import bubblewrap, cgroups, limits, nameless, recipes, sandbox, trees, uids
 from kernels_app.cgroups import Group
 from kernels_app.interpreters import Interpreter, interpreter
 from kernels_app.recipes import Room
@@ -146,6 +146,7 @@ class Launch:
             ),
             uid=uid,
             cgroups=group.files if group else (),
+            is_counted=group is not None and group.counts_memory,
         )
 
 
@@ -287,15 +288,25 @@ class Provisioner(LocalProvisioner):
             await asyncio.to_thread(group.kill)
             await asyncio.to_thread(group.remove)
         if self.uid:
-            self.uid.release()
+            await asyncio.to_thread(self.uid.release)
+
+    @property
+    def depth(self) -> int:
+        """How many processes of ours come before the kernel's own in its tree."""
+        return _DEPTHS[self._launch.profile.rung]
+
+    def watch(self) -> nameless.Watch:
+        """Who looks for what the kernel holds without a name. Behind walls no program is another user's (sudo is)."""
+        rung = self._launch.profile.rung
+        shared = self.uid.number if self.uid and rung is Rung.LANDLOCK else None
+        return nameless.Watch(shared, may_hide=rung is Rung.NONE)
 
     def kernel_pid(self) -> int | None:
         """The kernel's own process as the host numbers it: below what keeps it. None if it is not there."""
         if self.process is None or self.process.poll() is not None:
             return None
-        depth = _DEPTHS[self._launch.profile.rung]
-        pids = limits.tree(self.process.pid, most=depth + 2)
-        return pids[depth] if len(pids) > depth else None
+        pids = limits.tree(self.process.pid, most=self.depth + 2)
+        return pids[self.depth] if len(pids) > self.depth else None
 
     def root_pid(self) -> int | None:
         """The process whose tree is the kernel and all that it started."""

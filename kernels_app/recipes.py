@@ -50,6 +50,7 @@ class Room:
     limits: Mapping[int, int] = field(default_factory=dict)  # number of the resource -> value
     uid: int | None = None
     cgroups: Sequence[str] = ()
+    is_counted: bool = False  # memory, by a control group
 
     @property
     def tmp(self) -> Path:
@@ -87,7 +88,8 @@ def behind_bubblewrap(room: Room) -> dict[str, Any]:
     if stage:
         recipe["stage"] = {"root": str(stage.root), "binds": stage.binds}
     if seccomp.is_known():
-        recipe |= {"seccomp": _text(seccomp.program(has_network=room.network)), "seccomp_by": "descriptor"}
+        program = seccomp.program(has_network=room.network, is_counted=room.is_counted)
+        recipe |= {"seccomp": _text(program), "seccomp_by": "descriptor"}
     return recipe
 
 

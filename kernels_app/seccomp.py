@@ -56,7 +56,7 @@ DENIED: dict[str, tuple[int, int]] = {
     "sethostname": (170, 161), "setdomainname": (171, 162),
 }  # fmt: skip
 
-# Where kernels share the machine's tables with everybody (no namespaces of their own).
+# Where kernels share the machine's tables with everybody (no namespaces of their own), or no control group counts them.
 _SHARED: dict[str, tuple[int, int]] = {
     "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
 }  # fmt: skip
@@ -78,6 +78,8 @@ _OF_FILES_TOO: dict[str, tuple[int, int]] = {
     "file_setattr": (469, 469),
 }  # fmt: skip
 _WATCHED: dict[str, tuple[int, int]] = {"inotify_add_watch": (254, 27)}  # Landlock lets it see names in any folder
+# A thread with a table of descriptors of its own: nobody would see what it has open (/proc/<pid>/fd is the first's).
+_CLONE_FILES, _CLONE_THREAD = 0x400, 0x10000
 _CLONE, _CLONE3, _IOCTL, _PERSONALITY = (56, 220), (435, 435), (16, 29), (135, 92)
 _FCNTL = (72, 25)
 _SOCKET, _SOCKETPAIR, _CONNECT, _SETPRIORITY, _IOPRIO_SET = (41, 198), (53, 199), (42, 203), (141, 140), (251, 30)
@@ -105,13 +107,15 @@ def is_known(machine: str = "") -> bool:
 
 
 def program(
-    machine: str = "", *, has_namespaces: bool = True, has_network: bool = False, has_uid: bool = True
+    machine: str = "", *, has_namespaces: bool = True, has_network: bool = False, has_uid: bool = True,
+    is_counted: bool = True,
 ) -> bytes:
     """The filter for a kernel, as an array of struct sock_filter.
 
     Without namespaces of its own (the Landlock rung) a kernel may not touch tables it shares with the machine, and
     without a network it can make no connection: no socket but a Unix stream, and no connect(2). Without a uid of its
-    own there, it changes no file's mode, owner, times or attributes. Raises UnknownMachine.
+    own there, it changes no file's mode, owner, times or attributes. `is_counted`: its control group counts memory;
+    else it makes nothing of System V's, which holds memory that belongs to no process. Raises UnknownMachine.
     """
     machine = machine or platform.machine()
     if machine not in _ARCHES:
@@ -121,7 +125,7 @@ def program(
     if machine == "x86_64":  # the numbers of x32 would pass by another name
         steps += [_Step(_GREATER_OR_EQUAL, _X32, 0, 1), _refuse()]
     steps += _refuse_numbers(DENIED, column)
-    steps += _when(_CLONE[column], _any_of(0, NAMESPACES))
+    steps += _when(_CLONE[column], [*_any_of(0, NAMESPACES), *_has_one_without(0, _CLONE_THREAD, _CLONE_FILES)])
     steps += _when(_CLONE3[column], [_refuse(errno.ENOSYS)])  # its flags cannot be seen; libraries then use clone
     steps += _when(_IOCTL[column], _is_one_of(1, (_TIOCSTI, _TIOCLINUX)))
     # A lease on a file that its uid owns, if only to read, holds up all who open that file: the server, too.
@@ -130,6 +134,8 @@ def program(
     families = (_UNIX, _INET, _INET6, _NETLINK) if has_namespaces or has_network else (_UNIX,)
     for call in (_SOCKET, _SOCKETPAIR):
         steps += _when(call[column], _is_none_of(0, families, errno.EACCES))
+    if not has_namespaces or not is_counted:
+        steps += _refuse_numbers(_SHARED, column)
     if not has_namespaces:
         steps += _without_namespaces(column, has_network)
         steps += _refuse_numbers(_WATCHED, column, errno.EACCES)
@@ -140,7 +146,7 @@ def program(
 
 
 def _without_namespaces(column: int, has_network: bool) -> list[_Step]:
-    steps = _refuse_numbers(_SHARED, column)
+    steps: list[_Step] = []
     for numbers in _ABOUT_OTHERS.values():
         steps += _when(numbers[column], _is_none_of(0, (0,), errno.EPERM))
     steps += _when(_SETPRIORITY[column], [*_is_none_of(0, (0,), errno.EPERM), *_is_none_of(1, (0,), errno.EPERM)])
@@ -181,6 +187,11 @@ def _when(number: int, body: list[_Step]) -> list[_Step]:
 def _any_of(argument: int, bits: int) -> list[_Step]:
     """Refuse if any of these bits is set in an argument (its lower half, where all flags are)."""
     return [_load(_ARGUMENTS + 8 * argument), _Step(_ANY_BIT, bits, 0, 1), _refuse()]
+
+
+def _has_one_without(argument: int, bit: int, other: int) -> list[_Step]:
+    """Refuse an argument in which the one bit is set and the other is not."""
+    return [_load(_ARGUMENTS + 8 * argument), _Step(_AND, bit | other), _Step(_EQUAL, bit, 0, 1), _refuse()]
 
 
 def _is_one_of(argument: int, values: Iterable[int]) -> list[_Step]:

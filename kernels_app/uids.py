@@ -11,10 +11,11 @@ import contextlib
 import fcntl
 import os
 import stat
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from kernels_app import trees
+from kernels_app import shared_memory, trees
 
 # Between systemd's ranges for home folders and for dynamic users (systemd.io/UIDS-GIDS), and inside the 65,536 of most
 # containers.
@@ -31,11 +32,15 @@ class Uid:
 
     number: int
     _lock: int
+    _releasing: threading.Lock = field(default_factory=threading.Lock)
 
     def release(self) -> None:
-        lock, self._lock = self._lock, -1
-        if lock >= 0:
-            os.close(lock)
+        """Give it back; what it left in the machine's shared memory is removed first. Blocks; may be repeated."""
+        with self._releasing:
+            lock, self._lock = self._lock, -1
+            if lock >= 0:
+                shared_memory.remove_of(self.number)
+                os.close(lock)
 
 
 def can_give() -> bool:
@@ -43,7 +48,7 @@ def can_give() -> bool:
 
 
 def take(first: int = FIRST, last: int = LAST) -> Uid:
-    """A uid that no kernel has. Raises NoUid."""
+    """A uid that no kernel has, and that owns nothing in shared memory. Raises NoUid."""
     folder = _folder()
     for number in range(first, last + 1):
         lock = os.open(folder / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -52,6 +57,7 @@ def take(first: int = FIRST, last: int = LAST) -> Uid:
         except BlockingIOError:
             os.close(lock)
             continue
+        shared_memory.remove_of(number)  # of a server that was killed
         return Uid(number, lock)
     raise NoUid(f"All {last - first + 1} uids for kernels are taken ({first} to {last}).")
 

@@ -52,6 +52,7 @@ def test_what_is_denied_is_denied_and_what_programs_need_is_not(machine: str):
     [
         (56, [0x11], ALLOWED),  # clone: a plain fork
         (56, [0x003D0F00], ALLOWED),  # a thread
+        (56, [0x003D0B00], errno.EPERM),  # with descriptors of its own, that nobody sees
         (56, [0x10000000 | 0x11], errno.EPERM),  # with a new user namespace
         (435, [0], errno.ENOSYS),  # clone3: its flags cannot be seen
         (16, [0, 0x5412], errno.EPERM),  # TIOCSTI
@@ -120,3 +121,12 @@ def test_a_processor_without_a_table_has_no_filter():
     assert not seccomp.is_known("riscv64")
     with pytest.raises(seccomp.UnknownMachine):
         seccomp.program("riscv64")
+
+
+@pytest.mark.parametrize("machine", ARCHES)
+def test_memory_of_system_v_is_refused_where_no_control_group_counts_it(machine: str):
+    column = list(ARCHES).index(machine)
+    for number in ((29, 194), (64, 190), (68, 186)):  # shmget, semget, msgget
+        arguments = {"number": number[column], "arch": ARCHES[machine]}
+        assert carry_out(seccomp.program(machine, is_counted=False), **arguments) == errno.EPERM
+        assert carry_out(seccomp.program(machine), **arguments) == ALLOWED

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels_app import trees, uids
+from kernels_app import shared_memory, trees, uids
 
 
 def dig(folder: Path, depth: int) -> None:
@@ -84,6 +84,7 @@ def test_giving_a_folder_away_gives_nothing_that_is_elsewhere_too(tmp_path: Path
 
 def test_a_uid_is_one_kernels_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(uids, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(shared_memory, "FOLDER", tmp_path / "shm")
     first, second = uids.take(60_600, 60_601), uids.take(60_600, 60_601)
     assert {first.number, second.number} == {60_600, 60_601}
     with pytest.raises(uids.NoUid, match="All 2 uids"):
@@ -91,3 +92,35 @@ def test_a_uid_is_one_kernels_at_a_time(tmp_path: Path, monkeypatch: pytest.Monk
     first.release()
     first.release()
     assert uids.take(60_600, 60_601).number == first.number
+
+
+def test_a_uid_is_taken_and_given_back_without_anything_in_shared_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also what its kernel left when the server was killed, and nothing that its links lead to."""
+    shared, outside, mine = tmp_path / "shm", tmp_path / "outside", os.geteuid()
+    monkeypatch.setattr(uids, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(shared_memory, "FOLDER", shared)
+
+    def leave() -> None:
+        (shared / "folder" / "below").mkdir(parents=True)
+        for path in (shared / "file", shared / "folder" / "below" / "file"):
+            path.write_text("left")
+        (shared / "link").symlink_to(outside)
+        (shared / "folder" / "link").symlink_to(outside)
+        (shared / "folder" / "below").chmod(0)
+
+    outside.mkdir()
+    (outside / "file").write_text("kept")
+    leave()
+    assert shared_memory.held_bytes(mine) == 6 * shared_memory.ENTRY_BYTES
+    uid = uids.take(mine, mine)
+    assert os.listdir(shared) == []
+    shared.rmdir()
+    leave()
+    uid.release()
+    assert os.listdir(shared) == [] and (outside / "file").read_text() == "kept"
+    dig(shared, trees.MOST_DEPTH + 50)
+    assert shared_memory.held_bytes(mine) > 1 << 50  # nothing hides below
+    uids.take(mine, mine).release()
+    assert os.listdir(shared) == []

@@ -105,7 +105,7 @@ ERRORS = {
 
 
 async def test_bombs_of_one_process_are_errors_in_their_cells_that_say_whose_limit_it_was(start: StartKernel):
-    limits_of_it = {"memory_bytes": 1024 * MIB, "files": 256, "tmp_bytes": 32 * MIB, "disk_bytes": 64 * MIB}
+    limits_of_it = {"memory_bytes": 1024 * MIB, "files": 256, "tmp_bytes": 32 * MIB, "file_bytes": 64 * MIB}
     attacker, neighbour = await start("bad", processes=64, **limits_of_it), await start("good")
     for name, (source, words) in ERRORS.items():
         attacker.entries.clear()

@@ -14,6 +14,7 @@ import pytest
 
 from tests.kernel.conftest import item
 from tests.readable import make_environment, readable_folder
+from tests.security import test_nameless as nameless
 
 PROJECT = Path(__file__).resolve().parents[2]
 USER = 60_590  # nobody's; not of the range for kernels
@@ -78,6 +79,33 @@ async def main():
 asyncio.run(main())
 """
 
+DEATHS = """
+import asyncio, json, sys, tempfile
+from pathlib import Path
+from kernels_app import kernel as kernel_module, provisioner
+from kernels_app.kernel import Kernel, KernelDied
+from kernels_app.provisioner import Profile
+
+async def main():
+    rung, sources, item = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+    provisioner.register()
+    kernel_module.DISK_WATCH_S = 0.2
+    bounds = {'disk_bytes': 50 << 20, 'memory_bytes': 512 << 20, 'use_cgroups': False, 'start_timeout_s': 60}
+    for source in sources:
+        kernel = await Kernel.start(Profile(sandbox=rung, **bounds), Path(tempfile.mkdtemp()))
+        try:
+            async with asyncio.timeout(30):
+                await kernel.run_plan('p', [item | {'source': source}])
+            print('alive')
+        except (KernelDied, TimeoutError) as died:
+            print(getattr(died, 'death', died))
+        await kernel.kill()
+
+asyncio.run(main())
+"""
+OPENLY = "import numpy, subprocess\nsubprocess.run(['sleep', '1'])\nopen('f', 'w').write('x' * 1000)\n"
+SECRETLY = "import ctypes\nctypes.CDLL(None).prctl(4, 0)\n" + nameless.UNLINKED
+
 
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest) -> Any:
@@ -99,26 +127,30 @@ def server(request: pytest.FixtureRequest) -> Any:
             path.chmod(0o600)
         os.utime(secret, (1_000_000, 1_000_000))
 
-        def run(rung: str) -> Any:
+        def run(*words: str, script: str = SERVER) -> list[str]:
             user = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
             env = {"PATH": os.environ["PATH"], "HOME": str(folder / "tmp"), "PYTHONPATH": str(folder / "code")}
             env["TMPDIR"] = env["HOME"]
-            command = [python, "-c", SERVER, rung, str(secret), json.dumps(item("a", ""))]
+            command = [python, "-c", script, *words, json.dumps(item("a", ""))]
             done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=120, **user)
             assert done.returncode == 0, done.stderr
+            return done.stdout.splitlines()
+
+        def attack(rung: str) -> Any:
+            told = json.loads(run(rung, str(secret))[-1])
             files = {path.name: path.stat() for path in (secret, owned)}
-            return json.loads(done.stdout.splitlines()[-1]) | {
+            return told | {
                 "modes": {name: oct(found.st_mode & 0o777) for name, found in files.items()},
                 "time": files["secret_key"].st_mtime,
                 "attributes": os.listxattr(secret),
             }
 
-        yield run
+        yield attack, run
 
 
 @pytest.mark.parametrize("rung", ["bubblewrap", "landlock"])
 def test_the_servers_own_uid_gives_a_kernel_nothing(server: Any, rung: str):
-    told = server(rung)
+    told = server[0](rung)
     refused = {"EPERM", "EACCES", "ENOENT", "ESRCH", "ECONNREFUSED"}
     assert {name: answer for name, answer in told["found"].items() if answer not in refused} in (
         {}, {"priority": "None"},  # in a process namespace of its own, PRIO_USER means those in it
@@ -128,3 +160,13 @@ def test_the_servers_own_uid_gives_a_kernel_nothing(server: Any, rung: str):
     assert told["modes"] == {"secret_key": "0o600", "owned": "0o600"}
     assert (told["time"], told["attributes"]) == (1_000_000, [])
     assert any("the server's own uid" in line for line in told["said"])
+
+
+@pytest.mark.parametrize("rung", ["bubblewrap", "landlock"])
+def test_what_has_no_name_is_counted_by_a_server_that_is_no_root(server: Any, rung: str):
+    sources = [OPENLY, nameless.UNLINKED, nameless.MAPPED_DISK, nameless.MEMFD, nameless.MAPPED_MEMORY, SECRETLY]
+    openly, *disk, memfd, memory, secretly = server[1](rung, json.dumps(sources), script=DEATHS)
+    assert openly == "alive"
+    assert len(disk) == 2 and all("The notebook's files take more than" in death for death in disk), disk
+    assert "ran out of memory" in memfd and "ran out of memory" in memory
+    assert "hid which files" in secretly or (rung == "bubblewrap" and "take more than" in secretly)
