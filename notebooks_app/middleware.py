@@ -82,11 +82,12 @@ def storable(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callabl
     """
 
     def check(request: HttpRequest) -> None:
-        query = request.META.get("QUERY_STRING", "")
-        if "\0" in request.path_info or ("%00" in query and not request.path_info.startswith("/api/")):
+        if request.path_info.startswith("/api/"):
+            return
+        if "\0" in request.path_info or _ENDLESS.search(request.path_info):
+            raise Http404("No thing of ours has such a name or number.")
+        if "%00" in request.META.get("QUERY_STRING", ""):
             raise BadRequest("The address holds a NUL character.")
-        if _ENDLESS.search(request.path_info):
-            raise Http404("No thing of ours has such a number.")
 
     if iscoroutinefunction(get_response):
 
