@@ -80,6 +80,7 @@ async def test_a_killed_node_loses_its_kernels_and_nothing_that_was_saved(rays: 
         await window.until(lambda: window.finished.get(run) == "ok", WAIT_S)
         await window.ask("run", cells=[{"cell": cells[1]}])
         await window.until(lambda: window.outputs.get(cells[1]), WAIT_S)
+        await asyncio.to_thread(until, lambda: "tick" in text(cells_of(api, path)[1]))  # shown before it is saved
         before = rays.lease(path.split("/")[1])
         node = rays.node_of(before.pid)
         rays.kill_node(node)

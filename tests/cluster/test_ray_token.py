@@ -53,7 +53,7 @@ def test_no_kernel_sees_the_token(web: LiveServer):
     api = web.api()
     path, cells = make(api, LOOK)
     status, run = api("POST", f"{path}runs/", {"all": True, "wait": True})
-    assert (status, run["run"]["outcome"]) == (200, "ok")
+    assert status == 200 and run["run"]["outcome"] == "ok", run
     assert text(cells_of(api, path)[0]).splitlines() == ["[]", "[] False []"]
 
 

@@ -243,7 +243,7 @@ async def test_a_socket_that_acknowledges_what_it_never_reads_costs_little_and_i
         await are_open(impatient, 1)
         most = max(most, resident(impatient.pid))
         liar.transport.abort()
-    assert most - before < 32 * MB, (before, most)
+    assert most - before < 48 * MB, (before, most)  # 22 to 33; 110 where what it says is believed
 
 
 async def test_pings_of_a_socket_that_never_reads_are_not_answered_for_ever(live_server: LiveServer):
