@@ -155,7 +155,7 @@ class Browser:
             await socket.send(json.dumps({"type": kind, "id": number, **fields}))
             reply = await asyncio.wait_for(future, REPLY_S)
         except websockets.ConnectionClosed:
-            if socket is self._socket:  # who tries again must wait: `_live` may hear of it later, and only if others wait
+            if socket is self._socket:  # who tries again waits, or `_live` would never hear of it
                 self.is_online = False
             raise Offline from None
         finally:

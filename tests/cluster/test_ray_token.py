@@ -53,6 +53,8 @@ def test_no_kernel_sees_the_token(web: LiveServer):
     api = web.api()
     path, cells = make(api, LOOK)
     status, run = api("POST", f"{path}runs/", {"all": True, "wait": True})
+    if status == 503:  # a busy machine: "try again", it says
+        status, run = api("POST", f"{path}runs/", {"all": True, "wait": True})
     assert status == 200 and run["run"]["outcome"] == "ok", run
     assert text(cells_of(api, path)[0]).splitlines() == ["[]", "[] False []"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import socket
 from typing import Any
 
@@ -19,6 +21,7 @@ from notebooks_app.views import WELCOME_SALT
 
 FIRST_USER = "me"
 PORTS_TRIED = 20
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # <malloc.h>
 
 
 class Command(BaseCommand):
@@ -34,6 +37,7 @@ class Command(BaseCommand):
         if settings.KERNEL_HOST == "local" and (words := checks.refusal()):
             raise CommandError(f"{words}\n{checks.INSTALL}")
         port = _listening(host, port)
+        _give_memory_back()
         self._ask_around(migrates=not no_migrate)
         if settings.KERNEL_HOST == "ray":
             _attach()
@@ -115,6 +119,17 @@ def _why_not(host: str, port: int) -> str:
         except OSError as error:
             return error.strerror or "the system refuses"
     return ""
+
+
+def _give_memory_back() -> None:
+    """Have glibc return what large texts took as they go, and share the rest among threads: it kept some MB for each.
+
+    mallopt(3). Another C library, which has no such function, is let be.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_ARENA_MAX, 2)
+        mallopt(M_MMAP_THRESHOLD, 128 * 1024)
 
 
 def _run_daphne(host: str, port: int) -> None:
