@@ -542,12 +542,10 @@ class Kernel:
             root = self._provisioner.root_pid()
             if root is None:
                 return
-            used = await asyncio.to_thread(limits.usage, root, most=profile.processes + 10)
+            used, found, has_lost_one = await asyncio.to_thread(self._look, root)
             self.memory = used.memory_bytes
-            found = await asyncio.to_thread(self._nameless.look, used.pids[self._provisioner.depth :])
-            await asyncio.to_thread(self._oom.tick)
             self._end_overlong()
-            if not self._is_short and await asyncio.to_thread(self._lost_a_process):
+            if has_lost_one and not self._is_short:
                 self._say_short()
             if used.processes > profile.processes:
                 reason = f"The kernel started more than {profile.processes} processes, so it was ended."
@@ -558,6 +556,13 @@ class Kernel:
                 exact = await asyncio.to_thread(limits.proportional_bytes, root, found.memory_bytes)
                 if exact > profile.memory_bytes:
                     await self.kill(deaths.out_of_memory(profile.memory_bytes))
+
+    def _look(self, root: int) -> tuple[limits.Usage, nameless.Nameless, bool]:
+        """What the kernel's processes hold, and whether the system ended one of them for it. Blocks."""
+        used = limits.usage(root, most=self.launch.profile.processes + 10)
+        found = self._nameless.look(used.pids[self._provisioner.depth :])
+        self._oom.tick()
+        return used, found, self._lost_a_process()
 
     def _end_overlong(self) -> None:
         """Interrupt a cell that has run for longer than it may (waiting for input does not count), and say so."""

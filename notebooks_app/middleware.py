@@ -17,7 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.functional import SimpleLazyObject
 
-from notebooks_app import logs, metrics, sharing, sign_in_limits
+from notebooks_app import bodies, logs, metrics, sharing, sign_in_limits
 
 SIGNED_IN = "_rillbook_signed_in"  # on a request: the account that was signed in to (accounts.py)
 
@@ -51,57 +51,46 @@ def observed(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callabl
     return synchronous
 
 
-@sync_and_async_middleware
-def guests(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Middleware, after Django's authentication: who is not signed in may hold share links (sharing.py)."""
+def _before(act: Callable[[HttpRequest], None]) -> Any:
+    """Middleware that does this with each request before it is answered."""
 
-    def see(request: HttpRequest) -> None:
-        known = request.user
-        request.user = cast(Any, SimpleLazyObject(lambda: sharing.person_of(known, request.session)))
+    def middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+        if iscoroutinefunction(get_response):
 
-    if iscoroutinefunction(get_response):
+            async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+                act(request)
+                return cast(HttpResponseBase, await get_response(request))
 
-        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
-            see(request)
-            return await get_response(request)
+            return asynchronous
 
-        return asynchronous  # type: ignore[return-value]
+        def synchronous(request: HttpRequest) -> HttpResponseBase:
+            act(request)
+            return cast(HttpResponseBase, get_response(request))
 
-    def synchronous(request: HttpRequest) -> HttpResponseBase:
-        see(request)
-        return get_response(request)
+        return synchronous
 
-    return synchronous
+    return sync_and_async_middleware(middleware)
 
 
-@sync_and_async_middleware
-def storable(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Middleware, in front of the pages: no address of ours holds what databases refuse: NUL, endless numbers.
+@_before
+def guests(request: HttpRequest) -> None:
+    """After Django's authentication: who is not signed in may hold share links (sharing.py)."""
+    known = request.user
+    request.user = cast(Any, SimpleLazyObject(lambda: sharing.person_of(known, request.session)))
+
+
+@_before
+def storable(request: HttpRequest) -> None:
+    """In front of the pages: no address of ours holds what databases refuse: NUL, endless numbers.
 
     The API says so in its own words.
     """
-
-    def check(request: HttpRequest) -> None:
-        if request.path_info.startswith("/api/"):
-            return
-        if "\0" in request.path_info or _ENDLESS.search(request.path_info):
-            raise Http404("No thing of ours has such a name or number.")
-        if "%00" in request.META.get("QUERY_STRING", ""):
-            raise BadRequest("The address holds a NUL character.")
-
-    if iscoroutinefunction(get_response):
-
-        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
-            check(request)
-            return await get_response(request)
-
-        return asynchronous  # type: ignore[return-value]
-
-    def synchronous(request: HttpRequest) -> HttpResponseBase:
-        check(request)
-        return get_response(request)
-
-    return synchronous
+    if request.path_info.startswith(bodies.API_PATH):
+        return
+    if "\0" in request.path_info or _ENDLESS.search(request.path_info):
+        raise Http404("No thing of ours has such a name or number.")
+    if "%00" in request.META.get("QUERY_STRING", ""):
+        raise BadRequest("The address holds a NUL character.")
 
 
 # What no page of ours uses, and no output may ask for in our name.
