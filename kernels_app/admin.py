@@ -36,11 +36,11 @@ class LiveFilter(admin.SimpleListFilter):
         return [("yes", "live"), ("no", "over")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[KernelSession]) -> QuerySet[KernelSession]:
-        now = timezone.now()
+        live = KernelSession.objects.live().values("pk")
         if self.value() == "yes":
-            return queryset.filter(expires__gt=now).exclude(host="")
+            return queryset.filter(pk__in=live)
         if self.value() == "no":
-            return queryset.exclude(pk__in=KernelSession.objects.filter(expires__gt=now).exclude(host="").values("pk"))
+            return queryset.exclude(pk__in=live)
         return queryset
 
 
@@ -95,7 +95,7 @@ class KernelSessionAdmin(LookOnly):
 
     @admin.display(boolean=True, description="live", ordering="expires")
     def is_live(self, session: KernelSession) -> bool:
-        return session.is_live(timezone.now())
+        return session.is_live()
 
     @admin.display
     def memory(self, session: Any) -> str:
@@ -107,16 +107,15 @@ class KernelSessionAdmin(LookOnly):
 
     @admin.display(description="idle for")
     def idle(self, session: Any) -> str:
-        now = timezone.now()
-        if not session.is_live(now):
+        if not session.is_live():
             return "-"
         if session.state == KernelSession.State.RUNNING or (session.kernel_here or {}).get("state") == "running":
             return "runs"
-        return timesince(_last_used(session), now)
+        return timesince(_last_used(session), timezone.now())
 
     @admin.display
     def server(self, session: Any) -> str:
-        if not session.is_live(timezone.now()):
+        if not session.is_live():
             return "-"
         is_here = session.kernel_here is not None and settings.KERNEL_HOST == "local"
         return "this one" if is_here else session.host.partition(":")[0]

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from django.conf import settings
-from django.utils import timezone
 
 from kernels_app.models import KernelLimits
 from kernels_app.provisioner import Profile
@@ -106,14 +105,15 @@ def _with_cluster(common: Profile) -> Profile:
 def check_room(notebook_id: uuid.UUID, allowance: Allowance, here: Iterable[tuple[uuid.UUID, int]]) -> None:
     """Raise NoRoom if one more kernel is one too many. `here`: notebooks (and owners) with a kernel in this process,
     which may not be saved yet."""
-    live = KernelSession.objects.filter(expires__gt=timezone.now(), state__in=_LIVE).exclude(host="")
+    live = KernelSession.objects.live().filter(state__in=_LIVE)
     held = dict(live.values_list("notebook_id", "notebook__owner_id")) | dict(here)
     held.pop(notebook_id, None)
     mine = sum(owner == allowance.owner for owner in held.values())
     if allowance.kernels and mine >= allowance.kernels:
         raise NoRoom(f"{_count(mine)} of this owner's notebooks, as many as may run at once: stop one of them first.")
     if settings.KERNELS_MAX and len(held) >= settings.KERNELS_MAX:
-        raise NoRoom(f"{_count(len(held))} on this server, as many as it takes: try again when one has stopped.")
+        where = "in this cluster" if settings.KERNEL_HOST == "ray" else "on this server"
+        raise NoRoom(f"{_count(len(held))} {where}, as many as it takes: try again when one has stopped.")
 
 
 def _count(number: int) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import close_old_connections
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -207,9 +206,7 @@ async def _wait(host: KernelHost, notebook_id: uuid.UUID, run: str, timeout_s: f
 def _answer(notebook_id: uuid.UUID, run: str, body: Document, *, asked: Iterable[uuid.UUID]) -> Response:
     """202 as soon as the run is in the database, or 200 when it is over and saved there, or the time is up."""
     run_id = uuid.UUID(run)
-    is_over = body["wait"] and _call(
-        _wait(_host(), notebook_id, run, body["timeout_s"]), START_S + body["timeout_s"]
-    )
+    is_over = body["wait"] and _call(_wait(_host(), notebook_id, run, body["timeout_s"]), START_S + body["timeout_s"])
     _await_row(run_id)
     document = _run_answer(notebook_id, run_id, asked=asked, timed_out=body["wait"] and not is_over)
     if document is None:
@@ -262,7 +259,7 @@ def _orders(runs: list[Run]) -> dict[uuid.UUID, list[str]]:
 
 def _live_epoch(notebook_id: uuid.UUID) -> int | None:
     session = KernelSession.objects.filter(notebook_id=notebook_id).first()
-    return session.epoch if session is not None and session.is_live(timezone.now()) else None
+    return session.epoch if session is not None and session.is_live() else None
 
 
 def _run_document(run: Run, live_epoch: int | None) -> Document:

@@ -55,11 +55,8 @@ def attach() -> None:
     """Become a driver of the cluster at RAY_ADDRESS, once. Blocks. Raises NoCluster."""
     if words := refusals():
         raise NoCluster(" ".join(words))
-    os.environ["RAY_AUTH_MODE"] = "token"
-    host, _, port = settings.RAY_ADDRESS.rpartition(":")
     try:
-        # Ray itself tries for minutes, and then ends the process.
-        socket.create_connection((host, int(port)), timeout=REACH_S).close()
+        _members()  # Ray itself tries for minutes, and then ends the process, or says nothing of a wrong token
         with ThreadPoolExecutor(1) as thread:  # in the main one, Ray would set signal handlers
             thread.submit(_attach).result()
     except Exception as error:
@@ -82,16 +79,20 @@ def is_member() -> bool:
 
 def seen_from_outside() -> list[dict[str, float]]:
     """What each living member offers, asked of the head alone; a driver need not live here. Raises NoCluster."""
+    try:
+        return [dict(node.resources_total) for node in _members() if node.state == node.GcsNodeState.ALIVE]
+    except Exception as error:
+        raise NoCluster(explained(error)) from error
+
+
+def _members() -> list[Any]:
+    """What the head says of all members. Raises what the network, or Ray, refuses with."""
     from ray._raylet import GcsClient  # type: ignore[attr-defined]  # of compiled code
 
     os.environ["RAY_AUTH_MODE"] = "token"
     host, _, port = settings.RAY_ADDRESS.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=REACH_S).close()
-        nodes = GcsClient(address=settings.RAY_ADDRESS).get_all_node_info(timeout=REACH_S).values()
-    except Exception as error:
-        raise NoCluster(explained(error)) from error
-    return [dict(node.resources_total) for node in nodes if node.state == node.GcsNodeState.ALIVE]
+    socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+    return list(GcsClient(address=settings.RAY_ADDRESS).get_all_node_info(timeout=REACH_S).values())
 
 
 def explained(error: Exception) -> str:
@@ -99,6 +100,11 @@ def explained(error: Exception) -> str:
     words = str(error)
     if "Version mismatch" in words:
         return f"The cluster runs another Ray or Python than this process: {' '.join(words.split())[:400]}"
+    if "InvalidAuthToken" in words:
+        return (
+            f"The cluster at RAY_ADDRESS={settings.RAY_ADDRESS} refuses this machine's token: RAY_AUTH_TOKEN (or the "
+            "file that RAY_AUTH_TOKEN_PATH names) must be that of its head."
+        )
     return (
         f"No Ray cluster answers at RAY_ADDRESS={settings.RAY_ADDRESS}, or this machine is no member of it: "
         f"start one with manage.py raynode head, join it with manage.py raynode join. ({type(error).__name__})"
@@ -134,10 +140,21 @@ def is_placed(actor_id: str) -> bool:
 
 def nodes_for(resources: dict[str, float]) -> list[str]:
     """The living nodes that have a place for this when nothing else is on them. Blocks a little."""
+    return [node for node, offered in _offers().items() if _holds(offered, resources)]
+
+
+def is_too_large(resources: dict[str, float]) -> bool:
+    """Whether there are nodes, and none of them would have a place for this if it were empty. Blocks a little."""
+    offers = _offers().values()
+    return bool(offers) and not any(_holds(offered, resources) for offered in offers)
+
+
+def _offers() -> dict[str, dict[str, float]]:
+    """What each living node on which kernels may run has in all."""
     import ray
 
     offers = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
-    return [node for node, offered in offers.items() if offered.get("CPU") and _holds(offered, resources)]
+    return {node: offered for node, offered in offers.items() if offered.get("CPU")}
 
 
 def resources_of(node: str) -> tuple[dict[str, float], dict[str, float]]:
@@ -215,6 +232,7 @@ def environment() -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         # When memory runs out, kernels end first (limits.py), and never the actor, which can still say so.
         "RAY_memory_monitor_refresh_ms": "0",
+        "RAY_gcs_rpc_server_reconnect_timeout_s": str(settings.RAY_HEAD_AWAY_S),
     }
     return given | {name: os.environ.get(name, value) for name, value in HEALTH.items()}
 

@@ -40,6 +40,9 @@ def check_cluster() -> Iterator[Finding]:
         found = f"Ray {ray.__version__}: {len(nodes)} members, {len(offering)} of them run kernels"
         if not offering:
             yield fail(PART, f"{found}: none has a place", "Start nodes: manage.py raynode join.")
+        elif cluster.is_too_large(needs.standard().resources()):
+            small = f"{found}: none of them is large enough for a kernel, which needs {needs.standard()}"
+            yield fail(PART, small, "Start larger nodes, or lower KERNEL_RAY_CPUS, _MEMORY_BYTES, _GPUS.")
         elif not cluster.has_room(needs.standard().resources()):
             yield warn(PART, f"{found}: the cluster is full", "Add nodes, or lower KERNEL_RAY_MEMORY_BYTES.")
         else:

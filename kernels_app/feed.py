@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
 from django.db import InterfaceError, OperationalError
-from django.utils import timezone
 
 from kernels_app import greeting
 from kernels_app.following import Following, Peers, ToldStates
@@ -203,7 +202,7 @@ class NotebookFeed:
         head = {
             "seq": notebook.seq,
             "notebook": reading.notebook_document(notebook),
-            "kernel": reading.kernel_document(reading.session_of(notebook.pk), timezone.now()),
+            "kernel": reading.kernel_document(reading.session_of(notebook.pk)),
         }
         changes = None
         if cursor is not None and cursor <= notebook.seq:
@@ -231,9 +230,7 @@ class NotebookFeed:
         """Named cells as they are now, with their outputs or without that key: as many as fit, at least one."""
         wanted = list(cell_ids)
         documents = await db.read(
-            lambda: greeting.asked_cells(
-                self.notebook_id, self._current_states(), wanted, with_outputs=with_outputs
-            )
+            lambda: greeting.asked_cells(self.notebook_id, self._current_states(), wanted, with_outputs=with_outputs)
         )
         if with_outputs:
             await self._overlay(documents)
@@ -423,7 +420,7 @@ class NotebookFeed:
             return
         if self._far is not None and self._far.see(session):
             return
-        kernel = reading.kernel_document(session, timezone.now())
+        kernel = reading.kernel_document(session)
         if kernel != self._kernel:
             self._kernel = kernel
             self.send_live([{"type": "kernel.changed", "cell": None, **kernel}])
@@ -521,8 +518,7 @@ class NotebookFeed:
             if self.runtime is not None:
                 states = self.runtime.cells_changed(cells, self._rows.known, revision, run_mode)
             else:
-                now = timezone.now()
-                states = await asyncio.to_thread(reading.states_of, cells, session, now, self._rows.known)
+                states = await asyncio.to_thread(reading.states_of, cells, session, self._rows.known)
             # What is gone is forgotten: a cell that comes back is told anew.
             self._states = {cell: state for cell, state in self._states.items() if cell in self._rows.known}
             self.tell_everywhere(analysed)  # what is saved no other feed would find

@@ -15,8 +15,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from django.utils import timezone
-
 from notebooks_app import db, facts, logs, output_ops, reading
 from notebooks_app.models import KernelSession
 
@@ -92,7 +90,7 @@ class Following:
 
     def see(self, session: KernelSession | None) -> bool:
         """The lease as the database has it; whether the runtime's own word counts."""
-        if session is None or not session.is_live(timezone.now()):
+        if session is None or not session.is_live():
             if session is None or session.epoch >= self.epoch:
                 self._lose_sight()
             return self.is_sighted
@@ -227,7 +225,7 @@ class Following:
         those who watch with the cell's next change.
         """
         session = await db.read(lambda: reading.session_of(self._feed.notebook_id))
-        if session is None or not session.is_live(timezone.now()) or session.epoch < self.epoch:
+        if session is None or not session.is_live() or session.epoch < self.epoch:
             self._lose_sight()
             return
         if session.epoch > self.epoch:

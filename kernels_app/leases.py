@@ -11,10 +11,9 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import QuerySet
-from django.utils import timezone
 
 from notebooks_app.models import KernelSession
+from notebooks_app.models.session import KernelSessionQuerySet, LeaseClock
 
 
 def new_host_name(token: str = "") -> str:
@@ -36,13 +35,13 @@ def claim(notebook_id: uuid.UUID, host: str, *, silent: Holder | None = None) ->
     `silent`: a holder that has not moved for as long as a lease lasts.
     """
     free_dead(KernelSession.objects.filter(notebook_id=notebook_id))
-    epoch = KernelSession.objects.claim(notebook_id, host=host, now=timezone.now(), ttl=_ttl(), silent=silent)
+    epoch = KernelSession.objects.claim(notebook_id, host=host, ttl=_ttl(), silent=silent)
     return (epoch, KernelSession.objects.get(notebook_id=notebook_id)) if epoch is not None else None
 
 
 def renew(notebook_id: uuid.UUID, epoch: int) -> bool:
     """Prolong the lease; False if another runtime has taken it."""
-    return KernelSession.objects.renew(notebook_id, epoch=epoch, now=timezone.now(), ttl=_ttl())
+    return KernelSession.objects.renew(notebook_id, epoch=epoch, ttl=_ttl())
 
 
 def holder(notebook_id: uuid.UUID) -> Holder | None:
@@ -50,15 +49,21 @@ def holder(notebook_id: uuid.UUID) -> Holder | None:
     return KernelSession.objects.filter(notebook_id=notebook_id).values_list("epoch", "expires").first()
 
 
-def free_dead(sessions: QuerySet[KernelSession] | None = None) -> None:
+def end(notebook_id: uuid.UUID, silent: Holder) -> None:
+    """End a lease that has not moved for as long as one lasts, however its end is dated."""
+    held = KernelSession.objects.filter(notebook_id=notebook_id, epoch=silent[0], expires=silent[1])
+    held.update(expires=LeaseClock())
+
+
+def free_dead(sessions: KernelSessionQuerySet | None = None) -> None:
     """End leases (all, or those given) of processes of this machine that are no more: nobody need wait for them."""
     rows = sessions if sessions is not None else KernelSession.objects.all()
-    live = rows.exclude(host="").filter(expires__gt=timezone.now()).values_list("notebook_id", "host")
+    live = rows.live().values_list("notebook_id", "host")
     for notebook_id, held in live:
         name, _, rest = held.partition(":")
         pid = rest.partition(":")[0]
         if name == socket.gethostname() and pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
-            KernelSession.objects.filter(notebook_id=notebook_id, host=held).update(expires=timezone.now())
+            KernelSession.objects.filter(notebook_id=notebook_id, host=held).update(expires=LeaseClock())
 
 
 def _ttl() -> timedelta:

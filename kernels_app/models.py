@@ -7,6 +7,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from kernels_app import amounts
+
 
 def _number(words: str, least: int = 1, most: int = 10_000_000) -> models.PositiveIntegerField:
     bounds = [MinValueValidator(least), MaxValueValidator(most)]
@@ -14,9 +16,9 @@ def _number(words: str, least: int = 1, most: int = 10_000_000) -> models.Positi
 
 
 def whole_or_share(gpus: float) -> None:
-    """Ray gives whole GPUs, or a share of one."""
-    if gpus > 1 and gpus != int(gpus):
-        raise ValidationError("Whole GPUs, or a share of one.")
+    """As KERNEL_RAY_GPUS."""
+    if words := amounts.trouble(gpus, is_whole_above_one=True):
+        raise ValidationError(f"It {words}")
 
 
 class KernelLimits(models.Model):

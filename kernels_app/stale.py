@@ -39,12 +39,12 @@ class Cleared:
         return self.lease or bool(self.runs or self.attempts or self.cells)
 
 
-def stale_notebooks(before: datetime, now: datetime) -> Iterator[uuid.UUID]:
+def stale_notebooks(before: datetime) -> Iterator[uuid.UUID]:
     """Notebooks whose lease ran out before `before`, or with runs from before then that no live lease holds."""
     expired = KernelSession.objects.exclude(host="").filter(expires__lt=before)
     yield from expired.order_by("expires").values_list("pk", flat=True)
     seen = set(expired.values_list("pk", flat=True))
-    runs = Run.objects.filter(outcome="", started_at__lt=before).exclude(Q(notebook__in=_held(now)) & _same_epoch())
+    runs = Run.objects.filter(outcome="", started_at__lt=before).exclude(Q(notebook__in=_held()) & _same_epoch())
     for notebook_id in runs.order_by("notebook").values_list("notebook", flat=True).distinct():
         if notebook_id not in seen:
             yield notebook_id
@@ -56,15 +56,13 @@ def clear(notebook_id: uuid.UUID, before: datetime, now: datetime, *, dry_run: b
         # Under the notebook's lock, as each saver writes: what it saves now it has saved before we look.
         notebook = Notebook.objects.select_for_update().only("id", "name", "seq").get(pk=notebook_id)
         session = KernelSession.objects.filter(pk=notebook_id).first()
-        lease = session is not None and bool(session.host) and session.expires < before
-        live_epoch = session.epoch if session is not None and session.is_live(now) else None
+        lease = session is not None and bool(session.host) and not session.is_live() and session.expires < before
+        live_epoch = session.epoch if session is not None and session.is_live() else None
         work = _find(notebook_id, live_epoch, before)
         if session is not None and session.host and live_epoch is None and not lease:
             # Out, but not for long enough: its server may still come back and go on.
             return Cleared(notebook_id, notebook.name, False, 0, 0, 0)
-        found = Cleared(
-            notebook_id, notebook.name, lease, work.runs.count(), work.attempts.count(), work.cells.count()
-        )
+        found = Cleared(notebook_id, notebook.name, lease, work.runs.count(), work.attempts.count(), work.cells.count())
         if found and not dry_run:
             _end(notebook, work, now, lease=lease)
     return found
@@ -124,8 +122,8 @@ def _fold(attempt: uuid.UUID, cell: uuid.UUID) -> None:
     chunks.delete()
 
 
-def _held(now: datetime) -> Any:
-    return KernelSession.objects.filter(expires__gt=now).exclude(host="").values("pk")
+def _held() -> Any:
+    return KernelSession.objects.live().values("pk")
 
 
 def _same_epoch() -> Q:

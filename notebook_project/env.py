@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from kernels_app import amounts
 from notebooks_app.targets import check_allowed
 
 MOST = 10**15  # of any number: more is a mistake, and above what the system's calls take
@@ -58,6 +59,27 @@ def env_float(name: str, default: float) -> float:
     if not 0 <= number < 1e6:
         raise ImproperlyConfigured(f"{name} must be a number from 0 on, not {value!r}.")
     return number
+
+
+def env_resource(name: str, default: float, *, is_whole_above_one: bool = False) -> float:
+    """What Ray reserves of something."""
+    number = env_float(name, default)
+    if words := amounts.trouble(number, is_whole_above_one=is_whole_above_one):
+        raise ImproperlyConfigured(f"{name} {words}")
+    return number
+
+
+def env_address(name: str) -> str:
+    """host:port, or nothing."""
+    value = env_str(name).strip()
+    host, _, port = value.rpartition(":")
+    if value and not (re.fullmatch(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", host) and 0 < _number(port) < 65536):
+        raise ImproperlyConfigured(f"{name} must be host:port, as 10.0.0.5:6379, not {value!r}.")
+    return value
+
+
+def _number(digits: str) -> int:
+    return int(digits) if re.fullmatch(r"[0-9]{1,5}", digits) else 0
 
 
 def env_list(name: str, default: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from django.utils.csp import CSP
 
 from notebook_project import oidc, outputs, production, redis_iam
 from notebook_project.env import (
+    env_address,
     env_bool,
     env_choice,
     env_database,
@@ -24,6 +25,7 @@ from notebook_project.env import (
     env_mailer,
     env_origins,
     env_path,
+    env_resource,
     env_secret,
     env_str,
     env_targets,
@@ -291,12 +293,15 @@ OUTPUT_RATE_BYTES = env_int("OUTPUT_RATE_BYTES", 8 * 1024 * 1024)
 # --- Kernels --------------------------------------------------------------------------------------------------
 # Where runtimes live: in this process, or as actors of a Ray cluster (docs/cluster.md).
 KERNEL_HOST = env_choice("KERNEL_HOST", ("local", "ray"), "local")
-RAY_ADDRESS = env_str("RAY_ADDRESS")
+RAY_ADDRESS = env_address("RAY_ADDRESS")
+# How long members go on without the head. They must end where the next one knows nothing of them; where its tables are
+# in Redis they need not.
+RAY_HEAD_AWAY_S = env_int("RAY_HEAD_AWAY_S", 600 if env_str("RAY_REDIS_ADDRESS") else 60, least=1)
 # What a notebook reserves on its node; 0: nothing of it. A place is waited for this long.
-KERNEL_RAY_CPUS = env_float("KERNEL_RAY_CPUS", 0.1)
+KERNEL_RAY_CPUS = env_resource("KERNEL_RAY_CPUS", 0.1)
 if KERNEL_RAY_CPUS == 0:  # web servers' members of the cluster offer none, which keeps kernels away from them
     raise ImproperlyConfigured("KERNEL_RAY_CPUS must be above 0, if little: it decides which machines run kernels.")
-KERNEL_RAY_GPUS = env_float("KERNEL_RAY_GPUS", 0.0)
+KERNEL_RAY_GPUS = env_resource("KERNEL_RAY_GPUS", 0.0, is_whole_above_one=True)
 KERNEL_RAY_MEMORY_BYTES = env_int("KERNEL_RAY_MEMORY_BYTES", 512 * 1024**2)
 KERNEL_RAY_WAIT_S = env_int("KERNEL_RAY_WAIT_S", 20)
 # Ids of notebooks whose kernels are given the cluster's token and the network: their code may do all that Ray can.
@@ -319,7 +324,8 @@ KERNEL_RUN_SECONDS = env_int("KERNEL_RUN_SECONDS", 0)
 KERNEL_IDLE_SECONDS = env_int("KERNEL_IDLE_SECONDS", 4 * 3600 if RILLBOOK_MODE == "multi" else 0)
 KERNEL_CGROUPS = env_bool("KERNEL_CGROUPS", True)
 KERNELS_PER_USER = env_int("KERNELS_PER_USER", 10 if RILLBOOK_MODE == "multi" else 0)
-KERNELS_MAX = env_int("KERNELS_MAX", 200 if RILLBOOK_MODE == "multi" else 0)
+# A cluster has as much room as its nodes.
+KERNELS_MAX = env_int("KERNELS_MAX", 200 if RILLBOOK_MODE == "multi" and KERNEL_HOST == "local" else 0)
 KERNEL_WORK_DIR = DATA_DIR / "work"
 SAMPLE_DATABASE = DATA_DIR / "sample" / "sample.duckdb"
 LEASE_SECONDS = 8

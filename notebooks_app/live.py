@@ -9,8 +9,6 @@ from __future__ import annotations
 import uuid
 from typing import Any, Protocol
 
-from django.utils import timezone
-
 from notebooks_app import reading, services
 from notebooks_app.facts import CellState
 
@@ -72,7 +70,7 @@ def states(notebook_id: uuid.UUID) -> dict[str, CellState]:
 
 def kernel(notebook_id: uuid.UUID) -> Document:
     found = _live.kernel(notebook_id)
-    return found if found is not None else reading.kernel_document(reading.session_of(notebook_id), timezone.now())
+    return found if found is not None else reading.kernel_document(reading.session_of(notebook_id))
 
 
 def end(notebook_id: uuid.UUID, reason: str) -> None:

@@ -9,13 +9,11 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
 from itertools import batched
 from typing import Any
 
 from django.db.models import Case, When
 from django.db.models.functions import Left
-from django.utils import timezone
 
 from notebooks_app import facts, freshness, graph, headings, output_ops
 from notebooks_app.models import Cell, Change, KernelSession, Notebook, Output, OutputFile, StreamChunk
@@ -79,11 +77,11 @@ def session_of(notebook_id: uuid.UUID) -> KernelSession | None:
     return KernelSession.objects.filter(notebook_id=notebook_id).first()
 
 
-def kernel_document(session: KernelSession | None, now: datetime) -> Document:
+def kernel_document(session: KernelSession | None) -> Document:
     """The kernel in words; a lease that ran out while its kernel lived reads as lost."""
     if session is None:
         return dict(STOPPED)
-    if session.is_live(now):
+    if session.is_live():
         return {"state": session.state, "detail": session.detail}
     if session.host:
         return {
@@ -96,7 +94,6 @@ def kernel_document(session: KernelSession | None, now: datetime) -> Document:
 def states_of(
     cells: list[Cell],
     session: KernelSession | None,
-    now: datetime,
     known: Mapping[str, facts.CellFacts] | None = None,
 ) -> dict[str, facts.CellState]:
     """The state of each cell as the database tells it: a status counts only under its epoch's live lease.
@@ -106,7 +103,7 @@ def states_of(
     if known is None:
         known = {str(cell.id): cell.facts() for cell in cells}
     derived = freshness.derive(known, graph.build(known.values()))
-    live_epoch = session.epoch if session is not None and session.is_live(now) else None
+    live_epoch = session.epoch if session is not None and session.is_live() else None
     return {str(cell.id): _state(cell, derived[str(cell.id)], live_epoch) for cell in cells}
 
 
@@ -140,7 +137,7 @@ def attempt_fields(last: Any) -> dict[str, Any]:
 
 
 def states_now(notebook_id: uuid.UUID) -> dict[str, facts.CellState]:
-    return states_of(small_cells(notebook_id), session_of(notebook_id), timezone.now())
+    return states_of(small_cells(notebook_id), session_of(notebook_id))
 
 
 def cell_documents(

@@ -14,7 +14,6 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import get_script_prefix, reverse
-from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
@@ -131,7 +130,7 @@ def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     found = access.notebook
     session = reading.session_of(notebook_id)
     small = reading.small_cells(notebook_id)
-    states = reading.states_of(small, session, timezone.now())
+    states = reading.states_of(small, session)
     first = _first_cell(request, len(small))
     near = [cell.pk for cell in small[first : first + WINDOW]]
     connections = _connections(request.user) if access.role >= Role.EDITOR else []
@@ -147,7 +146,7 @@ def notebook(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
             cells.append(_near_cell(number, document, outputs.get(cell.pk, [])))
         else:
             cells.append(_far_cell(number, cell.as_small_fields(), states[str(cell.pk)], heads.get(cell.pk, "")))
-    kernel = reading.kernel_document(session, timezone.now())
+    kernel = reading.kernel_document(session)
     context = {
         "notebook": {
             **reading.notebook_document(found),

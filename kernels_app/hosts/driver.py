@@ -24,6 +24,10 @@ REFUSED = 3  # exit code: the cluster cannot be used
 PR_SET_PDEATHSIG = 1
 
 
+class NoActor(Exception):
+    """The cluster knows none of this name."""
+
+
 class Driver:
     """Answers questions: a method's name and its arguments."""
 
@@ -31,8 +35,8 @@ class Driver:
         self._actors: dict[str, Any] = {}
 
     async def make(self, name: str, resources: dict[str, float], ready_kernels: int) -> None:
-        """A new actor of this name."""
-        self._actors[name] = actor.make(name, resources, ready_kernels=ready_kernels)
+        """A new actor of this name. It is made known to the head, which may be away: others are answered meanwhile."""
+        self._actors[name] = await asyncio.to_thread(actor.make, name, resources, ready_kernels=ready_kernels)
 
     async def steward(self, name: str, node: str, wanted: Any) -> None:
         """The steward of this name, made if there is none."""
@@ -40,7 +44,7 @@ class Driver:
 
     async def is_known(self, name: str) -> bool:
         """Whether the cluster has an actor of this name."""
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(NoActor):
             await self._actor(name)
         return name in self._actors
 
@@ -54,7 +58,7 @@ class Driver:
             raise
 
     async def kill(self, name: str) -> None:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(NoActor):
             actor.kill(await self._actor(name))
         self._actors.pop(name, None)
 
@@ -68,12 +72,23 @@ class Driver:
     async def has_room(self, resources: dict[str, float]) -> bool:
         return await asyncio.to_thread(cluster.has_room, resources)
 
-    async def _actor(self, name: str) -> Any:
-        import ray
+    async def is_too_large(self, resources: dict[str, float]) -> bool:
+        return await asyncio.to_thread(cluster.is_too_large, resources)
 
+    async def _actor(self, name: str) -> Any:
+        """Raises NoActor."""
         if name not in self._actors:
-            self._actors[name] = await asyncio.to_thread(ray.get_actor, name, namespace=cluster.NAMESPACE)
+            self._actors[name] = await asyncio.to_thread(_found, name)
         return self._actors[name]
+
+
+def _found(name: str) -> Any:
+    import ray
+
+    try:
+        return ray.get_actor(name, namespace=cluster.NAMESPACE)
+    except ValueError as error:
+        raise NoActor(str(error)) from error
 
 
 def _steward(name: str, node: str, wanted: Any) -> Any:
@@ -103,7 +118,7 @@ async def _answer(writer: asyncio.StreamWriter, driver: Driver, number: int, met
         answer = (number, DONE, await getattr(driver, method)(*args))
     except ActorUnavailableError as error:
         answer = (number, AWAY, str(error))
-    except (RayActorError, ValueError) as error:  # ValueError: no actor has this name
+    except (RayActorError, NoActor) as error:
         answer = (number, LOST, str(error))
     except Exception as error:  # of Ray, which has many
         answer = (number, AWAY, f"{type(error).__name__}: {error}")

@@ -17,7 +17,6 @@ from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
 
 from kernels_app import cluster, leases, needs
 from kernels_app.feed import Feeds
@@ -43,6 +42,7 @@ OPEN_S = 60.0  # a process that has its place starts, takes the lease and loads 
 ENDING = "The server is ending; try again in a moment."
 PLACING = "A place for the kernel is looked for."
 FULL = "The cluster is full: no machine has room for another kernel. Stop one that is not needed, or try again later."
+TOO_LARGE = "No machine of the cluster is large enough for this notebook's kernel (it needs {})."
 SLOW = "The kernel's process did not start in time; try again."
 BROKEN = "The kernel's process did not start; the server's log says why."
 LOST = "The kernel was lost with its process or its machine. Outputs are kept; variables are gone."
@@ -159,7 +159,7 @@ class RayKernelHost(HostBase):
             raise Unavailable(ENDING)
         async with self._locks.setdefault(notebook_id, asyncio.Lock()):
             deadline = time.monotonic() + settings.LEASE_SECONDS + settings.KERNEL_RAY_WAIT_S + OPEN_S
-            held = None
+            held, silent_since = None, 0.0
             while time.monotonic() < deadline:
                 session = await self._session(notebook_id)
                 if session is None:
@@ -170,9 +170,12 @@ class RayKernelHost(HostBase):
                     return RayHandle(self, notebook_id, actor)
                 # Its process does not answer: until the lease is over, nobody else may run.
                 now = (session.epoch, session.expires)
-                if held is not None and now != held:
+                if held is None:
+                    held, silent_since = now, time.monotonic()
+                elif now != held:
                     raise Unavailable(HELD_ELSEWHERE)
-                held = now
+                elif time.monotonic() - silent_since > settings.LEASE_SECONDS + 2:  # the database's clock was set back
+                    await db.write(lambda now=now: leases.end(notebook_id, now))
                 await asyncio.sleep(LOOK_S)
             raise Unavailable(SILENT)
 
@@ -227,7 +230,7 @@ class RayKernelHost(HostBase):
     async def _session(self, notebook_id: uuid.UUID) -> KernelSession | None:
         """The notebook's lease, if it is live."""
         session = await db.read(lambda: reading.session_of(notebook_id))
-        return session if session is not None and session.is_live(timezone.now()) else None
+        return session if session is not None and session.is_live() else None
 
     async def _actor(self, session: KernelSession, *, is_checked: bool = False) -> str | None:
         """The actor that the lease names; None if the cluster knows none, or (`is_checked`) if it does not answer.
@@ -284,6 +287,7 @@ class RayKernelHost(HostBase):
         try:
             return await self.link.ask(method, *args, within_s=ANSWERS_S)
         except (Lost, Away, TimeoutError) as away:
+            log.warning("the cluster did not do what it was asked (%s): %s", method, str(away) or type(away).__name__)
             raise Unavailable(NO_CLUSTER) from away
 
     async def _opened(
@@ -310,10 +314,14 @@ class RayKernelHost(HostBase):
     async def _make_room(
         self, name: str, notebook_id: uuid.UUID, wanted: Needs, waited_s: float, *, is_asked: bool
     ) -> bool:
-        """Where there is no place, have those go that wait for a notebook, once. Raises Unavailable when it is late."""
+        """Where there is no place, have those go that wait for a notebook, once. Raises Unavailable when it is late, or
+        at once where no machine would do."""
         if await self._told("has_room", wanted.resources()) or await self._told("is_placed", name):
             return is_asked
         if not is_asked:
+            if await self._told("is_too_large", wanted.resources()):
+                log.warning("no node is large enough for notebook %s (%s)", notebook_id, wanted)
+                raise Unavailable(TOO_LARGE.format(wanted))
             await self.spares.give_way()
         elif waited_s > settings.KERNEL_RAY_WAIT_S:
             log.warning("the cluster is full: no node has room for notebook %s (%s)", notebook_id, wanted)
@@ -351,4 +359,4 @@ class RayKernelHost(HostBase):
 
 
 def _live_sessions() -> list[KernelSession]:
-    return list(KernelSession.objects.filter(expires__gt=timezone.now()).exclude(host=""))
+    return list(KernelSession.objects.live())

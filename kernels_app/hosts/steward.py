@@ -64,6 +64,7 @@ class Steward:
         self._retry_s = LOOK_S
         self._room = 1.0
         self._trouble = ""
+        self._making = asyncio.Lock()
         self._keeping: asyncio.Task[None] | None = None
 
     async def tend(self) -> Told:
@@ -93,7 +94,8 @@ class Steward:
     async def give_way(self) -> int:
         """End what waits, and make nothing for a while: somebody has no room. How many there were."""
         self._not_before = time.monotonic() + HOLD_S
-        ended, self._spares = self._spares, []
+        async with self._making:  # what is being made now ends, too
+            ended, self._spares = self._spares, []
         for spare in ended:
             actor.kill(spare.actor)
         return len(ended)
@@ -134,9 +136,14 @@ class Steward:
         self._room = min((free.get(name, 0.0) / total[name] for name in wanted if total.get(name)), default=0.0)
         has_room = all(free.get(name, 0.0) >= 2 * amount for name, amount in wanted.items())
         if len(self._spares) < self._wanted.size and has_room and time.monotonic() >= self._not_before:
-            name = cluster.new_name()
-            made = actor.make(name, self._wanted.resources, ready_kernels=1, node=self._node)
-            self._spares.append(_Spare(name, made, time.monotonic()))
+            async with self._making:
+                await self._make()
+
+    async def _make(self) -> None:
+        """One more; the head, which may be away, is told of it."""
+        name, wanted = cluster.new_name(), self._wanted.resources
+        made = await asyncio.to_thread(actor.make, name, wanted, ready_kernels=1, node=self._node)
+        self._spares.append(_Spare(name, made, time.monotonic()))
 
 
 def all_told() -> list[Told]:

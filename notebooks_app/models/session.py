@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Now
+from django.utils import timezone
+
+
+class LeaseClock(Now):
+    """The time by which leases are taken, prolonged and over: the database's, for clocks of machines differ.
+
+    SQLite is a file of one machine, whose clock counts.
+    """
+
+    def as_sqlite(self, compiler: Any, connection: Any, **more: Any) -> Any:
+        return compiler.compile(Value(timezone.now(), output_field=models.DateTimeField()))
 
 
 class KernelSessionQuerySet(models.QuerySet["KernelSession"]):
+    def live(self) -> KernelSessionQuerySet:
+        """Leases that somebody holds now."""
+        return self.exclude(host="").filter(expires__gt=LeaseClock())
+
     def claim(
         self,
         notebook_id: uuid.UUID,
         *,
         host: str,
-        now: datetime,
         ttl: timedelta,
+        now: datetime | LeaseClock | None = None,
         silent: tuple[int, datetime] | None = None,
     ) -> int | None:
         """Take the lease if nobody holds a live one; the new epoch, or None.
@@ -25,7 +42,8 @@ class KernelSessionQuerySet(models.QuerySet["KernelSession"]):
         `silent`: epoch and end of a lease that nobody prolonged for as long as the caller watched, which was `ttl` or
         more: it is over whatever its end says, for it may come of a clock that was wrong.
         """
-        self.get_or_create(notebook_id=notebook_id, defaults={"expires": now - ttl})
+        now = now or LeaseClock()
+        self.get_or_create(notebook_id=notebook_id, defaults={"expires": timezone.now()})  # held by nobody
         is_over = Q(expires__lte=now) | Q(host="")
         if silent is not None:
             is_over |= Q(epoch=silent[0], expires=silent[1])
@@ -36,12 +54,23 @@ class KernelSessionQuerySet(models.QuerySet["KernelSession"]):
             return None
         return self.values_list("epoch", flat=True).get(notebook_id=notebook_id, host=host)
 
-    def renew(self, notebook_id: uuid.UUID, *, epoch: int, now: datetime, ttl: timedelta) -> bool:
+    def renew(
+        self, notebook_id: uuid.UUID, *, epoch: int, ttl: timedelta, now: datetime | LeaseClock | None = None
+    ) -> bool:
         """Prolong the lease, also after it ran out: nobody took it while the epoch is still ours. False: fenced."""
+        now = now or LeaseClock()
         return self.filter(notebook_id=notebook_id, epoch=epoch).exclude(host="").update(expires=now + ttl) == 1
 
     def release(self, notebook_id: uuid.UUID, *, epoch: int, now: datetime, detail: str = "") -> None:
         self.filter(notebook_id=notebook_id, epoch=epoch).update(host="", expires=now, state="stopped", detail=detail)
+
+
+class KernelSessionManager(models.Manager.from_queryset(KernelSessionQuerySet)):
+    """Rows with the time at which they were read, by the clock of leases."""
+
+    def get_queryset(self) -> KernelSessionQuerySet:
+        found: KernelSessionQuerySet = super().get_queryset()
+        return found.annotate(**{"read_at": LeaseClock()})  # the attribute below, which the stubs would make anew
 
 
 class KernelSession(models.Model):
@@ -66,7 +95,8 @@ class KernelSession(models.Model):
     executions = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)
 
-    objects = KernelSessionQuerySet.as_manager()
+    read_at: datetime  # of rows that `objects` has read
+    objects = KernelSessionManager()
 
     class Meta:
         constraints = [
@@ -79,5 +109,6 @@ class KernelSession(models.Model):
     def __str__(self) -> str:
         return f"{self.state} (epoch {self.epoch})"
 
-    def is_live(self, now: datetime) -> bool:
-        return bool(self.host) and self.expires > now
+    def is_live(self) -> bool:
+        """Whether somebody held the lease when this row was read."""
+        return bool(self.host) and self.expires > self.read_at

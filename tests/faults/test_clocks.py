@@ -10,9 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
-from notebooks_app import db, sign_in_limits
+from kernels_app import leases
+from notebooks_app import db, reading, sign_in_limits
 from notebooks_app.errors import Unavailable
 from notebooks_app.models import CellRun, KernelSession, Run
 from notebooks_app.sign_in_limits import Limit, TooManyAttempts, take
@@ -123,3 +127,56 @@ def test_a_clock_that_is_set_back_locks_nobody_out_for_longer(set_clock: SetCloc
         take(limit)
     assert refused.value.wait_s <= 900
     assert sign_in_limits.AttemptCount.objects.count() == 1
+
+
+@pytest.fixture
+def leased(lab: Lab, settings: Any) -> uuid.UUID:
+    """A notebook, in a database that has a clock of its own: leases last two seconds."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite is a file of one machine, whose clock it is")
+    settings.LEASE_SECONDS = 2
+    return lab.notebook.pk
+
+
+def claimed(notebook_id: uuid.UUID, machine: str) -> bool:
+    return leases.claim(notebook_id, f"{machine}:1:{uuid.uuid4().hex}") is not None
+
+
+@pytest.mark.parametrize("by", [-HOUR, HOUR], ids=["an hour behind", "an hour ahead"])
+def test_a_lease_of_a_machine_whose_clock_is_wrong_ends_when_it_dies_and_not_before(
+    leased: uuid.UUID, set_clock: SetClock, by: timedelta
+):
+    set_clock(by)
+    assert claimed(leased, "wrong")
+    set_clock(timedelta())
+    session = reading.session_of(leased)
+    assert session is not None and session.is_live() and not claimed(leased, "right")
+    set_clock(by)
+    assert leases.renew(leased, session.epoch)  # nobody has fenced it
+    KernelSession.objects.filter(pk=leased).update(expires=F("expires") - timedelta(seconds=2))  # so long passes
+    set_clock(timedelta())
+    assert claimed(leased, "right")
+
+
+@pytest.mark.parametrize("by", [-HOUR, HOUR], ids=["an hour behind", "an hour ahead"])
+def test_who_reads_with_a_wrong_clock_sees_what_lives_and_what_is_over(
+    leased: uuid.UUID, set_clock: SetClock, by: timedelta
+):
+    assert claimed(leased, "right")
+    KernelSession.objects.update(state="running")
+    set_clock(by)
+    assert reading.kernel_document(reading.session_of(leased))["state"] == "running"
+    assert KernelSession.objects.live().exists() and not claimed(leased, "wrong")
+    KernelSession.objects.filter(pk=leased).update(expires=F("expires") - timedelta(seconds=2))
+    assert reading.kernel_document(reading.session_of(leased))["state"] == "dead"
+    assert not KernelSession.objects.live().exists()
+
+
+def test_clear_stale_sessions_of_a_machine_whose_clock_is_ahead_leaves_what_lives(
+    leased: uuid.UUID, set_clock: SetClock
+):
+    assert claimed(leased, "right")
+    set_clock(HOUR)
+    call_command("clear_stale_sessions")
+    session = reading.session_of(leased)
+    assert session is not None and session.is_live()

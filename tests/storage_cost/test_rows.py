@@ -91,7 +91,7 @@ def test_after_any_write_it_reads_what_the_rows_say(small: Scene, write: str):
     now = reading.small_cells(small.notebook_id)
     assert [columns(cell) for cell in found] == [columns(cell) for cell in now]
     assert list(rows.known.values()) == [cell.facts() for cell in now]
-    assert reading.states_of(found, None, timezone.now(), rows.known) == reading.states_of(now, None, timezone.now())
+    assert reading.states_of(found, None, rows.known) == reading.states_of(now, None)
 
 
 def test_what_did_not_change_is_not_read_again(large: Scene):

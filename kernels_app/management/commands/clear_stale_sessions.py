@@ -28,7 +28,7 @@ class Command(BaseCommand):
         now = timezone.now()
         before = now - timedelta(minutes=minutes)
         count = 0
-        for notebook_id in list(stale.stale_notebooks(before, now)):
+        for notebook_id in list(stale.stale_notebooks(before)):
             cleared = stale.clear(notebook_id, before, now, dry_run=dry_run)
             if cleared:
                 count += 1
