@@ -184,10 +184,13 @@ class RayCluster:
 
     def kill_head(self) -> None:
         """All of it at once; what it knew is gone."""
-        doomed = [pid for pid, command in _processes() if "gcs_server" in command and str(self.session) in command]
-        for pid in [*doomed, *self.below(HEAD)]:
+        for pid in [*self.gcs(), *self.below(HEAD)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def gcs(self) -> list[int]:
+        """What of the head knows who is where."""
+        return [pid for pid, command in _processes() if "gcs_server" in command and str(self.session) in command]
 
     def start_head(self, folder: str = "") -> None:
         """`folder`, below the session's: another one, as on another machine, while old members are still here."""

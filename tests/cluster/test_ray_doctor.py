@@ -64,6 +64,12 @@ def test_a_member_looks_at_the_room(rays: RayCluster) -> None:
     assert f"{len(NODES)} of them run kernels" in parts["cluster"][0]["words"]
 
 
+def test_a_kernel_that_no_node_can_hold_is_said_and_not_that_the_cluster_is_full(rays: RayCluster) -> None:
+    code, parts = examined(rays, KERNEL_RAY_MEMORY_BYTES=str(32 * 1024**3))
+    assert code == 1 and parts["cluster"][0]["level"] == "fail"
+    assert "none of them is large enough for a kernel, which needs 0.1 CPUs, 32768 MiB" in str(parts["cluster"])
+
+
 def test_a_task_that_finds_no_cluster_fails(rays: RayCluster) -> None:
     code, parts = examined(rays, *TASK, RAY_ADDRESS=NOWHERE)
     assert code == 1 and [each["level"] for each in parts["cluster"]] == ["fail"]
@@ -74,6 +80,7 @@ def test_a_task_with_another_token_fails_and_does_not_tell_it(rays: RayCluster) 
     token = "0" * 48
     code, parts = examined(rays, *TASK, RAY_AUTH_TOKEN=token)
     assert code == 1 and [each["level"] for each in parts["cluster"]] == ["fail"]
+    assert "refuses this machine's token: RAY_AUTH_TOKEN" in parts["cluster"][0]["words"]
     assert token not in str(parts)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.browser import Browser, Refused
-from tests.cluster.rays import RayCluster
+from tests.cluster.rays import NODES, RayCluster
 from tests.cluster.test_ray_live import Watch, browser
 from tests.faults.test_processes import TICKS, cells_of, is_alive, make, text, until
 from tests.servers import LiveServer
@@ -147,18 +147,65 @@ async def test_a_restart_of_redis_costs_no_line(rays: RayCluster, web: LiveServe
 
 
 @pytest.mark.asyncio
+async def test_while_the_head_does_not_answer_only_what_is_new_waits(rays: RayCluster, web: LiveServer):
+    api = web.api()
+    old, cells = await asyncio.to_thread(make, api, "print('old')")
+    new, _ = await asyncio.to_thread(make, api, "print('new')")
+    assert await asyncio.to_thread(runs_when_free, api, old, cells[0])
+    window = await asyncio.to_thread(browser, web, new)
+    async with window:
+        told = kernel_states(window)
+        head = await asyncio.to_thread(rays.gcs)
+        for pid in head:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            opening = asyncio.ensure_future(window.ask("run_all"))
+            await window.until(lambda: told and told[-1]["state"] == "starting", WAIT_S)
+            assert await asyncio.to_thread(runs_when_free, api, old, cells[0])
+            assert not opening.done()
+        finally:
+            for pid in head:
+                os.kill(pid, signal.SIGCONT)
+        run = (await opening)["run"]
+        await window.until(lambda: window.finished.get(run) == "ok", WAIT_S)
+
+
+@pytest.mark.asyncio
 async def test_a_full_cluster_is_said_in_the_notebook_and_in_the_log(rays: RayCluster):
-    server = await asyncio.to_thread(lambda: rays.server(KERNEL_RAY_CPUS="64", KERNEL_RAY_WAIT_S="2"))
-    path, cells = await asyncio.to_thread(make, server.api(), "print('a')")
+    server = await asyncio.to_thread(lambda: rays.server(KERNEL_RAY_CPUS="0.6", KERNEL_RAY_WAIT_S="2"))
+    api = server.api()
+    held = [(await asyncio.to_thread(make, api, TICKS))[0] for _ in NODES]  # each has most of a node
+    path, cells = await asyncio.to_thread(make, api, "print('a')")
+    window = await asyncio.to_thread(browser, server, path)
+    try:
+        for each in held:
+            await asyncio.to_thread(until, lambda each=each: api("POST", f"{each}runs/", {"all": True})[0] == 202)
+        async with window:
+            told = kernel_states(window)
+            with pytest.raises(Refused, match="The cluster is full"):
+                await window.ask("run_all")
+            assert "cluster is full" in told[-1]["detail"]
+        status, refused = await asyncio.to_thread(api, "POST", f"{path}runs/", {"all": True, "wait": True})
+        assert status == 503 and "The cluster is full" in str(refused)
+        assert "cluster is full" in server.log() and cells
+    finally:
+        for each in held:
+            await asyncio.to_thread(api, "DELETE", each)
+        server.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_notebook_that_no_machine_can_hold_is_told_so_and_not_that_the_cluster_is_full(rays: RayCluster):
+    """However long it may wait for a place."""
+    server = await asyncio.to_thread(lambda: rays.server(KERNEL_RAY_CPUS="64", KERNEL_RAY_WAIT_S="3600"))
+    path, _ = await asyncio.to_thread(make, server.api(), "print('a')")
     window = await asyncio.to_thread(browser, server, path)
     async with window:
         told = kernel_states(window)
-        with pytest.raises(Refused, match="The cluster is full"):
+        with pytest.raises(Refused, match="No machine of the cluster is large enough .* needs 64 CPUs, 64 MiB"):
             await window.ask("run_all")
-        assert "cluster is full" in told[-1]["detail"]
-    status, refused = await asyncio.to_thread(server.api(), "POST", f"{path}runs/", {"all": True, "wait": True})
-    assert status == 503 and "The cluster is full" in str(refused)
-    assert "cluster is full" in server.log() and cells
+        assert "No machine of the cluster" in told[-1]["detail"]
+    assert "no node is large enough for notebook" in server.log() and "cluster is full" not in server.log()
     server.stop()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.rays import RayCluster
 from tests.servers import ROOT
 
 GOOD = {
@@ -89,6 +90,18 @@ except cluster.NoCluster as error:
 """
 
 
+# Attaching as a server's start does, which tries again where none answers.
+CHECK = """
+from kernels_app import cluster
+from kernels_app.hosts import link
+tried, why_not = [], link._why_not
+link._why_not = lambda: [tried.append(1), why_not()][1]
+cluster.attach = link.check
+import atexit
+atexit.register(lambda: print("tried", len(tried)))
+"""
+
+
 def attached(folder: Path, environment: dict[str, str], before: str = "") -> str:
     given = {"RILLBOOK_DATA_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "notebook_project.settings"}
     done = subprocess.run(
@@ -102,7 +115,14 @@ def test_an_address_where_no_cluster_answers_is_said(tmp_path: Path):
     assert "No Ray cluster answers at RAY_ADDRESS=127.0.0.9:1" in attached(tmp_path, GOOD)
 
 
-def test_another_version_of_ray_is_said(tmp_path: Path, rays):  # noqa: F811
+def test_another_token_than_the_heads_is_said_and_not_tried_again(tmp_path: Path, rays: RayCluster):
+    said = attached(tmp_path, rays.environment | {"RAY_AUTH_TOKEN": "0" * 48}, CHECK)
+    (once,) = [line for line in said.splitlines() if line.startswith("REFUSED")]
+    assert "refuses this machine's token: RAY_AUTH_TOKEN" in once
+    assert "tried 1" in said and "0" * 48 not in said
+
+
+def test_another_version_of_ray_is_said(tmp_path: Path, rays: RayCluster):
     before = "import ray\nray.__version__ = '1.0.0'"
     assert "The cluster runs another Ray or Python" in attached(tmp_path, rays.environment, before)
     assert "REFUSED" not in attached(tmp_path, rays.environment)

@@ -25,7 +25,7 @@ FREE = {
     "RILLBOOK_DATA_DIR", "STATIC_ROOT", "KERNEL_PYTHON", "OUTPUTS_BUCKET", "OUTPUTS_REGION", "OIDC_NAME",
     "EMAIL_FROM", "METRICS_TOKEN", "DATABASE_PASSWORD", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "REDIS_IAM_USER",
     "REDIS_IAM_CACHE", "AWS_REGION", "SECRET_KEY", "CONNECTION_KEYS", "SECRET_KEY_FALLBACKS",
-    "RAY_ADDRESS", "RAY_TRUSTED_NOTEBOOKS",
+    "RAY_REDIS_ADDRESS", "RAY_TRUSTED_NOTEBOOKS",
 }  # fmt: skip
 NUMBERS_FROM_ONE = {"OUTPUTS_URL_SECONDS", "SQL_TIMEOUT_S", "PROXY_COUNT", "DATABASE_POOL_SIZE", "UPLOAD_MAX_BYTES"}
 
@@ -80,6 +80,7 @@ BAD = {
     "env_bool": "perhaps", "env_int": "ten", "env_float": "much", "env_choice": "sideways", "env_path": "no path",
     "env_targets": "a b", "env_database": "mysql://host/name", "env_mailer": "carrier-pigeon://x",
     "env_hosts": "https://notebooks.example.com", "env_origins": "notebooks.example.com", "env_url": "ftp://host",
+    "env_resource": "much", "env_address": "10.0.0.5",
 }  # fmt: skip
 
 
@@ -120,6 +121,11 @@ def test_a_number_below_what_makes_sense_is_refused(bare: pytest.MonkeyPatch, na
         ({"CSRF_TRUSTED_ORIGINS": "https://a.example.com/path"}, "CSRF_TRUSTED_ORIGINS must hold origins"),
         ({"ALLOWED_HOSTS": "notebooks.example.com:443"}, "ALLOWED_HOSTS must hold names"),
         ({"KERNEL_RAY_CPUS": "0"}, "KERNEL_RAY_CPUS must be above 0"),
+        ({"KERNEL_RAY_CPUS": "0.00001"}, "KERNEL_RAY_CPUS must be 0, or 0.0001 or more"),
+        ({"KERNEL_RAY_GPUS": "1.5"}, "KERNEL_RAY_GPUS must be a whole number, or a share of one"),
+        ({"RAY_ADDRESS": "10.0.0.5:"}, "RAY_ADDRESS must be host:port"),
+        ({"RAY_ADDRESS": "10.0.0.5:65536"}, "RAY_ADDRESS must be host:port"),
+        ({"RAY_ADDRESS": "ray://10.0.0.5:6379"}, "RAY_ADDRESS must be host:port"),
         ({"OUTPUTS_URL_SECONDS": "301"}, "OUTPUTS_URL_SECONDS must be a whole number from 1 to 300"),
         ({"RILLBOOK_MODE": "multi"}, "SECRET_KEY (or SECRET_KEY_FILE) must be set in multi mode"),
         (MULTI | {"SECRET_KEY": "changeme"}, "SECRET_KEY is a sample"),
@@ -138,6 +144,23 @@ def test_what_is_wrong_in_a_special_way_is_said_in_its_own_words(bare, environme
     with pytest.raises(ImproperlyConfigured) as refused:
         load(bare, **environment)
     assert words in str(refused.value) and "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "name", "value"),
+    [
+        ({"RILLBOOK_MODE": "multi"}, "KERNELS_MAX", 200),
+        ({"RILLBOOK_MODE": "multi", "KERNEL_HOST": "ray"}, "KERNELS_MAX", 0),
+        ({"RILLBOOK_MODE": "multi", "KERNEL_HOST": "ray", "KERNELS_MAX": "9"}, "KERNELS_MAX", 9),
+        ({}, "RAY_HEAD_AWAY_S", 60),
+        ({"RAY_REDIS_ADDRESS": "10.0.0.6:6379"}, "RAY_HEAD_AWAY_S", 600),
+        ({"KERNEL_RAY_CPUS": "1.5", "KERNEL_RAY_GPUS": "0.5"}, "KERNEL_RAY_GPUS", 0.5),
+        ({"RAY_ADDRESS": "[::1]:6379"}, "RAY_ADDRESS", "[::1]:6379"),
+    ],
+)
+def test_what_a_cluster_sets_otherwise(bare, environment: dict[str, str], name: str, value: object):
+    around = MULTI | {"CONNECTION_KEYS": "a"} if "RILLBOOK_MODE" in environment else {}
+    assert load(bare, **around | environment)[name] == value
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(bare: pytest.MonkeyPatch, tmp_path: Path):

@@ -108,6 +108,9 @@ async def test_the_server_as_a_whole_takes_so_many_kernels_and_no_more(lab: Lab,
 
     with pytest.raises(NoRoom, match="one kernel on this server"):
         await db.write(ask)
+    settings.KERNEL_HOST = "ray"
+    with pytest.raises(NoRoom, match="one kernel in this cluster"):
+        await db.write(ask)
 
 
 async def test_many_users_without_a_sandbox_get_no_kernel(lab: Lab, settings: Any, monkeypatch: pytest.MonkeyPatch):
