@@ -1,7 +1,8 @@
 """The process that speaks to a Ray cluster for a web server, which is its parent (link.py).
 
-Apart, because Ray ends its driver by a failed check or an exit where the head was restarted, or was gone for a minute,
-or the raylet of this machine died. It carries bytes and knows no notebook. `--check` only attaches and says how it was.
+Apart, because Ray ends its driver by a failed check or an exit where the head was restarted, or was gone for long,
+or the raylet of this machine died; refused by a new head, it ends itself. It carries bytes and knows no notebook.
+`--check` only attaches and says how it was.
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
 import signal
 import socket
 import sys
 from typing import Any
 
-from ray.exceptions import ActorUnavailableError, RayActorError
+from ray.exceptions import ActorUnavailableError, AuthenticationError, RayActorError
 
 from kernels_app import cluster
 from kernels_app.hosts import actor
 from kernels_app.hosts.link import AWAY, DONE, LOST, packed, read
 
 REFUSED = 3  # exit code: the cluster cannot be used
+REPLACED = 4  # exit code: it is another one now
 PR_SET_PDEATHSIG = 1
 
 
@@ -120,6 +123,8 @@ async def _answer(writer: asyncio.StreamWriter, driver: Driver, number: int, met
         answer = (number, AWAY, str(error))
     except (RayActorError, NoActor) as error:
         answer = (number, LOST, str(error))
+    except AuthenticationError:  # a new head, which knows nothing of this driver: another one attaches to it
+        os._exit(REPLACED)
     except Exception as error:  # of Ray, which has many
         answer = (number, AWAY, f"{type(error).__name__}: {error}")
     writer.write(packed(answer))

@@ -287,7 +287,8 @@ class RayKernelHost(HostBase):
         try:
             return await self.link.ask(method, *args, within_s=ANSWERS_S)
         except (Lost, Away, TimeoutError) as away:
-            log.warning("the cluster did not do what it was asked (%s): %s", method, str(away) or type(away).__name__)
+            words = str(away)[:200] or type(away).__name__
+            log.warning("the cluster did not do what it was asked (%s): %s", method, words)
             raise Unavailable(NO_CLUSTER) from away
 
     async def _opened(

@@ -16,6 +16,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from kernels_app import leases
+from kernels_app.hosts.link import Lost
+from kernels_app.hosts.ray import RayKernelHost
 from notebooks_app import db, reading, sign_in_limits
 from notebooks_app.errors import Unavailable
 from notebooks_app.models import CellRun, KernelSession, Run
@@ -180,3 +182,27 @@ def test_clear_stale_sessions_of_a_machine_whose_clock_is_ahead_leaves_what_live
     call_command("clear_stale_sessions")
     session = reading.session_of(leased)
     assert session is not None and session.is_live()
+
+
+class NoActors:
+    """A cluster that knows none; what it is asked to make."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    async def ask(self, method: str, *args: Any, within_s: float) -> Any:
+        if method == "make":
+            self.made.append(args[0])
+        raise Lost("there is none")
+
+
+@pytest.mark.asyncio
+async def test_on_a_cluster_too_a_lease_that_was_dated_ahead_is_over_once_nobody_renews_it(lab: Lab, settings: Any):
+    settings.LEASE_SECONDS = 0
+    held = {"host": "elsewhere:1:kernel-a", "epoch": 7, "expires": timezone.now() + HOUR, "state": "running"}
+    await db.write(lambda: KernelSession.objects.create(notebook_id=lab.notebook.pk, **held))
+    host, wire = RayKernelHost(), NoActors()
+    host.link, host.is_started = wire, True  # type: ignore[assignment]
+    with pytest.raises(Unavailable):
+        await host.ensure(lab.notebook.pk)
+    assert len(wire.made) == 1
