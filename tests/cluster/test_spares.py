@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from kernels_app import needs
+from kernels_app import cluster, needs
+from kernels_app.hosts import actor
 from kernels_app.hosts.link import Lost
 from kernels_app.hosts.spares import Spares
-from kernels_app.hosts.steward import Told
+from kernels_app.hosts.steward import Steward, Told, Wanted
 
 pytestmark = pytest.mark.asyncio
 
@@ -70,3 +72,22 @@ async def test_a_late_answer_of_a_forgotten_node_is_not_kept(wired: tuple[Spares
     answered.set()
     await tending
     assert "A" not in spares._told
+
+
+async def test_a_steward_answers_while_it_makes_an_actor_which_gives_way_too(monkeypatch: pytest.MonkeyPatch):
+    head, ended = threading.Event(), list[Any]()
+    monkeypatch.setattr(actor, "make", lambda *args, **more: head.wait(30) and "made")
+    monkeypatch.setattr(actor, "kill", ended.append)
+    monkeypatch.setattr(cluster, "resources_of", lambda node: ({"num_cpus": 4.0}, {"num_cpus": 4.0}))
+    steward = Steward("A", Wanted(1, {"num_cpus": 1.0}))
+    making = asyncio.create_task(steward._restock())
+    async with asyncio.timeout(20):
+        while not steward._making.locked():
+            await asyncio.sleep(0.01)
+    assert (await steward.look()).waiting == {} and not making.done()
+    giving = asyncio.create_task(steward.give_way())
+    await asyncio.sleep(0)
+    assert not giving.done()
+    head.set()
+    await making
+    assert await giving == 1 and ended == ["made"]
