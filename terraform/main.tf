@@ -207,6 +207,7 @@ module "monitoring" {
   min_tasks            = var.web_min_tasks
   node_group_name      = module.kernels.node_group_name
   min_nodes            = var.kernel_min_nodes
+  full_policy_arn      = module.kernels.full_policy_arn
   log_groups           = { web = module.compute.log_group_name, kernels = module.kernels.log_group_name }
   latency_seconds      = var.alarm_latency_seconds
 }

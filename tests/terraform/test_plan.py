@@ -239,9 +239,22 @@ def test_web_tasks_scale_between_the_bounds(plan: Planned) -> None:
 
 
 def test_nodes_are_never_ended_by_scaling(plan: Planned) -> None:
-    group, policy = plan.one("aws_autoscaling_group"), plan.one("aws_autoscaling_policy")
+    group, busy = plan.one("aws_autoscaling_group"), plan.one("aws_autoscaling_policy", "nodes")
     assert group["protect_from_scale_in"] and (group["min_size"], group["max_size"]) == (2, 6)
-    assert policy["target_tracking_configuration"][0]["disable_scale_in"]
+    assert busy["target_tracking_configuration"][0]["disable_scale_in"]
+    assert all(step["scaling_adjustment"] > 0 for step in plan.one("aws_autoscaling_policy", "full")["step_adjustment"])
+
+
+def test_a_full_cluster_grows_though_its_kernels_are_idle(plan: Planned) -> None:
+    """Places run out by what notebooks reserve, long before processors are busy."""
+    full = plan.one("aws_autoscaling_policy", "full")
+    assert (full["policy_type"], full["adjustment_type"]) == ("StepScaling", "ChangeInCapacity")
+    assert full["estimated_instance_warmup"] >= 180  # what is on its way counts before more is asked for
+    steps = {step["metric_interval_lower_bound"]: step["scaling_adjustment"] for step in full["step_adjustment"]}
+    assert steps == {"0": 1, "20": 2}
+    alarm = plan.all("aws_cloudwatch_metric_alarm")['module.monitoring.aws_cloudwatch_metric_alarm.this["cluster-full"]']
+    assert (alarm["metric_name"], alarm["namespace"]) == ("cluster-full", "Rillbook/rillbook-production")
+    assert (alarm["period"], alarm["threshold"], alarm["statistic"]) == (60, 0, "Sum")
 
 
 def test_an_apply_changes_nothing_of_nodes_that_scaling_adds(plan: Planned) -> None:

@@ -247,11 +247,27 @@ def test_alarms_tell_the_topic(aws: Aws, outputs: dict[str, Any]) -> None:
     alarms = aws("cloudwatch").describe_alarms(MaxRecords=100)["MetricAlarms"]
     ours = [alarm for alarm in alarms if alarm["AlarmName"].startswith(NAME)]
     assert len(ours) >= 20
-    assert {action for alarm in ours for action in alarm["AlarmActions"]} == {outputs["alarm_topic_arn"]}
+    acting = {alarm["AlarmName"].removeprefix(f"{NAME}-"): alarm["AlarmActions"] for alarm in ours}
+    assert acting.pop("cluster-full") == [full_policy(aws)["PolicyARN"]]
+    assert {action for actions in acting.values() for action in actions} == {outputs["alarm_topic_arn"]}
     filters = aws("logs").describe_metric_filters(logGroupName=f"/{NAME}/kernels")["metricFilters"]
     assert {each["metricTransformations"][0]["metricName"] for each in filters} == {
         "kernel-deaths", "cluster-full", "saves-failed",
     }  # fmt: skip
+
+
+def full_policy(aws: Aws) -> dict[str, Any]:
+    policies = aws("autoscaling").describe_policies(AutoScalingGroupName=f"{NAME}-nodes")["ScalingPolicies"]
+    return next(each for each in policies if each["PolicyName"] == "full")
+
+
+def test_a_full_cluster_adds_nodes_and_busy_nodes_do_too(aws: Aws) -> None:
+    policies = aws("autoscaling").describe_policies(AutoScalingGroupName=f"{NAME}-nodes")["ScalingPolicies"]
+    assert {each["PolicyName"]: each["PolicyType"] for each in policies} == {
+        "cpu": "TargetTrackingScaling", "full": "StepScaling",
+    }  # fmt: skip
+    assert [step["ScalingAdjustment"] for step in full_policy(aws)["StepAdjustments"]] == [1, 2]
+    assert full_policy(aws)["AdjustmentType"] == "ChangeInCapacity"
 
 
 def test_the_name_points_to_the_load_balancer(aws: Aws, outputs: dict[str, Any]) -> None:

@@ -205,6 +205,7 @@ resource "aws_autoscaling_group" "nodes" {
   }
 }
 
+# Two reasons to add nodes; whichever asks for more is followed. None takes any. Busy nodes:
 resource "aws_autoscaling_policy" "nodes" {
   name                      = "cpu"
   autoscaling_group_name    = aws_autoscaling_group.nodes.name
@@ -218,5 +219,27 @@ resource "aws_autoscaling_policy" "nodes" {
     predefined_metric_specification {
       predefined_metric_type = "ASGAverageCPUUtilization"
     }
+  }
+}
+
+# Full nodes: idle kernels reserve a place and use no processor. The alarm cluster-full (modules/monitoring) sets it off by
+# how many notebooks were told so in a minute. Until what was added has had time to join, more of the same adds nothing.
+resource "aws_autoscaling_policy" "full" {
+  name                      = "full"
+  autoscaling_group_name    = aws_autoscaling_group.nodes.name
+  policy_type               = "StepScaling"
+  adjustment_type           = "ChangeInCapacity"
+  metric_aggregation_type   = "Maximum"
+  estimated_instance_warmup = 300
+
+  step_adjustment {
+    metric_interval_lower_bound = 0
+    metric_interval_upper_bound = 20
+    scaling_adjustment          = 1
+  }
+
+  step_adjustment {
+    metric_interval_lower_bound = 20
+    scaling_adjustment          = 2
   }
 }
