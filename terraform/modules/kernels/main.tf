@@ -6,10 +6,12 @@
 # bubblewrap can build its own inside.
 
 locals {
-  head_name    = "head"
-  ray_port     = 6379
-  ray_address  = "${local.head_name}.${aws_service_discovery_private_dns_namespace.this.name}:${local.ray_port}"
-  secret_names = { for name, arn in var.secrets : name => arn if name != "DATABASE_URL" }
+  head_name        = "head"
+  ray_port         = 6379
+  ray_address      = "${local.head_name}.${aws_service_discovery_private_dns_namespace.this.name}:${local.ray_port}"
+  head_environment = merge(var.head_environment, { RAY_AUTH_MODE = "token" })
+  head_secrets     = merge(var.head_secrets, { RAY_AUTH_TOKEN = var.secrets["RAY_AUTH_TOKEN"] })
+  secret_names     = { for name, arn in var.secrets : name => arn if name != "DATABASE_URL" }
 }
 
 resource "aws_cloudwatch_log_group" "this" {
@@ -61,8 +63,8 @@ resource "aws_ecs_task_definition" "head" {
     essential   = true
     command     = ["head"]
     stopTimeout = 60
-    environment = [{ name = "RAY_AUTH_MODE", value = "token" }]
-    secrets     = [{ name = "RAY_AUTH_TOKEN", valueFrom = var.secrets["RAY_AUTH_TOKEN"] }]
+    environment = [for name in sort(keys(local.head_environment)) : { name = name, value = local.head_environment[name] }]
+    secrets     = [for name in sort(keys(local.head_secrets)) : { name = name, valueFrom = local.head_secrets[name] }]
     linuxParameters = {
       capabilities = { drop = ["ALL"] }
     }
