@@ -1,4 +1,4 @@
-"""Runs a command of manage.py in a folder that comes from S3 and goes back there: a task on AWS keeps no file.
+"""Runs a management command in a folder that comes from S3 and goes back there: a task on AWS keeps no file.
 
     python deploy/with_files.py s3://BUCKET/PREFIX import_notebooks old --user-map users.csv
 

@@ -33,6 +33,9 @@ def shown() -> Iterator[tuple[Path, str, str]]:
         # In prose the call stands in backticks; in examples it is the line.
         calls = re.findall(r"`(manage\.py [^`]+)`", text)
         calls += [line[4:] for line in text.splitlines() if re.match(r"    \S*.*manage\.py ", line)]
+        # The same in a task on AWS, and in a container.
+        calls += [f"manage.py {words}" for words in re.findall(r'--manage "([^"…]+)"', text)]
+        calls += [f"manage.py {words}" for words in re.findall(r"(?:migrate|entry\.sh) manage ([^`\n…]+)", text)]
         for call in calls:
             for found in CALL.finditer(call):
                 yield page, found[1], found[2]

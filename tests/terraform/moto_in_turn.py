@@ -1,6 +1,6 @@
 """moto's server, one request after the other: its backends are no code for threads, and Terraform asks ten at a time.
 
-python -m tests.terraform.moto_in_turn PORT
+    python -m tests.terraform.moto_in_turn PORT
 """
 
 from __future__ import annotations

@@ -330,8 +330,8 @@ def test_every_other_setting_can_be_given_and_secrets_only_to_who_needs_them(wor
     assert web - nodes == {"EMAIL_URL", "OIDC_CLIENT_SECRET", "METRICS_TOKEN"} and "SECRET_KEY_FALLBACKS" in nodes
 
 
-# What Ray's head keeps its tables in; nobody else is told of it.
-TABLES_OF_RAY = {
+# Old tables to read, files to exchange, and where Ray's head keeps its own tables.
+OFF_BY_DEFAULT = {
     "extra_settings": '{RAY_REDIS_ADDRESS = "tables.example.com:6379", KERNEL_IDLE_SECONDS = "900"}',
     "extra_secrets": '{RAY_REDIS_PASSWORD = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tables"}',
     "import_tables": '["arn:aws:dynamodb:eu-central-1:123456789012:table/notebooks"]',
@@ -342,7 +342,7 @@ TABLES_OF_RAY = {
 @pytest.fixture(scope="module")
 def moving(workspace: Terraform) -> Planned:
     """A plan with everything that is off by default."""
-    return Planned(workspace.plan(*(f"-var={name}={value}" for name, value in TABLES_OF_RAY.items())))
+    return Planned(workspace.plan(*(f"-var={name}={value}" for name, value in OFF_BY_DEFAULT.items())))
 
 
 def test_rays_head_alone_is_told_where_it_keeps_its_tables(moving: Planned) -> None:
