@@ -5,6 +5,7 @@
 #   head     Ray's head: knows who is where, runs no kernel
 #   node     a member of the cluster on which kernels run
 #   manage   manage.py with the other arguments
+#   files    the same in a folder that comes from S3 and goes back there: files s3://BUCKET/PREFIX COMMAND …
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -31,8 +32,12 @@ manage)
     shift
     exec python manage.py "$@"
     ;;
+files)
+    shift
+    exec python deploy/with_files.py "$@"
+    ;;
 *)
-    echo "entry.sh: web, migrate, head, node or manage, not $1" >&2
+    echo "entry.sh: web, migrate, head, node, manage or files, not $1" >&2
     exit 64
     ;;
 esac

@@ -2,12 +2,15 @@
 
     terraform output -json release | python deploy/release.py [--kernels] [--to TASK_DEFINITION]
     terraform output -json release | python deploy/release.py --manage "doctor"
+    terraform output -json release | python deploy/release.py --manage "export_notebooks --output back" --files moving
 
 A migration that fails stops the release before anything that runs has changed. `--kernels` also replaces Ray's head
 and all nodes, which ends running kernels, and waits until the last old node is gone; so every process has read its
 secrets anew. A head that does not run is started anyway, for web tasks join it. `--to`
 goes back to an older web task definition, without a migration. `--manage` runs a management command as a task of
-its own, as the web tasks are, and prints what it says: nothing is released. Needs boto3 and the rights to run and
+its own, with a web task's settings, and prints what it says: nothing is released. Such a task has no files but those
+that `--files` names, below a prefix of Terraform's exchange_bucket: they are its working folder, and what the command
+writes there is put back (with_files.py). Needs boto3 and the rights to run and
 update these services, the nodes' group and its launch template; reads and prints no secret.
 """
 
@@ -24,10 +27,13 @@ from typing import Any
 POLL_S = 5.0
 CONTAINER = "rillbook"  # its name in the task definitions
 MIGRATE_LIMIT_S = 3600.0
+COMMAND_LIMIT_S = 24 * 3600.0  # an import of a whole production
 ROLLOUT_LIMIT_S = 1800.0
 NODES_LIMIT_S = 3600.0
 LOG_LINES = 50
 SAID_LINES = 1000
+# What reads or writes files: commands, and an option of others.
+OF_FILES = {"backup_outputs", "export_notebooks", "import_notebooks", "restore_outputs", "--user-map"}
 
 
 class ReleaseFailed(Exception):
@@ -62,16 +68,23 @@ class Release:
 
     def migrate(self) -> None:
         """Run the migrate task once. Raises ReleaseFailed with the end of its log unless it exits with 0."""
-        task, code, why = self._task("migration", self.facts["migrate_task_definition"])
+        task, code, why = self._task("migration", self.facts["migrate_task_definition"], MIGRATE_LIMIT_S)
         if code != 0:
             raise ReleaseFailed(f"The migration ended with {code}. {why}\n{self._log_of(task)}".rstrip())
         self.say("Migrated.")
 
-    def manage(self, words: list[str]) -> None:
-        """Run a management command as a task, with a web task's settings and rights, and say what it said."""
-        command = {"name": CONTAINER, "command": ["manage", *words]}
-        definition = self.facts["web_task_definition"]
-        task, code, why = self._task("command", definition, overrides={"containerOverrides": [command]})
+    def manage(self, words: list[str], files: str = "") -> None:
+        """Run a management command as a task, with a web task's settings, and say what it said.
+
+        `files` is a prefix of the exchange bucket. Raises ReleaseFailed for paths that the task would not have.
+        """
+        if problem := self._without_files(words, files):
+            raise ReleaseFailed(problem)
+        role = ["files", f"s3://{self.facts['exchange_bucket']}/{files}"] if files else ["manage"]
+        overrides = {"containerOverrides": [{"name": CONTAINER, "command": [*role, *words]}]}
+        task, code, why = self._task(
+            "command", self.facts["manage_task_definition"], COMMAND_LIMIT_S, overrides=overrides
+        )
         self.say(self._log_of(task, SAID_LINES))
         if code != 0:
             raise ReleaseFailed(f"manage.py {words[0]} ended with {code}. {why}".rstrip())
@@ -110,7 +123,23 @@ class Release:
             raise ReleaseFailed(f"Not all nodes are new: {found['Status']}. {found.get('StatusReason', '')}".rstrip())
         return True
 
-    def _task(self, what: str, definition: str, **more: Any) -> tuple[str, int | None, str]:
+    def _without_files(self, words: list[str], files: str) -> str:
+        """Why a task has not the files that the command names, and what to do; empty where it has."""
+        named = [word.partition("=")[0] for word in words]
+        far = [word for word in words if word.partition("=")[2].startswith("/") or word.startswith(("/", "../"))]
+        if files and not self.facts["exchange_bucket"]:
+            return "--files needs Terraform's exchange_bucket: name a private bucket of yours there, and apply."
+        if files and far:
+            return f"{far[0]} is a path of this machine: paths of the command are below --files, without a leading /."
+        if not files and (found := [name for name in named if name in OF_FILES]):
+            return (
+                f"{found[0]} reads or writes files, and a task has none of yours. Put them below a prefix of "
+                "Terraform's exchange_bucket (aws s3 sync FOLDER s3://BUCKET/PREFIX) and add --files PREFIX: the "
+                "command's paths are relative to it, and what it writes is put back there."
+            )
+        return ""
+
+    def _task(self, what: str, definition: str, limit_s: float, **more: Any) -> tuple[str, int | None, str]:
         """Run one task to its end: its ARN, its exit code, why it stopped. Raises ReleaseFailed if it did not start."""
         network = {"subnets": self.facts["subnets"], "securityGroups": self.facts["security_groups"]}
         started = self.ecs.run_task(
@@ -124,7 +153,7 @@ class Release:
             raise ReleaseFailed(f"The task of the {what} did not start: {started['failures']}")
         task = started["tasks"][0]["taskArn"]
         self.say(f"The {what} runs ({task.rpartition('/')[2]}) …")
-        ended = self._until(MIGRATE_LIMIT_S, f"the {what}", lambda: self._stopped(task))
+        ended = self._until(limit_s, f"the {what}", lambda: self._stopped(task))
         return task, ended["containers"][0].get("exitCode"), ended.get("stoppedReason", "")
 
     def _runs(self, service: str) -> bool:
@@ -175,6 +204,7 @@ def main() -> int:
     parser.add_argument("--kernels", action="store_true", help="replace head and nodes too; ends running kernels")
     parser.add_argument("--to", default="", help="an older web task definition to go back to, without a migration")
     parser.add_argument("--manage", default="", metavar="COMMAND", help="run this of manage.py, and release nothing")
+    parser.add_argument("--files", default="", metavar="PREFIX", help="of the exchange bucket: the command's folder")
     options = parser.parse_args()
     import boto3
 
@@ -183,7 +213,7 @@ def main() -> int:
     try:
         release = Release(facts, session.client)
         if options.manage:
-            release.manage(shlex.split(options.manage))
+            release.manage(shlex.split(options.manage), options.files.strip("/"))
         else:
             release.run(to=options.to, kernels=options.kernels)
     except ReleaseFailed as error:

@@ -1,6 +1,6 @@
 """Whether the database answers, and whether its tables are of this version: older, newer, or damaged.
 
-Asked by a connection of its own: the pool's goes on trying for ten seconds before it says anything.
+Asked by a connection of its own: the pool's goes on trying for five seconds before it says anything.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ SECRETS_KEYS_ALARMS_MONTH = 15.0
 
 # --- Habits ---------------------------------------------------------------------------------------------------------
 OPEN_SHARE = 0.2  # of all people, who have a notebook open at the busiest time
-BUSY_HOURS = 250.0  # of a month, in which what scales runs at its peak; else at its least
+BUSY_HOURS = 250.0  # of a month, in which web tasks run at their peak; else at their least. Nodes are never taken away
 NOTEBOOK_GIB = 0.7  # of an open notebook on its node: actor 0.16, kernel 0.07, and people's data
 NODE_SYSTEM_GIB = 2.0  # of a node: the system, Ray, kernels that are ready
 NOTEBOOK_CPUS = 0.1  # reserved (KERNEL_RAY_CPUS)
@@ -91,7 +91,7 @@ def _costs(
     node_disk = float(given["kernel_disk_gib"]) * DISK_GIB_MONTH / HOURS
     storage = max(float(given["database_storage_gib"]), people * 0.05)
     return {
-        "kernel nodes": _scaled(nodes, int(given["kernel_min_nodes"]), INSTANCES[instance][2] + node_disk),
+        "kernel nodes": nodes * HOURS * (INSTANCES[instance][2] + node_disk),
         "web tasks and head": _scaled(tasks, int(given["web_min_tasks"]), task) + head * HOURS,
         "database": zones * (hourly * HOURS + storage * DATABASE_GIB_MONTH)
         + (RDS_PROXY_CPU * memory / 4 * HOURS if has_pooler else 0),

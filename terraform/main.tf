@@ -46,11 +46,11 @@ locals {
     CSRF_TRUSTED_ORIGINS = local.origin
     SIGNUP_OPEN          = tostring(var.signup_open)
     KERNEL_POOL_SIZE     = tostring(var.kernel_pool_size) # web tasks see to it that so many wait on each node
-  }, var.extra_settings)
+  }, { for name, value in var.extra_settings : name => value if !can(regex(local.of_head_alone, name)) })
   environment_of_nodes = merge(local.environment_of_all, {
     DATABASE_POOL_SIZE = tostring(var.database_notebook_pool_size)
     KERNEL_SANDBOX     = "bubblewrap"
-  }, { for name, value in var.extra_settings : name => value if !can(regex(local.of_web_alone, name)) })
+  }, { for name, value in var.extra_settings : name => value if !can(regex("${local.of_web_alone}|${local.of_head_alone}", name)) })
   secrets_of_all = {
     SECRET_KEY        = module.security.secret_arns["secret_key"]
     CONNECTION_KEYS   = module.security.secret_arns["connection_keys"]
@@ -58,13 +58,19 @@ locals {
     DATABASE_URL      = module.database.url_parameter_arn
     RAY_AUTH_TOKEN    = module.security.secret_arns["ray_token"]
   }
-  secrets_of_web = merge(local.secrets_of_all, var.extra_secrets)
-  secrets_of_nodes = merge(local.secrets_of_all, {
-    for name, arn in var.extra_secrets : name => arn if !can(regex(local.of_web_alone, name))
+  secrets_of_web = merge(local.secrets_of_all, {
+    for name, arn in var.extra_secrets : name => arn if !can(regex(local.of_head_alone, name))
   })
+  secrets_of_nodes = merge(local.secrets_of_all, {
+    for name, arn in var.extra_secrets : name => arn if !can(regex("${local.of_web_alone}|${local.of_head_alone}", name))
+  })
+  settings_of_head = { for name, value in var.extra_settings : name => value if can(regex(local.of_head_alone, name)) }
+  secrets_of_head  = { for name, arn in var.extra_secrets : name => arn if can(regex(local.of_head_alone, name)) }
   # Mail, signing in and metrics are web tasks' alone: nodes, where people's code runs, are told neither their secrets
   # nor their settings, for half of a provider keeps a process from starting.
   of_web_alone = "^(EMAIL|OIDC|METRICS)_"
+  # Where Ray's head keeps its tables: nobody else asks there.
+  of_head_alone = "^RAY_REDIS_"
 }
 
 module "networking" {
@@ -151,6 +157,8 @@ module "kernels" {
   application_policy   = data.aws_iam_policy_document.application.json
   environment          = local.environment_of_nodes
   secrets              = local.secrets_of_nodes
+  head_environment     = local.settings_of_head
+  head_secrets         = local.secrets_of_head
   instance_type        = var.kernel_instance_type
   ami_parameter        = var.kernel_ami_parameter
   disk_gib             = var.kernel_disk_gib
@@ -180,6 +188,8 @@ module "compute" {
   application_policy  = data.aws_iam_policy_document.application.json
   environment         = local.environment_of_web
   secrets             = local.secrets_of_web
+  import_tables       = var.import_tables
+  exchange_bucket     = var.exchange_bucket
   cpu                 = var.web_cpu
   memory              = var.web_memory
   min_tasks           = var.web_min_tasks
@@ -207,6 +217,7 @@ module "monitoring" {
   min_tasks            = var.web_min_tasks
   node_group_name      = module.kernels.node_group_name
   min_nodes            = var.kernel_min_nodes
+  full_policy_arn      = module.kernels.full_policy_arn
   log_groups           = { web = module.compute.log_group_name, kernels = module.kernels.log_group_name }
   latency_seconds      = var.alarm_latency_seconds
 }

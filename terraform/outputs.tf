@@ -41,6 +41,8 @@ output "release" {
     web_service             = module.compute.service_name
     web_task_definition     = module.compute.web_task_definition_arn
     migrate_task_definition = module.compute.migrate_task_definition_arn
+    manage_task_definition  = module.compute.manage_task_definition_arn
+    exchange_bucket         = var.exchange_bucket
     head_service            = module.kernels.head_service_name
     head_task_definition    = module.kernels.head_task_definition_arn
     node_group              = module.kernels.node_group_name

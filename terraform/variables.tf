@@ -217,7 +217,7 @@ variable "email_from" {
 }
 
 variable "extra_settings" {
-  description = "Further settings of the application, by their names in README.md's table, such as KERNEL_IDLE_SECONDS: no secrets. Those of mail, signing in and metrics (EMAIL_, OIDC_, METRICS_) go to web tasks alone."
+  description = "Further settings of the application, by their names in README.md's table, such as KERNEL_IDLE_SECONDS: no secrets. Those of mail, signing in and metrics (EMAIL_, OIDC_, METRICS_) go to web tasks alone, RAY_REDIS_ADDRESS and RAY_REDIS_USERNAME (docs/cluster.md) to Ray's head alone."
   type        = map(string)
   default     = {}
 
@@ -229,14 +229,14 @@ variable "extra_settings" {
   validation {
     condition = length(setintersection(keys(var.extra_settings), [
       "CONNECTION_KEYS", "DATABASE_PASSWORD", "DATABASE_URL", "EMAIL_URL", "METRICS_TOKEN", "OIDC_CLIENT_SECRET",
-      "RAY_AUTH_TOKEN", "SECRET_KEY", "SECRET_KEY_FALLBACKS",
+      "RAY_AUTH_TOKEN", "RAY_REDIS_PASSWORD", "SECRET_KEY", "SECRET_KEY_FALLBACKS",
     ])) == 0
     error_message = "extra_settings stand in the state and in task definitions: what is secret belongs into extra_secrets."
   }
 }
 
 variable "extra_secrets" {
-  description = "Further settings whose values are secrets that you made, by the ARN of each: EMAIL_URL, OIDC_CLIENT_SECRET, METRICS_TOKEN, SECRET_KEY_FALLBACKS. Encrypted by the account's own key of Secrets Manager or by this environment's."
+  description = "Further settings whose values are secrets that you made, by the ARN of each: EMAIL_URL, OIDC_CLIENT_SECRET, METRICS_TOKEN, SECRET_KEY_FALLBACKS, RAY_REDIS_PASSWORD. Encrypted by the account's own key of Secrets Manager or by this environment's."
   type        = map(string)
   default     = {}
 
@@ -504,6 +504,32 @@ variable "head_memory" {
   validation {
     condition     = var.head_memory % 1024 == 0 && var.head_memory >= 2 * var.head_cpu && var.head_memory <= 8 * var.head_cpu
     error_message = "head_memory must be a multiple of 1024, from 2 to 8 times head_cpu."
+  }
+}
+
+# --- Moving notebooks in and out --------------------------------------------------------------------------------
+
+variable "import_tables" {
+  description = "DynamoDB tables that import_dynamodb may read (docs/migration.md), by their ARNs: while it is not empty, tasks of release.py --manage may."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition = alltrue([for arn in var.import_tables :
+      can(regex("^arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9._-]+$", arn))
+    ])
+    error_message = "import_tables must be ARNs of DynamoDB tables, without wildcards."
+  }
+}
+
+variable "exchange_bucket" {
+  description = "A private bucket of yours from which tasks of release.py --manage --files fetch files, and into which they put them; empty: they have none."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.exchange_bucket == "" || can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.exchange_bucket))
+    error_message = "exchange_bucket must be the name of a bucket, or empty."
   }
 }
 

@@ -18,6 +18,12 @@ def test_sizes_are_those_of_terraform() -> None:
     assert (given["web_cpu"], given["kernel_instance_type"], given["database_multi_az"]) == (1024, "m7i.xlarge", 1)
 
 
+def test_nodes_cost_all_hours_for_scaling_takes_none_away() -> None:
+    found = costs.plan(1_000)
+    assert found.nodes > costs.defaults()["kernel_min_nodes"]
+    assert found.costs["kernel nodes"] >= found.nodes * costs.HOURS * costs.INSTANCES[found.instance][2]
+
+
 def test_more_people_need_no_less_and_each_costs_no_more() -> None:
     plans = [costs.plan(people) for people in (100, 500, 1_000, 5_000, 10_000)]
     totals = [each.total for each in plans]

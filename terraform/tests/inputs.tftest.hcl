@@ -52,6 +52,8 @@ run "wrong_inputs_are_refused" {
     kernel_memory_gib              = 1.5
     kernel_pool_size               = -1
     head_cpu                       = 1
+    import_tables                  = ["arn:aws:dynamodb:eu-central-1:123456789012:table/*"]
+    exchange_bucket                = "s3://exchange/"
     log_level                      = "LOUD"
     log_retention_days             = 31
     alarm_emails                   = []
@@ -67,7 +69,7 @@ run "wrong_inputs_are_refused" {
     var.database_pool_size, var.database_notebook_pool_size, var.database_backup_retention_days, var.database_password_version, var.database_ca_file,
     var.cache_node_type, var.cache_replicas, var.outputs_noncurrent_days, var.kernel_instance_type,
     var.kernel_ami_parameter, var.kernel_disk_gib, var.kernel_min_nodes, var.kernel_memory_gib,
-    var.kernel_pool_size, var.head_cpu, var.log_level, var.log_retention_days, var.alarm_emails,
+    var.kernel_pool_size, var.head_cpu, var.import_tables, var.exchange_bucket, var.log_level, var.log_retention_days, var.alarm_emails,
     var.alarm_latency_seconds, var.monthly_budget_usd,
   ]
 }
@@ -99,6 +101,16 @@ run "pools_must_fit_the_database_and_secrets_are_named_not_given" {
   }
 
   expect_failures = [var.database_max_connections, var.extra_secrets]
+}
+
+run "the_password_of_rays_tables_is_a_secret" {
+  command = plan
+
+  variables {
+    extra_settings = { RAY_REDIS_PASSWORD = "a word that would stand in the state" }
+  }
+
+  expect_failures = [var.extra_settings]
 }
 
 run "what_the_environment_makes_is_not_given" {

@@ -138,6 +138,23 @@ def test_the_bucket_is_made_by_the_names_that_servers_are_given(
     assert (done.returncode == 0) == (not failing)
 
 
+def test_a_command_finds_the_files_that_a_server_without_a_bucket_keeps(compose: dict[str, Any]) -> None:
+    """One server then, web1; a backup of outputs that looks into a folder of its own finds none."""
+    assert compose["services"]["migrate"]["volumes"] == compose["services"]["web1"]["volumes"] == ["web1:/data"]
+
+
+def test_lines_of_the_operators_page_name_services_that_are_there(compose: dict[str, Any]) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    lines = [line.strip() for line in page.splitlines() if re.match(r"    docker compose |    for server in", line)]
+    called = re.findall(r"docker compose (?:run|exec)((?: -T| --rm| --volume \S+)*) (\w+)", "\n".join(lines))
+    assert {name for _, name in called} == {"migrate", "postgres", "web1"}
+    for options, name in called:  # a second container of web1 would want its address
+        assert name == "migrate" or "--rm" not in options
+    both = [line for line in lines if "postgres pg_" in line]
+    user = compose["services"]["postgres"]["environment"]["POSTGRES_USER"]
+    assert len(both) == 2 and all(f"--username {user}" in line for line in both)
+
+
 def test_the_upload_limit_is_the_servers(compose: dict[str, Any]) -> None:
     limit = int(compose["services"]["web1"]["environment"]["UPLOAD_MAX_BYTES"])
     assert compose["services"]["nginx"]["environment"]["UPLOAD_MAX"] == f"{limit // 1024**2}m"

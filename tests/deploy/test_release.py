@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import re
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.stub import ANY, Stubber
+from django.core.management import load_command_class
 
-from deploy.release import Release, ReleaseFailed
+from deploy.release import OF_FILES, Release, ReleaseFailed
 from tests.servers import ROOT
 
 WEB, OLD = "arn:aws:ecs:eu-central-1:123456789012:task-definition/r-web:8", "arn:x:task-definition/r-web:7"
 TASK = "arn:aws:ecs:eu-central-1:123456789012:task/r/abc"
 FACTS: dict[str, Any] = {
     "region": "eu-central-1", "cluster": "r", "web_service": "web", "web_task_definition": WEB, "subnets": ["subnet-1"],
-    "migrate_task_definition": "r-migrate:8", "head_service": "head", "head_task_definition": "r-head:8",
+    "migrate_task_definition": "r-migrate:8", "manage_task_definition": "r-manage:8", "exchange_bucket": "exchange",
+    "head_service": "head", "head_task_definition": "r-head:8",
     "node_group": "r-nodes", "node_template": "lt-1", "node_template_version": 4,
     "security_groups": ["sg-1"], "migrate_log_group": "/r/web",
 }  # fmt: skip
@@ -179,13 +182,53 @@ def test_the_same_definition_deployed_anew_is_judged_by_its_newest_deployment(fa
 @pytest.mark.parametrize("code", [0, 1])
 def test_a_command_runs_as_a_task_and_says_what_it_said(far: Far, code: int) -> None:
     override = {"name": "rillbook", "command": ["manage", "empty_bin", "--older-than", "7"]}
-    far.runs_task(code, taskDefinition=WEB, overrides={"containerOverrides": [override]})
+    far.runs_task(code, taskDefinition="r-manage:8", overrides={"containerOverrides": [override]})
     far.expects("logs", "get_log_events", {"events": [{"message": "2 notebooks"}, {"message": "are gone"}]})
     failure = pytest.raises(ReleaseFailed, match="empty_bin ended with 1") if code else contextlib.nullcontext()
     with failure:
         far.release().manage(["empty_bin", "--older-than", "7"])
     far.is_done()
     assert far.said[-1] == "2 notebooks\nare gone"
+
+
+def test_a_command_that_names_files_runs_where_they_are(far: Far) -> None:
+    words = ["import_notebooks", "old", "--user-map", "users.csv"]
+    override = {"name": "rillbook", "command": ["files", "s3://exchange/moving", *words]}
+    far.runs_task(0, taskDefinition="r-manage:8", overrides={"containerOverrides": [override]})
+    far.expects("logs", "get_log_events", {"events": []})
+    far.release().manage(words, "moving")
+    far.is_done()
+
+
+@pytest.mark.parametrize(
+    ("line", "files", "bucket", "said"),
+    [
+        ("export_notebooks --output back", "", "exchange", "export_notebooks .*add --files PREFIX"),
+        ("import_dynamodb notebooks --user-map=users.csv", "", "exchange", "--user-map .*add --files PREFIX"),
+        ("import_notebooks /old/notebooks", "moving", "exchange", "/old/notebooks is a path of this machine"),
+        ("export_notebooks --output=/back", "moving", "exchange", "--output=/back is a path of this machine"),
+        ("backup_outputs outputs", "backup", "", "exchange_bucket"),
+    ],
+)
+def test_a_command_whose_files_a_task_has_not_is_refused(
+    far: Far, line: str, files: str, bucket: str, said: str
+) -> None:
+    release = far.release()
+    release.facts = FACTS | {"exchange_bucket": bucket}
+    with pytest.raises(ReleaseFailed, match=said):
+        release.manage(line.split(), files)
+
+
+def test_each_command_and_option_of_ours_that_names_a_file_is_known() -> None:
+    """raynode starts a member of a cluster, which no task of a command is."""
+    found = set()
+    for path in ROOT.glob("*_app/management/commands/[a-z]*.py"):
+        parser = load_command_class(path.parents[2].name, path.stem).create_parser("manage.py", path.stem)
+        for action in parser._actions:
+            if action.type is Path or action.metavar in ("PATH", "FOLDER", "FILE") or action.dest == "folder":
+                is_always = action.required or not action.option_strings
+                found.add(path.stem if is_always else action.option_strings[0])
+    assert found - {"--folder"} == OF_FILES
 
 
 def test_waiting_has_an_end(far: Far) -> None:

@@ -25,6 +25,7 @@ from tests.terraform.working import EXAMPLE, REGION, Terraform
 DOMAIN = "notebooks.example.com"
 FOLDER = "tests/applied"
 APPLY_S = 600
+TABLE = "arn:aws:dynamodb:eu-central-1:123456789012:table/notebooks"
 SIGN_IN = {"OIDC_ISSUER": "https://id.example.com", "OIDC_CLIENT_ID": "rillbook"}
 
 
@@ -61,6 +62,8 @@ def given(aws: Aws) -> dict[str, str]:
         "deletion_protection": "false",
         "extra_settings": json.dumps(SIGN_IN | {"KERNEL_IDLE_SECONDS": "900"}),
         "extra_secrets": json.dumps({"OIDC_CLIENT_SECRET": client_secret["ARN"]}),
+        "import_tables": json.dumps([TABLE]),
+        "exchange_bucket": "exchange",
     }
 
 

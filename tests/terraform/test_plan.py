@@ -229,7 +229,7 @@ def test_whoever_is_told_to_end_gets_more_time_than_it_needs() -> None:
         *re.findall(r"stopTimeout += (\d+)", (SOURCE / "modules/kernels/main.tf").read_text("utf-8")),
         *re.findall(r"docker stop --time (\d+)", (SOURCE / "modules/kernels/node.sh.tftpl").read_text("utf-8")),
     ]
-    assert len(given) == 3 and min(map(int, given)) >= 60
+    assert len(given) == 4 and min(map(int, given)) >= 60
 
 
 def test_web_tasks_scale_between_the_bounds(plan: Planned) -> None:
@@ -239,9 +239,24 @@ def test_web_tasks_scale_between_the_bounds(plan: Planned) -> None:
 
 
 def test_nodes_are_never_ended_by_scaling(plan: Planned) -> None:
-    group, policy = plan.one("aws_autoscaling_group"), plan.one("aws_autoscaling_policy")
+    group, busy = plan.one("aws_autoscaling_group"), plan.one("aws_autoscaling_policy", "nodes")
     assert group["protect_from_scale_in"] and (group["min_size"], group["max_size"]) == (2, 6)
-    assert policy["target_tracking_configuration"][0]["disable_scale_in"]
+    assert busy["target_tracking_configuration"][0]["disable_scale_in"]
+    assert all(step["scaling_adjustment"] > 0 for step in plan.one("aws_autoscaling_policy", "full")["step_adjustment"])
+
+
+def test_a_full_cluster_grows_though_its_kernels_are_idle(plan: Planned) -> None:
+    """Places run out by what notebooks reserve, long before processors are busy."""
+    full = plan.one("aws_autoscaling_policy", "full")
+    assert (full["policy_type"], full["adjustment_type"]) == ("StepScaling", "ChangeInCapacity")
+    assert full["estimated_instance_warmup"] >= 180  # what is on its way counts before more is asked for
+    steps = {step["metric_interval_lower_bound"]: step["scaling_adjustment"] for step in full["step_adjustment"]}
+    assert steps == {"0": 1, "20": 2}
+    alarm = plan.all("aws_cloudwatch_metric_alarm")[
+        'module.monitoring.aws_cloudwatch_metric_alarm.this["cluster-full"]'
+    ]
+    assert (alarm["metric_name"], alarm["namespace"]) == ("cluster-full", "Rillbook/rillbook-production")
+    assert (alarm["period"], alarm["threshold"], alarm["statistic"]) == (60, 0, "Sum")
 
 
 def test_an_apply_changes_nothing_of_nodes_that_scaling_adds(plan: Planned) -> None:
@@ -315,6 +330,28 @@ def test_every_other_setting_can_be_given_and_secrets_only_to_who_needs_them(wor
     assert web - nodes == {"EMAIL_URL", "OIDC_CLIENT_SECRET", "METRICS_TOKEN"} and "SECRET_KEY_FALLBACKS" in nodes
 
 
+# Old tables to read, files to exchange, and where Ray's head keeps its own tables.
+OFF_BY_DEFAULT = {
+    "extra_settings": '{RAY_REDIS_ADDRESS = "tables.example.com:6379", KERNEL_IDLE_SECONDS = "900"}',
+    "extra_secrets": '{RAY_REDIS_PASSWORD = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tables"}',
+    "import_tables": '["arn:aws:dynamodb:eu-central-1:123456789012:table/notebooks"]',
+    "exchange_bucket": "exchange",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def moving(workspace: Terraform) -> Planned:
+    """A plan with everything that is off by default."""
+    return Planned(workspace.plan(*(f"-var={name}={value}" for name, value in OFF_BY_DEFAULT.items())))
+
+
+def test_rays_head_alone_is_told_where_it_keeps_its_tables(moving: Planned) -> None:
+    names = moving.json["planned_values"]["outputs"]["names_of_settings"]["value"]
+    assert set(names["head"]) == {"RAY_REDIS_ADDRESS", "RAY_REDIS_PASSWORD"}
+    others = {name for place in ("web", "nodes", "secrets", "secrets_of_nodes") for name in names[place]}
+    assert "KERNEL_IDLE_SECONDS" in others and not {name for name in others if name.startswith("RAY_REDIS_")}
+
+
 def test_tasks_are_given_what_multi_mode_needs(given: dict[str, list[str]]) -> None:
     assert {"SECRET_KEY", "CONNECTION_KEYS", "DATABASE_URL", "DATABASE_PASSWORD", "RAY_AUTH_TOKEN"} <= set(
         given["secrets"]
@@ -361,6 +398,31 @@ def test_the_key_is_used_by_those_who_need_it_and_for_what_they_need_it(plan: Pl
     assert conditions(plan, "NodeDiskGrants") == ["kms:GrantIsForAWSResource"]
     assert "kms:CreateGrant" not in statement(plan, "NodeDisks")["actions"]["constant_value"]
     assert conditions(plan, "Logs") == ["kms:EncryptionContext:aws:logs:arn"]
+
+
+def test_no_command_reads_tables_or_another_bucket_unless_it_is_said(plan: Planned) -> None:
+    assert plan.all("aws_iam_role_policy", "import") == plan.all("aws_iam_role_policy", "exchange") == {}
+
+
+def test_a_command_may_read_the_tables_named_and_use_the_bucket_named(moving: Planned) -> None:
+    tables = json.loads(moving.one("aws_iam_role_policy", "import")["policy"])["Statement"]
+    assert [(set(each["Action"]), each["Resource"]) for each in tables] == [
+        (
+            {"dynamodb:DescribeTable", "dynamodb:Scan", "dynamodb:Query"},
+            "arn:aws:dynamodb:eu-central-1:123456789012:table/notebooks",
+        )
+    ]
+    bucket = json.loads(moving.one("aws_iam_role_policy", "exchange")["policy"])["Statement"]
+    assert {each["Resource"]: each["Action"] for each in bucket} == {
+        "arn:aws:s3:::exchange": "s3:ListBucket",
+        "arn:aws:s3:::exchange/*": ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"],
+    }
+    for name in ("import", "exchange"):  # web tasks, which people's requests reach, may not
+        role = moving.expressions("aws_iam_role_policy", name)["role"]["references"]
+        assert "aws_iam_role.manage" in role
+    definition = moving.expressions("aws_ecs_task_definition", "manage")
+    assert "aws_iam_role.manage" in definition["task_role_arn"]["references"]
+    assert moving.one("aws_ecs_task_definition", "manage")["ephemeral_storage"] == [{"size_in_gib": 100}]
 
 
 def test_no_role_may_do_everything_of_a_service(plan: Planned) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.servers import ROOT
-from tests.terraform.applied import DOMAIN, Aws, RealApply
+from tests.terraform.applied import DOMAIN, TABLE, Aws, RealApply
 from tests.terraform.working import EXAMPLE
 
 pytestmark = pytest.mark.slow
@@ -148,7 +148,7 @@ def loaded(aws: Aws, role: str, folder: Path) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("role", ["web", "migrate", "nodes"])
+@pytest.mark.parametrize("role", ["web", "migrate", "manage", "nodes"])
 def test_the_settings_load_with_what_each_role_is_given(aws: Aws, tmp_path: Path, role: str) -> None:
     found = loaded(aws, role, tmp_path)
     assert (found["user"], found["password"], found["tls"]) == ("rillbook", 40, "require")
@@ -166,7 +166,7 @@ def test_the_head_is_told_the_token_and_nothing_else(aws: Aws, tmp_path: Path) -
 
 
 def test_one_image_serves_all_roles(aws: Aws, outputs: dict[str, Any]) -> None:
-    roles = {role: container(aws, f"{NAME}-{role}") for role in ("web", "migrate", "head")}
+    roles = {role: container(aws, f"{NAME}-{role}") for role in ("web", "migrate", "manage", "head")}
     assert {role: each["command"] for role, each in roles.items()} == {role: [role] for role in roles}
     tag = re.search(r'image_tag += "(.+)"', Path(__file__).parents[2].joinpath("terraform", EXAMPLE).read_text("utf-8"))
     assert tag is not None
@@ -196,7 +196,7 @@ def test_the_load_balancer_passes_to_ready_tasks(aws: Aws) -> None:
 def test_no_role_names_every_resource_without_need(aws: Aws) -> None:
     iam = aws("iam")
     roles = [role["RoleName"] for role in iam.list_roles()["Roles"] if role["RoleName"].startswith(NAME)]
-    assert len(roles) == 7
+    assert len(roles) == 8
     for role in roles:
         assert iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"] == []
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
@@ -220,6 +220,16 @@ def test_a_web_task_may_do_what_the_server_does_and_no_more(aws: Aws, outputs: d
     assert set(allowed) == {"OutputFiles", "OutputList", "OutputKey", "CacheLogin"}
     assert allowed["OutputFiles"][1] == [f"arn:aws:s3:::{outputs['outputs_bucket']}/*"]
     assert aws("iam").list_role_policies(RoleName=f"{NAME}-migrate")["PolicyNames"] == []
+
+
+def test_a_command_may_also_read_old_tables_and_exchange_files(aws: Aws, outputs: dict[str, Any]) -> None:
+    iam, role = aws("iam"), f"{NAME}-manage"
+    assert set(iam.list_role_policies(RoleName=role)["PolicyNames"]) == {"application", "import", "exchange"}
+    tables = statements(iam.get_role_policy(RoleName=role, PolicyName="import")["PolicyDocument"])
+    assert [resources(each) for each in tables] == [[TABLE]]
+    definition = aws("ecs").describe_task_definition(taskDefinition=outputs["release"]["manage_task_definition"])
+    assert definition["taskDefinition"]["taskRoleArn"].endswith(f":role/{role}")
+    assert outputs["release"]["exchange_bucket"] == "exchange"
 
 
 def test_nodes_fetch_secrets_when_they_start(aws: Aws, outputs: dict[str, Any]) -> None:
@@ -247,11 +257,27 @@ def test_alarms_tell_the_topic(aws: Aws, outputs: dict[str, Any]) -> None:
     alarms = aws("cloudwatch").describe_alarms(MaxRecords=100)["MetricAlarms"]
     ours = [alarm for alarm in alarms if alarm["AlarmName"].startswith(NAME)]
     assert len(ours) >= 20
-    assert {action for alarm in ours for action in alarm["AlarmActions"]} == {outputs["alarm_topic_arn"]}
+    acting = {alarm["AlarmName"].removeprefix(f"{NAME}-"): alarm["AlarmActions"] for alarm in ours}
+    assert acting.pop("cluster-full") == [full_policy(aws)["PolicyARN"]]
+    assert {action for actions in acting.values() for action in actions} == {outputs["alarm_topic_arn"]}
     filters = aws("logs").describe_metric_filters(logGroupName=f"/{NAME}/kernels")["metricFilters"]
     assert {each["metricTransformations"][0]["metricName"] for each in filters} == {
         "kernel-deaths", "cluster-full", "saves-failed",
     }  # fmt: skip
+
+
+def full_policy(aws: Aws) -> dict[str, Any]:
+    policies = aws("autoscaling").describe_policies(AutoScalingGroupName=f"{NAME}-nodes")["ScalingPolicies"]
+    return next(each for each in policies if each["PolicyName"] == "full")
+
+
+def test_a_full_cluster_adds_nodes_and_busy_nodes_do_too(aws: Aws) -> None:
+    policies = aws("autoscaling").describe_policies(AutoScalingGroupName=f"{NAME}-nodes")["ScalingPolicies"]
+    assert {each["PolicyName"]: each["PolicyType"] for each in policies} == {
+        "cpu": "TargetTrackingScaling", "full": "StepScaling",
+    }  # fmt: skip
+    assert [step["ScalingAdjustment"] for step in full_policy(aws)["StepAdjustments"]] == [1, 2]
+    assert full_policy(aws)["AdjustmentType"] == "ChangeInCapacity"
 
 
 def test_the_name_points_to_the_load_balancer(aws: Aws, outputs: dict[str, Any]) -> None:

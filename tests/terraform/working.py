@@ -54,6 +54,7 @@ output "names_of_settings" {
     nodes            = keys(local.environment_of_nodes)
     secrets          = keys(local.secrets_of_web)
     secrets_of_nodes = keys(local.secrets_of_nodes)
+    head             = concat(keys(local.settings_of_head), keys(local.secrets_of_head))
   }
 }
 """

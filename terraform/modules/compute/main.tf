@@ -87,6 +87,29 @@ resource "aws_ecs_task_definition" "migrate" {
   }
 }
 
+# What release.py --manage runs: a command with a web task's settings and rights, those of moving notebooks, and room for files.
+resource "aws_ecs_task_definition" "manage" {
+  family                   = "${var.name}-manage"
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = var.cpu
+  memory                   = var.memory
+  execution_role_arn       = aws_iam_role.execution.arn
+  task_role_arn            = aws_iam_role.manage.arn
+  skip_destroy             = true
+
+  container_definitions = jsonencode([merge(local.container, { command = ["manage"], stopTimeout = 120 })])
+
+  ephemeral_storage {
+    size_in_gib = 100
+  }
+
+  runtime_platform {
+    operating_system_family = "LINUX"
+    cpu_architecture        = "X86_64"
+  }
+}
+
 # Terraform registers new task definitions; deploy/release.py moves the service to them once the migrate task has
 # succeeded. So no new code ever meets an old schema, and an apply by itself changes nothing that runs.
 resource "aws_ecs_service" "web" {

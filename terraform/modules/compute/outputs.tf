@@ -23,6 +23,11 @@ output "migrate_task_definition_arn" {
   value       = aws_ecs_task_definition.migrate.arn
 }
 
+output "manage_task_definition_arn" {
+  description = "The newest definition of the task in which commands run."
+  value       = aws_ecs_task_definition.manage.arn
+}
+
 output "load_balancer_dns_name" {
   description = "Where the DNS record points to."
   value       = aws_lb.this.dns_name

@@ -1,4 +1,5 @@
-# Three roles: what ECS may do to start a task, what the server may do while it runs, and what a migration may do.
+# Four roles: what ECS may do to start a task, what the server may do while it runs, what a migration may do, and what a
+# command may do that an operator runs.
 
 data "aws_iam_policy_document" "tasks_trust" {
   statement {
@@ -82,4 +83,54 @@ resource "aws_iam_role_policy" "web" {
 resource "aws_iam_role" "migrate" {
   name               = "${var.name}-migrate"
   assume_role_policy = data.aws_iam_policy_document.tasks_trust.json
+}
+
+# A command does what the server does, and while notebooks are moved reads the tables named and uses the bucket named.
+resource "aws_iam_role" "manage" {
+  name               = "${var.name}-manage"
+  assume_role_policy = data.aws_iam_policy_document.tasks_trust.json
+}
+
+resource "aws_iam_role_policy" "manage" {
+  name   = "application"
+  role   = aws_iam_role.manage.id
+  policy = var.application_policy
+}
+
+data "aws_iam_policy_document" "import" {
+  statement {
+    sid       = "ImportTables"
+    actions   = ["dynamodb:DescribeTable", "dynamodb:Scan", "dynamodb:Query"]
+    resources = var.import_tables
+  }
+}
+
+resource "aws_iam_role_policy" "import" {
+  count = length(var.import_tables) == 0 ? 0 : 1
+
+  name   = "import"
+  role   = aws_iam_role.manage.id
+  policy = data.aws_iam_policy_document.import.json
+}
+
+data "aws_iam_policy_document" "exchange" {
+  statement {
+    sid       = "ExchangeFiles"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
+    resources = ["arn:aws:s3:::${var.exchange_bucket}/*"]
+  }
+
+  statement {
+    sid       = "ExchangeList"
+    actions   = ["s3:ListBucket"]
+    resources = ["arn:aws:s3:::${var.exchange_bucket}"]
+  }
+}
+
+resource "aws_iam_role_policy" "exchange" {
+  count = var.exchange_bucket == "" ? 0 : 1
+
+  name   = "exchange"
+  role   = aws_iam_role.manage.id
+  policy = data.aws_iam_policy_document.exchange.json
 }

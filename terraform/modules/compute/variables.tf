@@ -83,6 +83,16 @@ variable "secrets" {
   }
 }
 
+variable "import_tables" {
+  description = "DynamoDB tables that commands may read, by their ARNs."
+  type        = list(string)
+}
+
+variable "exchange_bucket" {
+  description = "Bucket from which commands fetch files and into which they put them, or empty."
+  type        = string
+}
+
 variable "cpu" {
   description = "CPU units of a task."
   type        = number

@@ -6,10 +6,12 @@
 # bubblewrap can build its own inside.
 
 locals {
-  head_name    = "head"
-  ray_port     = 6379
-  ray_address  = "${local.head_name}.${aws_service_discovery_private_dns_namespace.this.name}:${local.ray_port}"
-  secret_names = { for name, arn in var.secrets : name => arn if name != "DATABASE_URL" }
+  head_name        = "head"
+  ray_port         = 6379
+  ray_address      = "${local.head_name}.${aws_service_discovery_private_dns_namespace.this.name}:${local.ray_port}"
+  head_environment = merge(var.head_environment, { RAY_AUTH_MODE = "token" })
+  head_secrets     = merge(var.head_secrets, { RAY_AUTH_TOKEN = var.secrets["RAY_AUTH_TOKEN"] })
+  secret_names     = { for name, arn in var.secrets : name => arn if name != "DATABASE_URL" }
 }
 
 resource "aws_cloudwatch_log_group" "this" {
@@ -61,8 +63,8 @@ resource "aws_ecs_task_definition" "head" {
     essential   = true
     command     = ["head"]
     stopTimeout = 60
-    environment = [{ name = "RAY_AUTH_MODE", value = "token" }]
-    secrets     = [{ name = "RAY_AUTH_TOKEN", valueFrom = var.secrets["RAY_AUTH_TOKEN"] }]
+    environment = [for name in sort(keys(local.head_environment)) : { name = name, value = local.head_environment[name] }]
+    secrets     = [for name in sort(keys(local.head_secrets)) : { name = name, valueFrom = local.head_secrets[name] }]
     linuxParameters = {
       capabilities = { drop = ["ALL"] }
     }
@@ -205,6 +207,7 @@ resource "aws_autoscaling_group" "nodes" {
   }
 }
 
+# Two reasons to add nodes; whichever asks for more is followed. None takes any. Busy nodes:
 resource "aws_autoscaling_policy" "nodes" {
   name                      = "cpu"
   autoscaling_group_name    = aws_autoscaling_group.nodes.name
@@ -218,5 +221,27 @@ resource "aws_autoscaling_policy" "nodes" {
     predefined_metric_specification {
       predefined_metric_type = "ASGAverageCPUUtilization"
     }
+  }
+}
+
+# Full nodes: idle kernels reserve a place and use no processor. The alarm cluster-full (modules/monitoring) sets it off by
+# how many notebooks were told so in a minute. Until what was added has had time to join, more of the same adds nothing.
+resource "aws_autoscaling_policy" "full" {
+  name                      = "full"
+  autoscaling_group_name    = aws_autoscaling_group.nodes.name
+  policy_type               = "StepScaling"
+  adjustment_type           = "ChangeInCapacity"
+  metric_aggregation_type   = "Maximum"
+  estimated_instance_warmup = 300
+
+  step_adjustment {
+    metric_interval_lower_bound = 0
+    metric_interval_upper_bound = 20
+    scaling_adjustment          = 1
+  }
+
+  step_adjustment {
+    metric_interval_lower_bound = 20
+    scaling_adjustment          = 2
   }
 }

@@ -18,6 +18,11 @@ output "node_group_name" {
   value       = aws_autoscaling_group.nodes.name
 }
 
+output "full_policy_arn" {
+  description = "What an alarm of a full cluster sets off: more nodes."
+  value       = aws_autoscaling_policy.full.arn
+}
+
 output "node_template_id" {
   description = "The nodes' launch template."
   value       = aws_launch_template.node.id

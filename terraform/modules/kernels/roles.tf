@@ -60,9 +60,9 @@ data "aws_iam_policy_document" "execution" {
   source_policy_documents = [data.aws_iam_policy_document.start.json]
 
   statement {
-    sid       = "RayToken"
+    sid       = "HeadSecrets"
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = [var.secrets["RAY_AUTH_TOKEN"]]
+    resources = values(local.head_secrets)
   }
 }
 

@@ -68,6 +68,16 @@ variable "secrets" {
   }
 }
 
+variable "head_environment" {
+  description = "Further environment of the head, which is told nothing else but Ray's token."
+  type        = map(string)
+}
+
+variable "head_secrets" {
+  description = "Further variables that the head fetches, by the ARN of a secret."
+  type        = map(string)
+}
+
 variable "instance_type" {
   description = "Instance type of nodes."
   type        = string

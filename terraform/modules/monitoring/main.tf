@@ -10,7 +10,8 @@ locals {
   targets  = merge(local.balancer, { TargetGroup = var.target_group })
   nodes    = { AutoScalingGroupName = var.node_group_name }
 
-  # name => what is measured, when it is too much. Missing data is "notBreaching" unless said otherwise.
+  # name => what is measured, when it is too much, and what that sets off where it is not a mail. Missing data is
+  # "notBreaching" unless said otherwise.
   alarms = merge(
     {
       database-cpu         = { namespace = "AWS/RDS", metric = "CPUUtilization", dimensions = local.database, above = 80, minutes = 15, text = "PostgreSQL is busy" }
@@ -34,6 +35,7 @@ locals {
       node-status = { namespace = "AWS/EC2", metric = "StatusCheckFailed", dimensions = local.nodes, above = 0, minutes = 5, statistic = "Maximum", text = "A node fails AWS's checks" }
 
       kernel-deaths = { namespace = local.log_namespace, metric = "kernel-deaths", dimensions = {}, above = 10, minutes = 15, statistic = "Sum", text = "Kernels die" }
+      cluster-full  = { namespace = local.log_namespace, metric = "cluster-full", dimensions = {}, above = 0, minutes = 1, statistic = "Sum", action = var.full_policy_arn, text = "The cluster is full: nodes are added" }
       queue         = { namespace = local.log_namespace, metric = "cluster-full", dimensions = {}, above = 0, minutes = 5, statistic = "Sum", text = "Notebooks wait for a place: the cluster is full" }
       outputs-kept  = { namespace = local.log_namespace, metric = "saves-failed", dimensions = {}, above = 5, minutes = 5, statistic = "Sum", text = "Outputs can not be saved; kernels wait" }
     },
@@ -125,8 +127,8 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   period             = try(each.value.statistic, "") == "Sum" ? each.value.minutes * 60 : 60
   evaluation_periods = try(each.value.statistic, "") == "Sum" ? 1 : each.value.minutes
   treat_missing_data = try(each.value.missing, "notBreaching")
-  alarm_actions      = [aws_sns_topic.alarms.arn]
-  ok_actions         = [aws_sns_topic.alarms.arn]
+  alarm_actions      = [try(each.value.action, aws_sns_topic.alarms.arn)]
+  ok_actions         = can(each.value.action) ? [] : [aws_sns_topic.alarms.arn]
 }
 
 resource "aws_budgets_budget" "monthly" {

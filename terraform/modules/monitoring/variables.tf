@@ -73,6 +73,11 @@ variable "node_group_name" {
   type        = string
 }
 
+variable "full_policy_arn" {
+  description = "What adds nodes where the cluster is full."
+  type        = string
+}
+
 variable "min_nodes" {
   description = "Nodes that must run."
   type        = number
