@@ -88,7 +88,11 @@ def replace_imported(
         as_read = Notebook.objects.filter(pk=notebook.pk, seq=notebook.seq)
         if not as_read.update(name=name, metadata=imported.metadata, **fields):
             raise Conflict("It was changed or run here just now, and is kept.")
-        Cell.objects.filter(notebook=notebook).delete()
+        replaced = Cell.objects.filter(notebook=notebook)
+        versions = dict(replaced.values_list("pk", "version"))
+        for cell in rows.cells:  # an edit that was made on what was there before must not fit by chance
+            cell.version = versions.get(cell.pk, 0) + 1
+        replaced.delete()
         import_rows.store(notebook, imported, rows)
     return Notebook.objects.get(pk=notebook.pk)
 
