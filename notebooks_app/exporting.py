@@ -119,8 +119,9 @@ def _old_id(notebook: Notebook) -> str:
 def _revision(notebook: Notebook) -> int:
     """Its number; as long as it is as it was imported, that of its source, which may be less than ours."""
     facts = notebook.import_facts()
-    said = facts.get("revision") if facts.get("seq") == notebook.seq else None
-    return said if isinstance(said, int) else notebook.revision
+    as_imported = {"seq": notebook.seq, "revision": notebook.revision}
+    is_less = "source_revision" in facts and facts | as_imported == facts
+    return facts["source_revision"] if is_less else notebook.revision
 
 
 def is_second(notebook: Notebook) -> bool:

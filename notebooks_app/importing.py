@@ -143,7 +143,7 @@ def _take(
     if known.deleted_at is not None:
         return Result(Imported.IN_BIN, known)
     if _is_same(loaded, known):
-        import_connections.settle(loaded.notebook, known.connection)
+        import_connections.check(loaded.notebook)
         return Result(Imported.UNCHANGED, known)
     is_edited = known.seq != known.import_facts().get("seq")
     if not (options.overwrite or (options.update and not is_edited)):
@@ -166,7 +166,7 @@ def _import(source: Source, loaded: Loaded, owner: Any, pk: uuid.UUID | None, op
     fields: dict[str, Any] = {"connection": chosen.notebook, "revision": found.revision}
     if pk is not None:
         fields |= {"id": pk, "kind": _kind(found.id, owner), "external_id": _external_id(found, pk)}
-    noted = _with_origin(source, loaded, seq=0)
+    noted = _with_origin(source, loaded, seq=0, revision=found.revision)
     made = import_notebook(owner, noted, keep_ids=True, connections=chosen.cells, new=chosen.new, **fields)
     if pk is None:
         options.files_of(owner)[loaded.sha256] = made.pk
@@ -176,10 +176,10 @@ def _import(source: Source, loaded: Loaded, owner: Any, pk: uuid.UUID | None, op
 def _update(source: Source, loaded: Loaded, known: Notebook) -> Result:
     found = loaded.notebook
     seq = known.seq + 1
-    chosen = import_connections.choose(found, known.owner)
-    noted = _with_origin(source, loaded, seq=seq)
     # Never back, and never the same number for another content: what was read before is guarded by it.
     revision = max(known.revision + 1, found.revision)
+    chosen = import_connections.choose(found, known.owner)
+    noted = _with_origin(source, loaded, seq=seq, revision=revision)
     fields: dict[str, Any] = {"connection": chosen.notebook, "revision": revision, "seq": seq}
     if loaded.is_legacy:
         fields["external_id"] = _external_id(found, known.pk)
@@ -195,15 +195,17 @@ def _again(pk: uuid.UUID) -> Notebook:
     return Notebook.objects.select_related("owner", "connection").get(pk=pk)
 
 
-def _with_origin(source: Source, loaded: Loaded, *, seq: int) -> ImportedNotebook:
-    """The notebook with what is noted of where it came from (never what a DSN says) and of its number `seq` as it came,
+def _with_origin(source: Source, loaded: Loaded, *, seq: int, revision: int) -> ImportedNotebook:
+    """The notebook with what is noted of where it came from (never what a DSN says) and of its numbers as it came,
     and with the time its file was written where it says none: never one in the future.
     """
     found = loaded.notebook
     path = replace_surrogates(source.name.replace("\\", "/").rsplit("/", 1)[-1])
     noted: dict[str, Any] = {"path": path, "sha256": loaded.sha256, "seq": seq}
     if loaded.is_legacy:
-        noted |= {"id": found.id, "user_id": found.user_id, "revision": found.revision}
+        noted |= {"id": found.id, "user_id": found.user_id}
+    if found.revision != revision:
+        noted |= {"source_revision": found.revision, "revision": revision}
     ours = found.metadata.get(OURS)
     metadata = found.metadata | {OURS: {**(ours if isinstance(ours, Mapping) else {}), "import": noted}}
     written = min(loaded.modified, datetime.now(UTC)) if loaded.modified else None

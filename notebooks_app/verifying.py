@@ -69,7 +69,7 @@ def _connection(found: ImportedNotebook, whole: exporting.Whole) -> Iterator[str
         yield f"connection: the source has a database, and the notebook here has {has}."
     if not found.dsn and known.connection and known.connection.name != found.connection:
         yield f"connection: {known.connection.name!r} for {found.connection[:100] or 'none'!r}."
-    if found.dsn and not import_connections.refusal(found.dsn):
+    if found.dsn:
         wanted = {number: cell for number, cell in enumerate(found.cells, 1) if cell.type == "sql"}
         for number, row in enumerate(whole.cells, start=1):
             cell = wanted.get(number)

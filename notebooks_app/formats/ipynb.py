@@ -47,6 +47,7 @@ def read(name: str, data: bytes) -> ImportedNotebook:
     """The notebook in an .ipynb file; `name` is the file's, for messages and the title. Raises FormatError."""
     warnings: list[str] = []
     found = _parse(name, data, warnings)
+    old_name = _object(found.get("metadata")).get("name") if found["nbformat"] < 4 else None
     if found["nbformat"] != 4:
         warnings.append(f"Upgraded from nbformat {found['nbformat']}.")
         found = _upgrade(name, found)
@@ -55,7 +56,7 @@ def read(name: str, data: bytes) -> ImportedNotebook:
         raise FormatError(f"{name}: this is not a notebook: it has no list of cells.")
     metadata = _object(found.get("metadata"))
     ours = {key: value for key, value in _object(metadata.pop(OURS, None)).items() if key != "import"}
-    title = title_of(name, ours.pop("name", None), metadata.get("title"))
+    title = title_of(name, ours.pop("name", None), metadata.get("title"), old_name)
     if language := _foreign_language(metadata):
         warnings.append(f"Its kernel is for {language}: its code cells are read as Python.")
     return ImportedNotebook(
@@ -103,7 +104,9 @@ def _upgrade(name: str, found: Json) -> Json:
     old = found["nbformat"]
     try:
         with _quiet():
-            return json.loads(json.dumps(nbformat.convert(nbformat.from_dict(found), 4)))
+            # The reader of the version joins the lines that its texts are written in, which the converter takes as whole.
+            upgraded = nbformat.convert(nbformat.reader.reads(json.dumps(found)), 4)
+            return json.loads(json.dumps(upgraded, default=bytes.decode))  # version 2 has base64 as bytes
     except Exception as error:  # a converter that trusts its input, fed with a file from anywhere
         words = f"{type(error).__name__}: {error}"[:200]
         raise FormatError(f"{name}: a notebook of nbformat {old} that cannot be upgraded ({words}).") from None

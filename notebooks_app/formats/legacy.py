@@ -125,7 +125,7 @@ def _id(where: str, key: str, value: Any) -> str:
 def _dsn(where: str, value: Any) -> str:
     if value is not None and not isinstance(value, str):
         raise FormatError(f"{where}: db_conn_string is not text.")
-    return (value or "").strip()
+    return replace_surrogates(value or "").strip()
 
 
 def _revision(where: str, value: Any) -> int:

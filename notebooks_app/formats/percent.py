@@ -81,7 +81,8 @@ def read(name: str, data: bytes) -> ImportedNotebook:
         warnings.append("It has no # %% marks: the whole file is one cell.")
     chunks = [first, *marked] if "".join(first.lines).strip() else marked
     cells = [_cell(chunk) for chunk in chunks]
-    return ImportedNotebook(name=title_of(name, title), cells=cells, warnings=warnings, dsn=dsn or in_words)
+    dsn = dsn or (in_words if "=" in in_words else "")  # `host=… dbname=…` is one; "None" and other words are not
+    return ImportedNotebook(name=title_of(name, title), cells=cells, warnings=warnings, dsn=dsn)
 
 
 def _decoded(name: str, data: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from urllib.parse import quote
 
 from notebooks_app.formats.base import ImportedCell, ImportedNotebook, Json
 from notebooks_app.formats.percent import MARK_AT_MOST, QUOTE, ends_in_string, is_special
@@ -20,8 +21,13 @@ def write(notebook: ImportedNotebook) -> str:
     """The notebook as the text of a .py file. Its DSN is in it where `notebook.dsn` has one."""
     head = f"# Notebook: {' '.join(notebook.name.split())}\n"
     if notebook.dsn:
-        head += f"# DB: {notebook.dsn}\n"
+        head += f"# DB: {_one_line(notebook.dsn)}\n"
     return head + "".join(f"\n{_write_cell(cell)}" for cell in notebook.cells)
+
+
+def _one_line(dsn: str) -> str:
+    """The DSN with control characters percent-encoded: none of it gets out of its comment."""
+    return "".join(letter if letter.isprintable() else quote(letter) for letter in dsn)
 
 
 def _write_cell(cell: ImportedCell) -> str:
