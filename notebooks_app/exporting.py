@@ -222,9 +222,9 @@ def read_file(file: OutputFile) -> bytes:
     return b"".join(parts)
 
 
-def page(notebook: Notebook) -> str:
-    """The notebook as an HTML page, with its outputs. Raises CannotExport."""
-    return html_page.write(load(notebook))
+def text_of(notebook: Notebook, ending: str) -> str:
+    """The notebook as the text of a file of WRITERS, with its outputs. Raises CannotExport."""
+    return WRITERS[ending](load(notebook))
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------

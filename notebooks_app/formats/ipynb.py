@@ -104,7 +104,7 @@ def _upgrade(name: str, found: Json) -> Json:
     old = found["nbformat"]
     try:
         with _quiet():
-            # The reader of the version joins the lines that its texts are written in, which the converter takes as whole.
+            # The version's own reader joins the lines of texts; the converter takes them for whole.
             upgraded = nbformat.convert(nbformat.reader.reads(json.dumps(found)), 4)
             return json.loads(json.dumps(upgraded, default=bytes.decode))  # version 2 has base64 as bytes
     except Exception as error:  # a converter that trusts its input, fed with a file from anywhere
@@ -254,7 +254,7 @@ def _mime(mime: str, value: Any) -> Any:
     if isinstance(value, list):
         value = "".join(part for part in value if isinstance(part, str))
     text = clean_text(value if isinstance(value, str) else json.dumps(cleaned(value)))
-    return bundles.canonical_base64(text) if bundles.is_base64(mime) else text
+    return bundles.text_of(mime, text)
 
 
 def _attachments(value: Any) -> Json:
@@ -362,19 +362,9 @@ def _write_output(output: Mapping[str, Any], execution_count: int | None) -> Jso
         return {"output_type": kind, "name": output["name"], "text": _lines(output["text"] + more)}
     if kind == "error":
         return {"output_type": kind} | {key: output[key] for key in ("ename", "evalue", "traceback")}
-    data = {mime: _write_mime(mime, value) for mime, value in _with_notes(output).items()}
+    data = {mime: _write_mime(mime, value) for mime, value in output["data"].items()}
     written = {"output_type": kind, "data": data, "metadata": output.get("metadata") or {}}
     return written | ({"execution_count": execution_count} if kind == "execute_result" else {})
-
-
-def _with_notes(output: Mapping[str, Any]) -> Json:
-    """The MIME bundle; what is kept in files has a line in its text/plain instead."""
-    data = dict(output["data"])
-    files = output.get("files") or {}
-    notes = [f"[{mime}, {file['size_bytes']:,} bytes, kept on the server]" for mime, file in files.items()]
-    if notes:
-        data["text/plain"] = "\n".join([*filter(None, [data.get("text/plain")]), *notes])
-    return data
 
 
 def _write_mime(mime: str, value: Any) -> Any:

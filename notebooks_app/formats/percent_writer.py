@@ -10,8 +10,8 @@ import json
 import re
 from urllib.parse import quote
 
-from notebooks_app.formats.base import ImportedCell, ImportedNotebook, Json
-from notebooks_app.formats.percent import MARK_AT_MOST, QUOTE, ends_in_string, is_special
+from notebooks_app.formats.base import ImportedCell, ImportedNotebook, Json, one_line
+from notebooks_app.formats.percent import MARK_AT_MOST, METADATA, QUOTE, RESERVED, ends_in_string, is_special
 
 _PLAIN_ID = re.compile(r"[\w.:-]{1,200}\Z", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][\w.-]*\Z", re.ASCII)
@@ -19,7 +19,7 @@ _KEY = re.compile(r"[A-Za-z_][\w.-]*\Z", re.ASCII)
 
 def write(notebook: ImportedNotebook) -> str:
     """The notebook as the text of a .py file. Its DSN is in it where `notebook.dsn` has one."""
-    head = f"# Notebook: {' '.join(notebook.name.split())}\n"
+    head = f"# Notebook: {one_line(notebook.name)}\n"
     if notebook.dsn:
         head += f"# DB: {_one_line(notebook.dsn)}\n"
     return head + "".join(f"\n{_write_cell(cell)}" for cell in notebook.cells)
@@ -63,8 +63,10 @@ def _mark(cell: ImportedCell, is_quoted: bool) -> str:
     if is_quoted and cell.source:
         said["quoted"] = True
     needed = " ".join([words, *_pairs(said)])
-    metadata = {key: value for key, value in _metadata(cell).items() if _KEY.match(key) and key not in said}
-    whole = " ".join([needed, *_pairs(metadata)])
+    metadata = _metadata(cell)
+    plain = {key: value for key, value in metadata.items() if _KEY.match(key) and key not in RESERVED}
+    others = {key: value for key, value in metadata.items() if key not in plain}
+    whole = " ".join([needed, *_pairs(plain | ({METADATA: others} if others else {}))])
     return whole if len(whole) <= MARK_AT_MOST else needed
 
 

@@ -1,4 +1,4 @@
-"""Numbers that go on where a changed source takes an imported notebook's place: revisions, versions of cells, places."""
+"""Numbers that go on where a changed source takes an imported notebook's place: revisions, cells' versions, places."""
 
 from __future__ import annotations
 
