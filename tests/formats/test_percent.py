@@ -214,7 +214,8 @@ def test_only_the_first_two_lines_declare_an_encoding(text: str, source: str):
 
 MAGICS = (
     "!ls\nx = 1", "a = !ls", "a = %who", "?print", "print?", "%who", "%env A=1", "%%capture out\nx = 1",
-    "%%time\nx = 1", "ls", "cat x", "mv a b", "# %matplotlib inline", "# !ls", "# # %who", "# a comment", "# ls", "if x:\n    %timeit x",
+    "%%time\nx = 1", "ls", "cat x", "mv a b", "# %matplotlib inline", "# !ls", "# # %who", "# a comment", "# ls",
+    "if x:\n    %timeit x",
     "!ls \\\n  -l\nx = 1", 's = """\n%who\n# %who\n"""\n%who', "%%bash\nls", "%%html\n<b>", "x = 1  # %who",
 )  # fmt: skip
 
