@@ -14,7 +14,7 @@ import re
 import tokenize
 from dataclasses import dataclass, field, replace
 
-from notebooks_app.formats import magics
+from notebooks_app.formats import jupytext_magics, magics, strings
 from notebooks_app.formats.base import (
     DATABASE_WARNING,
     OURS,
@@ -43,29 +43,8 @@ _MAGIC_LINE = re.compile(
     r"#\s?%{1,2}(?:autoreload|bash|cd|config|duckdb|env|html|javascript|latex|load_ext|matplotlib|pip|prun|pylab"
     r"|reload_ext|run|sql|sx|system|time|timeit|writefile)(?:\s.*)?\Z"
 )
-# What jupytext takes for a magic that it commented out itself (jupytext/magics.py): `%magic`, `!command` and `?help`,
-# `name = !command`, commands that need no mark, `help?`. One that was a comment before has a second `#`.
-_JUPYTEXT_MAGIC = re.compile(
-    r"\s*(?:# ?)+%{1,3}[A-Za-z]"
-    r"|\s*(?:# ?)+\s*[?!]\s*[A-Za-z.~$\\/{}]"
-    r"|(?:# ?)+\s*[A-Za-z_][\w$]*\s*=\s*(?:%{1,3}|!)[A-Za-z]"
-    r"|(?:# ?)+(?:cat|cd|copy|cp|ddir|echo|ldir|ls|mkdir|mv|ren|rm|rmdir)(?:\Z|\s\Z|\s[^=,])"
-    r"|\s*(?:# )+\S*\?\s*\Z",
-    re.ASCII,
-)
-_COMMENT = re.compile(r"\A(\s*)# ?")
 _NO_TEXT = frozenset({"idna", "punycode"})  # of names of hosts: they take a long text's length squared
 _QUOTES = ('"""', "'''", 'r"""', "r'''")
-# A comment, a whole string, or the beginning of a triple-quoted one that does not end. One of a line that does not end
-# is its line's rest: tried again from each quote in it, a long line would take minutes.
-_STRING = re.compile(
-    r"#[^\n]*"
-    r"|(?P<quotes>\"\"\"|''')(?:\\.|[^\\])*?(?P=quotes)"
-    r"|(?P<open>\"\"\"|''')"
-    r"|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?",
-    re.DOTALL,
-)
-_END_OF_STRING = {quotes: re.compile(rf"(?:\\.|[^\\])*?{quotes}", re.DOTALL) for quotes in ('"""', "'''")}
 QUOTE = "#|"  # before every line of a source that would be read as something else
 METADATA = "metadata"  # in a mark of ours: metadata whose keys are no words, or words of ours
 RESERVED = frozenset({METADATA, "id", "result_name", "disabled", "quoted"})
@@ -192,11 +171,6 @@ def _join_strings(chunks: list[_Chunk]) -> list[_Chunk]:
     return joined
 
 
-def ends_in_string(source: str) -> bool:
-    """Whether a triple-quoted string of Python is open at the end."""
-    return any(found["open"] for found in _STRING.finditer(source))
-
-
 def _open_quotes(chunk: _Chunk, lines: list[str], opened: str = "") -> str:
     """The quotes of a triple-quoted string of Python that is open at the end of these lines of the chunk's cell;
     `opened`: those of one that is at their beginning.
@@ -205,13 +179,7 @@ def _open_quotes(chunk: _Chunk, lines: list[str], opened: str = "") -> str:
     origin = _ORIGIN.match(words)
     if origin and (origin["type"].lower() != "python" or metadata.get("quoted") is True):
         return ""
-    text, at = "\n".join(lines), 0
-    if opened:
-        end = _END_OF_STRING[opened].match(text)
-        if not end:
-            return opened
-        at = end.end()
-    return next((found["open"] for found in _STRING.finditer(text, at) if found["open"]), "")
+    return strings.open_quotes("\n".join(lines), opened)
 
 
 def _preamble(lines: list[str]) -> tuple[str, list[str], str]:
@@ -295,7 +263,7 @@ def _code_cell(chunk: _Chunk, lines: list[str], metadata: Json) -> ImportedCell:
         arguments = metadata.pop("magic_args", "")
         source = f"%%{language} {arguments}".rstrip() + "\n" + _uncommented(lines)
     else:
-        lines = _with_jupytext_magics(lines) if chunk.of_jupytext else _with_magics(lines)
+        lines = jupytext_magics.uncommented(lines) if chunk.of_jupytext else _with_magics(lines)
         source = "\n".join(lines)
     query = magics.read_sql(source)
     if query:
@@ -303,33 +271,8 @@ def _code_cell(chunk: _Chunk, lines: list[str], metadata: Json) -> ImportedCell:
     return ImportedCell(type="python", source=source)
 
 
-def _with_jupytext_magics(lines: list[str]) -> list[str]:
-    """The lines that jupytext commented out as they were: one `#` less, also of those that continue one."""
-    if not any(map(_JUPYTEXT_MAGIC.match, lines)):
-        return lines
-    changed, inside, goes_on = [], _inside_strings(lines), False
-    for at, line in enumerate(lines):
-        is_changed = at not in inside and bool(goes_on or _JUPYTEXT_MAGIC.match(line))
-        goes_on = is_changed and line.rstrip().endswith("\\")
-        changed.append(_COMMENT.sub(r"\1", line, count=1) if is_changed else line)
-    return changed
-
-
-def _inside_strings(lines: list[str]) -> set[int]:
-    """The places of the lines that begin inside a triple-quoted string."""
-    text = "\n".join(lines)
-    found, number, at = set[int](), 0, 0
-    for one in _STRING.finditer(text):
-        number += text.count("\n", at, one.start())
-        at = one.start()
-        if one["open"]:
-            return found | set(range(number + 1, len(lines)))
-        found.update(range(number + 1, number + 1 + one[0].count("\n")))
-    return found
-
-
 def _with_magics(lines: list[str]) -> list[str]:
-    changed = [_COMMENT.sub(r"\1", line, count=1) if _MAGIC_LINE.match(line) else line for line in lines]
+    changed = [jupytext_magics.without_mark(line) if _MAGIC_LINE.match(line) else line for line in lines]
     is_query = bool(changed) and changed[0] != lines[0] and magics.is_sql(changed[0])
     return [changed[0], *_uncommented(lines[1:]).split("\n")] if is_query else changed
 

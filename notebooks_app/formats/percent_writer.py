@@ -10,8 +10,9 @@ import json
 import re
 from urllib.parse import quote
 
+from notebooks_app.formats import strings
 from notebooks_app.formats.base import ImportedCell, ImportedNotebook, Json, one_line
-from notebooks_app.formats.percent import MARK_AT_MOST, METADATA, QUOTE, RESERVED, ends_in_string, is_special
+from notebooks_app.formats.percent import MARK_AT_MOST, METADATA, QUOTE, RESERVED, is_special
 
 _PLAIN_ID = re.compile(r"[\w.:-]{1,200}\Z", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][\w.-]*\Z", re.ASCII)
@@ -47,7 +48,7 @@ def _needs_quotes(cell: ImportedCell, lines: list[str]) -> bool:
     if cell.type == "markdown":
         return not cell.source.strip()
     is_trimmed = cell.source == cell.source.strip("\n") and all(line.strip() or not line for line in lines)
-    return not is_trimmed or (cell.type == "python" and ends_in_string(cell.source))
+    return not is_trimmed or (cell.type == "python" and bool(strings.open_quotes(cell.source)))
 
 
 def _mark(cell: ImportedCell, is_quoted: bool) -> str:

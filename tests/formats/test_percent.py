@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notebooks_app.formats import FormatError, ImportedNotebook, percent, read_file
+from notebooks_app.formats import FormatError, ImportedNotebook, percent, read_file, strings
 
 ORIGIN = """\
 # Notebook: My Analysis
@@ -241,8 +241,8 @@ def test_a_string_that_goes_on_over_marks_is_looked_at_once_a_mark(monkeypatch: 
             seen.append(len(text) - at)
             return pattern.finditer(text, at)
 
-    pattern = percent._STRING
-    monkeypatch.setattr(percent, "_STRING", Counted())
+    pattern = strings._STRING
+    monkeypatch.setattr(strings, "_STRING", Counted())
     cell = "# %%\n#'''\n'''\n"  # opens a string, and ends one and opens another where one is open
     assert len(read(cell * 200).cells) == 200
     assert sum(seen) <= (percent._JOIN_AT_MOST + 1) * 200 * len(cell)

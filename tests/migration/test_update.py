@@ -40,6 +40,9 @@ def test_cells_of_a_notebook_of_any_revision_are_moved_and_deleted(owner: Any, o
     services.delete_cells(made.pk, [first.pk], author=author, operation_id=uuid.uuid4())
     assert list(made.cells.alive().in_order()) == [third, second]
     assert Notebook.objects.get().revision == revision + 2
+    Notebook.objects.update(seq=revision)  # as imports left it before
+    services.delete_cells(made.pk, [second.pk], author=author, operation_id=uuid.uuid4())
+    assert list(made.cells.alive().in_order()) == [third]
 
 
 def test_what_an_update_replaces_cannot_be_taken_for_a_version_of_the_same_revision(owner: Any, old: Old):
