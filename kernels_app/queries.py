@@ -44,7 +44,9 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
     """Run the cell's query; errors of it are entries of its output. Cancelling the task cancels the query."""
     name, dsn = "", ""
     try:
-        name, dsn = await db.read(lambda: _connection(code.connection_id, kernel.notebook_id))
+        connection = await db.read(lambda: _connection(code.connection_id, kernel.notebook_id))
+        name = connection.name
+        dsn = _dsn(connection)
         sql, parameters = sqltext.bind(code.source, "numeric_dollar")
         answer = await kernel.call("values", names=parameters)
         given = answer.get("values")
@@ -63,6 +65,8 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
             await _load(kernel, item, code, file, number)
     except ConnectionRefused as error:
         return _failed(item.attempt, type(error).__name__, without_place(error.message, name, dsn))
+    except _Refused as error:
+        return _failed(item.attempt, "ConnectionRefused", f"The connection {name} is not used here: {error}")
     except BrokerError as error:
         return _failed(item.attempt, type(error).__name__, str(error))
     except CallFailed as error:
@@ -84,10 +88,25 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
     return Done(Outcome.OK, names, note=_note(name, result, values))
 
 
-def _connection(connection_id: uuid.UUID | None, notebook_id: str | None) -> tuple[str, str]:
+class _Refused(Exception):
+    """The DSN is not allowed here; the message says what of it, without its secrets."""
+
+
+def _connection(connection_id: uuid.UUID | None, notebook_id: str | None) -> Connection:
     usable = Connection.objects.usable_in(notebook_id or uuid.UUID(int=0))
-    connection = usable.get(pk=connection_id or uuid.UUID(int=0))
-    return connection.name, connection.dsn()
+    return usable.get(pk=connection_id or uuid.UUID(int=0))
+
+
+def _dsn(connection: Connection) -> str:
+    """The plain DSN. Raises DecryptionError, and _Refused: an import keeps DSNs that are not allowed, and the broker,
+    which does not know whose they are, would open files of the server for anybody.
+    """
+    try:
+        return connection.usable_dsn()
+    except DecryptionError:
+        raise
+    except ValueError as error:
+        raise _Refused(str(error)) from None
 
 
 def without_place(message: str, name: str, dsn: str) -> str:

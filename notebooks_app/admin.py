@@ -325,14 +325,14 @@ class ConnectionAdmin(PageAdmin):
     form = ConnectionForm
     list_display = ("name", "owner", "driver", "address", "used_by", "updated_at")
     list_filter = (
-        fixed_filter("driver", "driver", [("postgresql", "PostgreSQL"), ("sqlite", "SQLite")]),
+        fixed_filter("driver", "driver", [("postgresql", "PostgreSQL"), ("sqlite", "SQLite"), ("refused", "refused")]),
         given_filter("owner", "a person's own"),
     )
     list_select_related = ("owner",)
     search_fields = ("name", "owner__username")
     autocomplete_fields = ("owner",)
-    readonly_fields = ("driver", "address", "used_by", "created_at", "updated_at")
-    fields = ("name", "owner", "dsn", "driver", "address", "used_by", "created_at", "updated_at")
+    readonly_fields = ("driver", "address", "refusal", "used_by", "created_at", "updated_at")
+    fields = ("name", "owner", "dsn", "driver", "address", "refusal", "used_by", "created_at", "updated_at")
 
     def fill(self, rows: list[Any]) -> None:
         cells = Cell.objects.alive().filter(connection__in=[row.pk for row in rows]).order_by()
@@ -347,6 +347,10 @@ class ConnectionAdmin(PageAdmin):
     @admin.display
     def address(self, connection: Connection) -> str:
         return connection.address() if connection.secret else "-"
+
+    @admin.display(description="never used: its DSN is refused")
+    def refusal(self, connection: Connection) -> str:
+        return (connection.refusal() if connection.secret else "") or "-"
 
     def delete_model(self, request: HttpRequest, obj: Connection) -> None:
         services.delete_connection(obj, author=Author.of(request.user))

@@ -95,6 +95,7 @@ def _connection(connection: Connection) -> Document:
         "name": connection.name,
         "driver": connection.driver,
         "address": connection.address(),
+        "refused": connection.refusal(),
         "shared": connection.owner_id is None,
         "created_at": connection.created_at.isoformat(),
         "updated_at": connection.updated_at.isoformat(),

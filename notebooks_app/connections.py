@@ -18,6 +18,7 @@ from .crypto import decrypt, encrypt
 
 __all__ = ["ParsedDsn", "decrypt", "encrypt", "mask", "parse_dsn", "validate_dsn"]
 
+REFUSED = "refused"  # the driver of a connection that an import brought and whose DSN is not allowed here
 DSN_LIMIT = 2_000
 SCHEMES = {"postgresql": "postgresql", "postgres": "postgresql", "sqlite": "sqlite"}
 INSTALLED_BY = {"postgresql": "psycopg", "sqlite": "sqlite3"}
@@ -87,12 +88,12 @@ def validate_dsn(text: str, *, operator: bool = False) -> None:
     parse_dsn(text, operator=operator)
 
 
-def mask(dsn: str | ParsedDsn) -> str:
-    """The DSN for people: `postgresql://user:…@host/db`. One that is not understood shows its driver only."""
+def mask(dsn: str | ParsedDsn, *, operator: bool = True) -> str:
+    """The DSN for people: `postgresql://user:…@host/db`. One that is refused shows its driver only."""
     if isinstance(dsn, ParsedDsn):
         return _masked(dsn)
     try:
-        return _masked(parse_dsn(dsn, operator=True))
+        return _masked(parse_dsn(dsn, operator=operator))
     except ValueError:
         scheme = dsn.strip().partition("://")[0].lower()
         return f"{scheme}://…" if scheme in SCHEMES else "…"

@@ -24,7 +24,6 @@ from notebooks_app import files, html_page, output_ops, reading, snapshots
 from notebooks_app.crypto import DecryptionError
 from notebooks_app.errors import RillbookError
 from notebooks_app.formats import ImportedCell, ImportedNotebook, bundles, ipynb, legacy, percent_writer
-from notebooks_app.formats.base import OURS
 from notebooks_app.import_rows import notebook_id, second_id
 from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile
 
@@ -90,7 +89,7 @@ def read_whole(notebook_id: uuid.UUID, *, with_outputs: bool = True) -> Whole:
 def values_of(whole: Whole, *, with_dsn: bool = False) -> ImportedNotebook:
     """The notebook that its rows are, with the bytes of its files. Raises CannotExport."""
     notebook, outputs = whole.notebook, _outputs_of(whole)
-    came_from = import_facts(notebook)
+    came_from = notebook.import_facts()
     return ImportedNotebook(
         name=notebook.name,
         id=_old_id(notebook),
@@ -98,7 +97,7 @@ def values_of(whole: Whole, *, with_dsn: bool = False) -> ImportedNotebook:
         metadata=notebook.metadata,
         dsn=_dsn(notebook) if with_dsn else "",
         connection=notebook.connection.name if notebook.connection else "",
-        revision=notebook.revision,
+        revision=_revision(notebook),
         created_at=notebook.created_at,
         updated_at=notebook.updated_at,
         cells=[_cell(cell, outputs.get(cell.pk, [])) for cell in whole.cells],
@@ -111,23 +110,24 @@ def _old_id(notebook: Notebook) -> str:
     """
     if is_second(notebook):
         return str(notebook.pk)
-    noted = str(import_facts(notebook).get("id") or "")
+    noted = str(notebook.import_facts().get("id") or "")
     if noted and notebook_id(noted) == notebook.pk:
         return noted
     return notebook.external_id or str(notebook.pk)
 
 
+def _revision(notebook: Notebook) -> int:
+    """Its number; as long as it is as it was imported, that of its source, which may be less than ours."""
+    facts = notebook.import_facts()
+    as_imported = {"seq": notebook.seq, "revision": notebook.revision}
+    is_less = "source_revision" in facts and facts | as_imported == facts
+    return facts["source_revision"] if is_less else notebook.revision
+
+
 def is_second(notebook: Notebook) -> bool:
     """Whether it was imported under an id of its own, since another user's had its old one."""
-    facts = import_facts(notebook)
+    facts = notebook.import_facts()
     return second_id(str(facts.get("id") or ""), str(facts.get("user_id") or "")) == notebook.pk
-
-
-def import_facts(notebook: Notebook) -> Json:
-    """What an import noted of where the notebook came from."""
-    ours = notebook.metadata.get(OURS)
-    found = ours.get("import") if isinstance(ours, dict) else None
-    return found if isinstance(found, dict) else {}
 
 
 def _cell(cell: Cell, outputs: list[Json]) -> ImportedCell:
@@ -222,9 +222,9 @@ def read_file(file: OutputFile) -> bytes:
     return b"".join(parts)
 
 
-def page(notebook: Notebook) -> str:
-    """The notebook as an HTML page, with its outputs. Raises CannotExport."""
-    return html_page.write(load(notebook))
+def text_of(notebook: Notebook, ending: str) -> str:
+    """The notebook as the text of a file of WRITERS, with its outputs. Raises CannotExport."""
+    return WRITERS[ending](load(notebook))
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The DSN of an imported notebook as an encrypted connection of its owner: one for each DSN, named without its secrets.
 
-A DSN that connections.py refuses is kept nowhere: the notebook is imported without, with a warning that says why. Its
-reason never holds the password.
+A DSN that connections.py refuses is kept too, to be exported again, in a connection that is never used, with a warning
+that says why. Its reason never holds the password.
 """
 
 from __future__ import annotations
@@ -31,30 +31,22 @@ class Chosen:
     cells: dict[int, Connection | None] = field(default_factory=dict)
 
 
-def check(found: ImportedNotebook) -> bool:
-    """Whether the notebook's DSN can be kept; says in its warnings if not."""
+def check(found: ImportedNotebook) -> None:
+    """Say in the notebook's warnings if its DSN will not be used here, in place of the general warning."""
     if not found.dsn:
-        return False
-    _settle(found)
-    reason = refusal(found.dsn)
-    if reason:
-        found.warnings.append(f"Its database connection is not kept: {reason}")
-    return not reason
-
-
-def refusal(dsn: str) -> str:
-    """Why the DSN cannot be kept, in words without its secrets; "" if it can."""
+        return
+    found.warnings[:] = [warning for warning in found.warnings if warning != DATABASE_WARNING]
     try:
-        connections.parse_dsn(dsn)
+        connections.validate_dsn(found.dsn)
     except ValueError as error:
-        return str(error)
-    return ""
+        found.warnings.append(f"Its database connection is kept, but cannot be used here: {error}")
 
 
 def choose(found: ImportedNotebook, owner: Any) -> Chosen:
     """The connections of a notebook and its cells; a DSN that its owner has none for gets one, not yet saved."""
     chosen = Chosen()
-    if check(found):
+    check(found)
+    if found.dsn:
         chosen.notebook = _with_dsn(owner, found.dsn)
         if chosen.notebook is None:
             chosen.notebook = chosen.new = _make(owner, found)
@@ -68,18 +60,10 @@ def choose(found: ImportedNotebook, owner: Any) -> Chosen:
 
 
 def is_same(found: ImportedNotebook, known: Notebook) -> bool:
-    """Whether the notebook here has the connection of its source; one that cannot be kept is none."""
-    if not found.dsn or refusal(found.dsn):
+    """Whether the notebook here has the connection of its source."""
+    if not found.dsn:
         return True
     return known.connection is not None and dsn_of(known.connection) == found.dsn
-
-
-def settle(found: ImportedNotebook, connection: Connection | None) -> None:
-    """Leave the general warning out: what became of the DSN is said instead."""
-    if connection is not None or not found.dsn:
-        _settle(found)
-    else:
-        check(found)
 
 
 def dsn_of(connection: Connection) -> str | None:
@@ -90,10 +74,6 @@ def dsn_of(connection: Connection) -> str | None:
         return None
 
 
-def _settle(found: ImportedNotebook) -> None:
-    found.warnings[:] = [warning for warning in found.warnings if warning != DATABASE_WARNING]
-
-
 def _with_dsn(owner: Any, dsn: str) -> Connection | None:
     owned = Connection.objects.filter(owner=owner).order_by("created_at")
     return next((connection for connection in owned if dsn_of(connection) == dsn), None)
@@ -101,7 +81,7 @@ def _with_dsn(owner: Any, dsn: str) -> Connection | None:
 
 def _make(owner: Any, found: ImportedNotebook) -> Connection:
     connection = Connection(owner=owner, name=free_name(owner, found.name))
-    connection.set_dsn(found.dsn)
+    connection.keep_dsn(found.dsn)
     return connection
 
 

@@ -19,7 +19,6 @@ from django.conf import settings
 
 from notebooks_app import import_connections, import_rows, verifying
 from notebooks_app.errors import BadRequest
-from notebooks_app.exporting import import_facts
 from notebooks_app.formats.base import OURS, ImportedNotebook
 from notebooks_app.import_owners import PREFIXES, Owners, user_id_of
 from notebooks_app.import_rows import notebook_id, second_id
@@ -117,7 +116,7 @@ def _id_of(loaded: Loaded, options: Options) -> uuid.UUID:
         return first
     second = second_id(found.id, found.user_id)
     here = Notebook.objects.only("metadata").in_bulk([first, second])
-    facts = import_facts(here[first]) if first in here else {}
+    facts = here[first].import_facts() if first in here else {}
     holder = (facts.get("user_id") if facts.get("id") == found.id else "") or options.user_of(first)
     if second not in here and holder in ("", found.user_id):
         return first
@@ -144,9 +143,9 @@ def _take(
     if known.deleted_at is not None:
         return Result(Imported.IN_BIN, known)
     if _is_same(loaded, known):
-        import_connections.settle(loaded.notebook, known.connection)
+        import_connections.check(loaded.notebook)
         return Result(Imported.UNCHANGED, known)
-    is_edited = known.seq != import_facts(known).get("seq")
+    is_edited = known.seq != known.import_facts().get("seq")
     if not (options.overwrite or (options.update and not is_edited)):
         return Result(Imported.EDITED if options.update else Imported.DIFFERS, known)
     if options.dry_run:
@@ -155,7 +154,7 @@ def _take(
 
 
 def _is_same(loaded: Loaded, known: Notebook) -> bool:
-    return import_facts(known).get("sha256") == loaded.sha256 and import_connections.is_same(loaded.notebook, known)
+    return known.import_facts().get("sha256") == loaded.sha256 and import_connections.is_same(loaded.notebook, known)
 
 
 def _import(source: Source, loaded: Loaded, owner: Any, pk: uuid.UUID | None, options: Options) -> Result:
@@ -164,10 +163,10 @@ def _import(source: Source, loaded: Loaded, owner: Any, pk: uuid.UUID | None, op
         import_connections.check(found)
         return Result(Imported.WOULD_IMPORT)
     chosen = import_connections.choose(found, owner)
-    fields: dict[str, Any] = {"connection": chosen.notebook, "revision": found.revision, "seq": found.revision}
+    fields: dict[str, Any] = {"connection": chosen.notebook, "revision": found.revision}
     if pk is not None:
         fields |= {"id": pk, "kind": _kind(found.id, owner), "external_id": _external_id(found, pk)}
-    noted = _with_origin(source, loaded, seq=found.revision)
+    noted = _with_origin(source, loaded, seq=0, revision=found.revision)
     made = import_notebook(owner, noted, keep_ids=True, connections=chosen.cells, new=chosen.new, **fields)
     if pk is None:
         options.files_of(owner)[loaded.sha256] = made.pk
@@ -176,10 +175,12 @@ def _import(source: Source, loaded: Loaded, owner: Any, pk: uuid.UUID | None, op
 
 def _update(source: Source, loaded: Loaded, known: Notebook) -> Result:
     found = loaded.notebook
-    seq = max(known.seq, found.revision) + 1
+    seq = known.seq + 1
+    # Never back, and never the same number for another content: what was read before is guarded by it.
+    revision = max(known.revision + 1, found.revision)
     chosen = import_connections.choose(found, known.owner)
-    noted = _with_origin(source, loaded, seq=seq)
-    fields: dict[str, Any] = {"connection": chosen.notebook, "revision": found.revision, "seq": seq}
+    noted = _with_origin(source, loaded, seq=seq, revision=revision)
+    fields: dict[str, Any] = {"connection": chosen.notebook, "revision": revision, "seq": seq}
     if loaded.is_legacy:
         fields["external_id"] = _external_id(found, known.pk)
     replace_imported(known, noted, connections=chosen.cells, new=chosen.new, **fields)
@@ -194,15 +195,17 @@ def _again(pk: uuid.UUID) -> Notebook:
     return Notebook.objects.select_related("owner", "connection").get(pk=pk)
 
 
-def _with_origin(source: Source, loaded: Loaded, *, seq: int) -> ImportedNotebook:
-    """The notebook with what is noted of where it came from (never what a DSN says), and with the time its file was
-    written where it says none: never one in the future.
+def _with_origin(source: Source, loaded: Loaded, *, seq: int, revision: int) -> ImportedNotebook:
+    """The notebook with what is noted of where it came from (never what a DSN says) and of its numbers as it came,
+    and with the time its file was written where it says none: never one in the future.
     """
     found = loaded.notebook
     path = replace_surrogates(source.name.replace("\\", "/").rsplit("/", 1)[-1])
     noted: dict[str, Any] = {"path": path, "sha256": loaded.sha256, "seq": seq}
     if loaded.is_legacy:
         noted |= {"id": found.id, "user_id": found.user_id}
+    if found.revision != revision:
+        noted |= {"source_revision": found.revision, "revision": revision}
     ours = found.metadata.get(OURS)
     metadata = found.metadata | {OURS: {**(ours if isinstance(ours, Mapping) else {}), "import": noted}}
     written = min(loaded.modified, datetime.now(UTC)) if loaded.modified else None

@@ -13,11 +13,10 @@ from django.utils import timezone
 from notebooks_app import import_outputs, import_rows, live, positions
 from notebooks_app.demo import DEMO_VERSION, blank_notebook, demo_notebook
 from notebooks_app.errors import Conflict
-from notebooks_app.formats import ImportedCell, ImportedNotebook, ipynb
+from notebooks_app.formats import ImportedNotebook
 from notebooks_app.import_rows import Connections
 from notebooks_app.import_rows import output_row as output_row  # part of this module's interface
 from notebooks_app.models import Cell, Connection, KernelSession, Notebook
-from notebooks_app.reading import outputs_of
 from notebooks_app.services import analysed_fields, analysis_of
 from notebooks_app.text import clean_name
 
@@ -88,7 +87,11 @@ def replace_imported(
         as_read = Notebook.objects.filter(pk=notebook.pk, seq=notebook.seq)
         if not as_read.update(name=name, metadata=imported.metadata, **fields):
             raise Conflict("It was changed or run here just now, and is kept.")
-        Cell.objects.filter(notebook=notebook).delete()
+        replaced = Cell.objects.filter(notebook=notebook)
+        versions = dict(replaced.values_list("pk", "version"))
+        for cell in rows.cells:  # an edit that was made on what was there before must not fit by chance
+            cell.version = versions.get(cell.pk, 0) + 1
+        replaced.delete()
         import_rows.store(notebook, imported, rows)
     return Notebook.objects.get(pk=notebook.pk)
 
@@ -147,28 +150,3 @@ def reset_demo(notebook: Notebook) -> Notebook:
             update["deleted_at"] = timezone.now()
         Notebook.objects.filter(pk=notebook.pk).update(**update)
         return import_notebook(notebook.owner, demo_notebook(), kind=Notebook.Kind.DEMO, demo_version=DEMO_VERSION)
-
-
-def export_ipynb(notebook: Notebook) -> str:
-    """The notebook as an .ipynb file (nbformat 4.5), with its outputs; large ones as a note where they are."""
-    cells = list(Cell.objects.alive().filter(notebook=notebook).in_order())
-    outputs = outputs_of([cell.pk for cell in cells])
-    exported = ImportedNotebook(
-        name=notebook.name,
-        metadata=notebook.metadata,
-        cells=[
-            ImportedCell(
-                id=str(cell.id),
-                type=cell.type,
-                source=cell.source,
-                result_name=cell.result_name,
-                metadata=cell.metadata,
-                outputs=outputs.get(cell.pk, []),
-                execution_count=cell.execution_count,
-                code_hidden=cell.code_hidden,
-                disabled=cell.disabled,
-            )
-            for cell in cells
-        ],
-    )
-    return ipynb.write(exported)

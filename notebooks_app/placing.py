@@ -10,12 +10,12 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
-from django.db.models import F, Max, QuerySet
+from django.db.models import F, Max, Min, QuerySet
 from django.utils import timezone
 
 from notebooks_app import positions
 from notebooks_app.errors import NotFound
-from notebooks_app.models import Cell, Notebook
+from notebooks_app.models import Cell
 
 WINDOW = 32
 FEW = 8
@@ -120,11 +120,10 @@ def _alive(notebook_id: uuid.UUID) -> QuerySet[Cell]:
 
 
 def _lift(notebook_id: uuid.UUID, cells: Sequence[Cell]) -> None:
-    """Give cells places below all others, each its own: unique without a look at the rest."""
-    seq = Notebook.objects.filter(pk=notebook_id).values_list("seq", flat=True).get()
-    lowest = -(BIN_BASE + (seq << 15))
-    taken = Cell.objects.filter(notebook_id=notebook_id, position__lte=lowest).count()
-    _put(cells, [lowest - taken - i for i in range(len(cells))])
+    """Give cells places below all others, each its own."""
+    lowest = Cell.objects.filter(notebook_id=notebook_id).aggregate(lowest=Min("position"))["lowest"] or 0
+    below = min(lowest, -BIN_BASE) - 1
+    _put(cells, [below - i for i in range(len(cells))])
 
 
 def _put(cells: Sequence[Cell], places: Sequence[int]) -> None:

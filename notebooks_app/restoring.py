@@ -59,12 +59,14 @@ def restore_version(
 
 def _kept_before(notebook_id: uuid.UUID, version: Version, author: Author) -> uuid.UUID:
     """A version of what is there now: one of the same revision where there is one, else a new one."""
-    seq, revision = Notebook.objects.values_list("seq", "revision").get(pk=notebook_id)
-    seq, revision = seq - 1, revision - 1  # the change under way has taken its numbers
-    same = Version.objects.filter(notebook_id=notebook_id, revision=revision).values_list("pk", flat=True).first()
+    notebook = Notebook.objects.only("seq", "revision", "metadata").get(pk=notebook_id)
+    seq, revision = notebook.seq - 1, notebook.revision - 1  # the change under way has taken its numbers
+    # Before an import took the notebook's place, a revision of this number was another content.
+    here = {"notebook_id": notebook_id, "revision": revision, "seq__gte": notebook.import_facts().get("seq", 0)}
+    same = Version.objects.filter(**here).values_list("pk", flat=True).first()
     if same is not None:
         return same
-    last = Change.objects.filter(notebook_id=notebook_id, revision=revision, kind="notebook.restored").first()
+    last = Change.objects.filter(**here, kind="notebook.restored").first()
     if last is not None and Version.objects.filter(pk=last.event["restored"]["id"]).exists():
         return uuid.UUID(last.event["restored"]["id"])
     name = version.name if version.name.startswith("Before restoring ") else f"Before restoring “{version.name}”"

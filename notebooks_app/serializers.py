@@ -475,6 +475,7 @@ class ConnectionOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     driver = serializers.CharField()
     address = serializers.CharField(help_text="the DSN without its password")
+    refused = serializers.CharField(help_text="why the DSN, which an import brought, is never used; mostly empty")
     shared = serializers.BooleanField(help_text="made by an operator for everyone")
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()

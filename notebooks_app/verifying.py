@@ -36,7 +36,7 @@ def compare(found: ImportedNotebook, known: Notebook | None, *, is_legacy: bool)
         *_order(found, ours, whole.cells, known.pk),
         *_cells(found, ours, known.pk),
     ]
-    if differences and known.seq != exporting.import_facts(known).get("seq"):
+    if differences and known.seq != known.import_facts().get("seq"):
         differences.append("It was changed or run here since it was imported.")
     return differences, list(_notes(found, ours))
 
@@ -51,12 +51,12 @@ def _notebooks(
     if not is_legacy:
         return
     is_second = exporting.is_second(known)
-    noted = str(exporting.import_facts(known).get("id") or "")
+    noted = str(known.import_facts().get("id") or "")
     yield from _value("id", found.id, noted if is_second and found.id != ours.id else ours.id)
     old_id = noted if is_second else found.id
     expected = old_id[:200] if as_uuid(old_id) is None or old_id != str(known.pk) else ""
     yield from _value("external_id", expected, known.external_id)
-    yield from _value("user_id", found.user_id, str(exporting.import_facts(known).get("user_id") or ""))
+    yield from _value("user_id", found.user_id, str(known.import_facts().get("user_id") or ""))
     yield from _value("revision", found.revision, ours.revision)
     yield from _time("created_at", found.created_at, ours.created_at)
     yield from _time("updated_at", found.updated_at, ours.updated_at)
@@ -69,7 +69,7 @@ def _connection(found: ImportedNotebook, whole: exporting.Whole) -> Iterator[str
         yield f"connection: the source has a database, and the notebook here has {has}."
     if not found.dsn and known.connection and known.connection.name != found.connection:
         yield f"connection: {known.connection.name!r} for {found.connection[:100] or 'none'!r}."
-    if found.dsn and not import_connections.refusal(found.dsn):
+    if found.dsn:
         wanted = {number: cell for number, cell in enumerate(found.cells, 1) if cell.type == "sql"}
         for number, row in enumerate(whole.cells, start=1):
             cell = wanted.get(number)

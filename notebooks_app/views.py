@@ -314,12 +314,12 @@ def demo_reset(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
 def notebook_export(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     """As a file: an .ipynb, or with `?format=html` a page to read."""
     access = _open(request, notebook_id)
-    is_page = request.GET.get("format") == "html"
+    ending = "html" if request.GET.get("format") == "html" else "ipynb"
     try:
-        text = exporting.page(access.notebook) if is_page else notebooks.export_ipynb(access.notebook)
+        text = exporting.text_of(access.notebook, ending)
     except exporting.CannotExport as error:  # its large outputs cannot be had now
         return HttpResponse(f"{error.message}\n", content_type="text/plain; charset=utf-8", status=503)
-    mime, ending = ("text/html; charset=utf-8", "html") if is_page else ("application/x-ipynb+json", "ipynb")
+    mime = "text/html; charset=utf-8" if ending == "html" else "application/x-ipynb+json"
     response = HttpResponse(text, content_type=mime)
     name = slugify(access.notebook.name) or "notebook"
     response["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'

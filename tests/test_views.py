@@ -7,12 +7,15 @@ import re
 from typing import Any
 
 import pytest
+from django.core.files.storage import storages
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from notebooks_app import notebooks, services
 from notebooks_app.formats import ImportedCell, ImportedNotebook
-from notebooks_app.models import Cell, Notebook
+from notebooks_app.models import Cell, Notebook, OutputFile
 from notebooks_app.services import Author
 
 pytestmark = pytest.mark.django_db
@@ -197,3 +200,32 @@ def test_signing_up_can_be_switched(client, settings):
 def test_the_server_says_that_it_lives_and_is_ready(client):
     assert client.get("/health").json() == {"status": "ok"}
     assert client.get("/ready").json()["status"] == "ok"
+
+
+def with_large_outputs(owner: Any, cells: int) -> Notebook:
+    text = {"text": "line of text\n" * 20_000, "cut": None, "files": {}}
+    large = {"kind": "stream", "name": "stdout", "index": 0, **text}
+    made = ImportedNotebook(name="n", cells=[ImportedCell("python", "x", outputs=[large]) for _ in range(cells)])
+    return notebooks.import_notebook(owner, made)
+
+
+def test_the_exported_ipynb_has_large_outputs_in_a_fixed_number_of_queries(client, owner):
+    sign_in(client, owner)
+    counts = []
+    for cells in (1, 5):
+        made = with_large_outputs(owner, cells)
+        assert OutputFile.objects.filter(output__cell__notebook=made).count() == cells
+        with CaptureQueriesContext(connection) as captured:
+            answer = client.get(reverse("notebook_export", args=[made.pk]))
+        counts.append(len(captured))
+        found = json.loads(answer.content)
+        assert {"".join(cell["outputs"][0]["text"]) for cell in found["cells"]} == {"line of text\n" * 20_000}
+    assert counts[0] == counts[1]
+
+
+def test_an_export_whose_large_outputs_cannot_be_had_is_no_part_of_one(client, owner):
+    sign_in(client, owner)
+    made = with_large_outputs(owner, 1)
+    storages["outputs"].delete(OutputFile.objects.get().key)
+    answer = client.get(reverse("notebook_export", args=[made.pk]))
+    assert answer.status_code == 503 and b"cannot be read" in answer.content

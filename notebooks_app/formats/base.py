@@ -85,11 +85,17 @@ def result_name(value: object) -> str:
     return "" if is_private or len(value) > MAX_RESULT_NAME else value
 
 
+def one_line(name: str) -> str:
+    """The name as notebooks have one: a line of at most MAX_NAME characters; it may be empty."""
+    line = "".join(letter if ord(letter) >= 32 and letter != "\x7f" else " " for letter in name)
+    return replace_surrogates(line).strip()[:MAX_NAME].strip()
+
+
 def title_of(name: str, *said: object) -> str:
     """A notebook's name: the first that the file itself says, else the file's name without folder and ending."""
     for title in said:
-        if isinstance(title, str) and title.isprintable() and title.strip():
-            return replace_surrogates(title.strip()[:MAX_NAME])
+        if isinstance(title, str) and (line := one_line(title)):
+            return line
     stem = name.replace("\\", "/").rsplit("/", 1)[-1]
     stem = stem.rsplit(".", 1)[0] if "." in stem.lstrip(".") else stem
-    return replace_surrogates(stem.strip()[:MAX_NAME]) or "Untitled"
+    return one_line(stem) or "Untitled"

@@ -10,13 +10,49 @@ import base64
 import binascii
 import json
 from typing import Any
+from urllib.parse import unquote
 
 from notebooks_app.outputs import is_json_mime
+
+SVG = "image/svg+xml"
+_HEAD_AT_MOST = 200  # characters of a data: URL before its data
 
 
 def is_base64(mime: str) -> bool:
     """Whether values of this type are base64 text: all images but SVG."""
-    return mime.startswith("image/") and mime.split(";")[0] != "image/svg+xml"
+    return mime.startswith("image/") and mime.split(";")[0] != SVG
+
+
+def text_of(mime: str, text: str) -> str:
+    """A value of text as ours: images in base64's one spelling, SVG as text, neither as a data: URL."""
+    if mime.startswith("image/"):
+        text = _without_url(mime, text)
+    if is_base64(mime):
+        return canonical_base64(text)
+    return _plain_svg(text) if mime.split(";")[0] == SVG else text
+
+
+def _without_url(mime: str, text: str) -> str:
+    """What a `data:image/png;base64,…` holds; other text as it is."""
+    start = text[:_HEAD_AT_MOST].lstrip()
+    head, found, _ = start.partition(",")
+    if not found or not head.lower().startswith("data:image/"):
+        return text
+    data = text.lstrip()[len(head) + 1 :]
+    if head.lower().endswith(";base64"):
+        return data
+    return text if is_base64(mime) else unquote(data)
+
+
+def _plain_svg(text: str) -> str:
+    """SVG that came as base64 as text."""
+    if text.lstrip("\ufeff \t\r\n").startswith("<"):
+        return text
+    try:
+        plain = base64.b64decode("".join(text.split()), validate=True).decode("utf-8-sig")
+    except (binascii.Error, ValueError):
+        return text
+    return plain if plain.lstrip().startswith("<") else text
 
 
 def canonical_base64(text: str) -> str:

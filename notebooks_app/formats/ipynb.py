@@ -47,6 +47,7 @@ def read(name: str, data: bytes) -> ImportedNotebook:
     """The notebook in an .ipynb file; `name` is the file's, for messages and the title. Raises FormatError."""
     warnings: list[str] = []
     found = _parse(name, data, warnings)
+    old_name = _object(found.get("metadata")).get("name") if found["nbformat"] < 4 else None
     if found["nbformat"] != 4:
         warnings.append(f"Upgraded from nbformat {found['nbformat']}.")
         found = _upgrade(name, found)
@@ -55,7 +56,7 @@ def read(name: str, data: bytes) -> ImportedNotebook:
         raise FormatError(f"{name}: this is not a notebook: it has no list of cells.")
     metadata = _object(found.get("metadata"))
     ours = {key: value for key, value in _object(metadata.pop(OURS, None)).items() if key != "import"}
-    title = title_of(name, ours.pop("name", None), metadata.get("title"))
+    title = title_of(name, ours.pop("name", None), metadata.get("title"), old_name)
     if language := _foreign_language(metadata):
         warnings.append(f"Its kernel is for {language}: its code cells are read as Python.")
     return ImportedNotebook(
@@ -103,7 +104,9 @@ def _upgrade(name: str, found: Json) -> Json:
     old = found["nbformat"]
     try:
         with _quiet():
-            return json.loads(json.dumps(nbformat.convert(nbformat.from_dict(found), 4)))
+            # The version's own reader joins the lines of texts; the converter takes them for whole.
+            upgraded = nbformat.convert(nbformat.reader.reads(json.dumps(found)), 4)
+            return json.loads(json.dumps(upgraded, default=bytes.decode))  # version 2 has base64 as bytes
     except Exception as error:  # a converter that trusts its input, fed with a file from anywhere
         words = f"{type(error).__name__}: {error}"[:200]
         raise FormatError(f"{name}: a notebook of nbformat {old} that cannot be upgraded ({words}).") from None
@@ -251,7 +254,7 @@ def _mime(mime: str, value: Any) -> Any:
     if isinstance(value, list):
         value = "".join(part for part in value if isinstance(part, str))
     text = clean_text(value if isinstance(value, str) else json.dumps(cleaned(value)))
-    return bundles.canonical_base64(text) if bundles.is_base64(mime) else text
+    return bundles.text_of(mime, text)
 
 
 def _attachments(value: Any) -> Json:
@@ -359,19 +362,9 @@ def _write_output(output: Mapping[str, Any], execution_count: int | None) -> Jso
         return {"output_type": kind, "name": output["name"], "text": _lines(output["text"] + more)}
     if kind == "error":
         return {"output_type": kind} | {key: output[key] for key in ("ename", "evalue", "traceback")}
-    data = {mime: _write_mime(mime, value) for mime, value in _with_notes(output).items()}
+    data = {mime: _write_mime(mime, value) for mime, value in output["data"].items()}
     written = {"output_type": kind, "data": data, "metadata": output.get("metadata") or {}}
     return written | ({"execution_count": execution_count} if kind == "execute_result" else {})
-
-
-def _with_notes(output: Mapping[str, Any]) -> Json:
-    """The MIME bundle; what is kept in files has a line in its text/plain instead."""
-    data = dict(output["data"])
-    files = output.get("files") or {}
-    notes = [f"[{mime}, {file['size_bytes']:,} bytes, kept on the server]" for mime, file in files.items()]
-    if notes:
-        data["text/plain"] = "\n".join([*filter(None, [data.get("text/plain")]), *notes])
-    return data
 
 
 def _write_mime(mime: str, value: Any) -> Any:

@@ -16,12 +16,12 @@ from typing import Any
 from notebooks_app.formats import legacy_outputs
 from notebooks_app.formats.base import (
     DATABASE_WARNING,
-    MAX_NAME,
     OURS,
     FormatError,
     ImportedCell,
     ImportedNotebook,
     Json,
+    one_line,
     result_name,
     source_text,
 )
@@ -125,7 +125,7 @@ def _id(where: str, key: str, value: Any) -> str:
 def _dsn(where: str, value: Any) -> str:
     if value is not None and not isinstance(value, str):
         raise FormatError(f"{where}: db_conn_string is not text.")
-    return (value or "").strip()
+    return replace_surrogates(value or "").strip()
 
 
 def _revision(where: str, value: Any) -> int:
@@ -165,8 +165,7 @@ def _read_metadata(where: str, found: Json, made: ImportedNotebook) -> None:
 
 def title(name: str | None) -> str:
     """The name that a notebook of this name gets: one line of at most MAX_NAME characters, never empty."""
-    line = "".join(letter if ord(letter) >= 32 and letter != "\x7f" else " " for letter in name or "")
-    return replace_surrogates(line).strip()[:MAX_NAME].strip() or UNTITLED
+    return one_line(name or "") or UNTITLED
 
 
 def _ours(where: str, found: Json) -> Json:
@@ -255,17 +254,15 @@ def write_document(notebook: ImportedNotebook) -> Json:
     metadata = dict(notebook.metadata)
     kept = {key: value for key, value in _object(metadata.pop(OURS, None)).items() if key != "import"}
     extra = _object(kept.pop(EXTRA, None))
-    name: str | None = notebook.name
-    if SOURCE_NAME in kept and title(kept[SOURCE_NAME]) == notebook.name:
-        name = kept[SOURCE_NAME]
-    kept.pop(SOURCE_NAME, None)
+    said = kept.pop(SOURCE_NAME, notebook.name)
+    is_same = (said is None or isinstance(said, str)) and title(said) == notebook.name
     if kept:
         metadata[OURS] = kept
     ours = {"metadata": metadata, "connection": notebook.connection}
     document: Json = {
         "id": notebook.id,
         "user_id": notebook.user_id,
-        "name": name,
+        "name": said if is_same else notebook.name,
         "db_conn_string": notebook.dsn or None,
         "revision": notebook.revision,
         "created_at": _iso(notebook.created_at),

@@ -142,18 +142,22 @@ def _mime_type(where: str, mime: Any) -> str:
 
 
 def _value(where: str, mime: str, value: Any, warnings: list[str]) -> Any:
-    """The value as ours: JSON types as they are, base64 in its one spelling, all else text."""
+    """The value as ours: JSON types as they are, base64 in its one spelling, all else text, which may be empty: what
+    was empty is absent in DynamoDB.
+    """
     found = checked(f"{where}.data", value)
     if found != value:
         warnings.append(f"{where} holds characters that cannot be kept (NUL); they are replaced by U+FFFD.")
     if is_json_mime(mime):
         return found
+    if found is None:
+        return ""
     if isinstance(found, list) and all(isinstance(line, str) for line in found):
         found = "".join(found)
     if not isinstance(found, str):
         warnings.append(f"{where} is {mime} but not text: it is kept as the text of its JSON.")
         found = json.dumps(found, ensure_ascii=False)
-    return bundles.canonical_base64(found) if bundles.is_base64(mime) else found
+    return bundles.text_of(mime, found)
 
 
 def table_of(value: Any) -> Json | None:

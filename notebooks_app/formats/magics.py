@@ -15,6 +15,8 @@ _VALUED = frozenset([f"-{one}" for one in (*_SHORT, "cn", "co")] + [f"--{one}" f
 _OPTION = re.compile(r"(?P<option>--?[A-Za-z][\w-]*)(?:=(?P<value>\S+))?(?:\s+|\Z)")
 _CONNECTION = re.compile(r"(?:\S+://\S*|@\w\S*|\w+@\w+)(?:\s+|\Z)")
 _RESULT = re.compile(r"(?P<name>\w+)\s*=?<<\s*")
+_WORD = re.compile(r"(?P<word>\S*)(?:\s+|\Z)")
+PARTS_AT_MOST = 100  # options and connections of a line; what follows is the query
 
 
 @dataclass(frozen=True)
@@ -36,25 +38,30 @@ def read_sql(source: str) -> SqlCell | None:
     What follows the magic on its line may be options, a connection, `name <<` and the query's beginning. A
     connection may hold a password: it is neither kept nor named.
     """
-    found = _MAGIC.match(source)
-    if not found:
+    magic = _MAGIC.match(source)
+    if not magic:
         return None
-    rest, name, dropped = found["rest"].strip(), "", []
-    while part := _OPTION.match(rest) or _CONNECTION.match(rest):
-        rest = rest[part.end() :]
-        if part.re is _CONNECTION:
+    line, at, name, dropped = magic["rest"].strip(), 0, "", []
+    for _ in range(PARTS_AT_MOST):
+        part = _OPTION.match(line, at)
+        found = part or _CONNECTION.match(line, at)
+        if not found:
+            break
+        at = found.end()
+        if not part:
             dropped.append("a connection")
             continue
         option, value = part["option"], part["value"]
-        if value is None and option in _VALUED:
-            value, _, rest = rest.partition(" ")
+        if value is None and option in _VALUED and (word := _WORD.match(line, at)):
+            value, at = word["word"], word.end()
         if option in ("-o", "--output"):
             name = value or ""
         else:
             dropped.append(option)
-    if into := _RESULT.match(rest):
-        name, rest = into["name"], rest[into.end() :]
-    body = source[found.end() :]
+    if into := _RESULT.match(line, at):
+        name, at = into["name"], into.end()
+    rest = line[at:]
+    body = source[magic.end() :]
     query = f"{rest}\n{body}" if rest and body else rest or body
     return SqlCell(source=query, result_name=result_name(name), dropped=tuple(dropped))
 

@@ -12,9 +12,9 @@ import itertools
 import json
 import re
 import tokenize
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from notebooks_app.formats import magics
+from notebooks_app.formats import jupytext_magics, magics, strings
 from notebooks_app.formats.base import (
     DATABASE_WARNING,
     OURS,
@@ -37,23 +37,17 @@ _KEY = re.compile(r"(?:(?<=\s)|\A)(?P<key>[A-Za-z_][\w.-]*)=")
 _NAME_LINE = re.compile(r"#\s*Notebook:\s*(?P<name>.*)\Z", re.IGNORECASE)
 _DATABASE_LINE = re.compile(r"\s*#\s*DB\s*:\s*(?P<dsn>.*)\Z", re.IGNORECASE)
 _DSN_LINE = re.compile(r"\s*#\s*DB\s*:\s*(?P<dsn>\S+://.*)\Z", re.IGNORECASE)
-_INTERPRETER_LINE = re.compile(r"#!.*\Z|#.*?coding[:=]\s*[-\w.]+.*\Z|# jupyter nbconvert.*\Z")
+_HEAD_LINE = re.compile(rb"(?P<bom>\xef\xbb\xbf)?[ \t]*#\s*(?:Notebook|DB\s*):", re.IGNORECASE)
+_ENCODING_LINE = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*[-\w.]+")  # as PEP 263 has it
 _MAGIC_LINE = re.compile(
-    r"#\s?(?P<magic>%{1,2}(?:autoreload|bash|cd|config|duckdb|env|html|javascript|latex|load_ext|matplotlib|pip|prun|pylab"
-    r"|reload_ext|run|sql|sx|system|time|timeit|writefile)(?:\s.*)?)\Z"
+    r"#\s?%{1,2}(?:autoreload|bash|cd|config|duckdb|env|html|javascript|latex|load_ext|matplotlib|pip|prun|pylab"
+    r"|reload_ext|run|sql|sx|system|time|timeit|writefile)(?:\s.*)?\Z"
 )
 _NO_TEXT = frozenset({"idna", "punycode"})  # of names of hosts: they take a long text's length squared
 _QUOTES = ('"""', "'''", 'r"""', "r'''")
-# A comment, a whole string, or the beginning of a triple-quoted one that does not end. One of a line that does not end
-# is its line's rest: tried again from each quote in it, a long line would take minutes.
-_STRING = re.compile(
-    r"#[^\n]*"
-    r"|(?P<quotes>\"\"\"|''')(?:\\.|[^\\])*?(?P=quotes)"
-    r"|(?P<open>\"\"\"|''')"
-    r"|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?",
-    re.DOTALL,
-)
 QUOTE = "#|"  # before every line of a source that would be read as something else
+METADATA = "metadata"  # in a mark of ours: metadata whose keys are no words, or words of ours
+RESERVED = frozenset({METADATA, "id", "result_name", "disabled", "quoted"})
 _JOIN_AT_MOST = 50  # chunks looked at for the end of a string that holds marks
 MARK_AT_MOST = 2_000  # characters of a mark that is searched for metadata
 
@@ -65,6 +59,7 @@ class _Chunk:
     words: str | None
     mark: str
     lines: list[str] = field(default_factory=list)
+    of_jupytext: bool = False
 
 
 def read(name: str, data: bytes) -> ImportedNotebook:
@@ -72,8 +67,9 @@ def read(name: str, data: bytes) -> ImportedNotebook:
     check_size(name, data)
     text = source_text(name, _decoded(name, data))
     warnings: list[str] = []
-    lines, dsn, has_database = _without_dsn(text.split("\n"))
-    first, *marked = _join_strings(_chunks(lines))
+    lines, dsn, has_database = _without_dsn(_without_interpreter(text.split("\n")))
+    lines, of_jupytext = _without_header(lines)
+    first, *marked = _join_strings(_chunks(lines, of_jupytext=of_jupytext))
     title, first.lines, in_words = _preamble(first.lines)
     if has_database or in_words:
         warnings.append(DATABASE_WARNING)
@@ -81,13 +77,18 @@ def read(name: str, data: bytes) -> ImportedNotebook:
         warnings.append("It has no # %% marks: the whole file is one cell.")
     chunks = [first, *marked] if "".join(first.lines).strip() else marked
     cells = [_cell(chunk) for chunk in chunks]
-    return ImportedNotebook(name=title_of(name, title), cells=cells, warnings=warnings, dsn=dsn or in_words)
+    dsn = dsn or (in_words if "=" in in_words else "")  # `host=… dbname=…` is one; "None" and other words are not
+    return ImportedNotebook(name=title_of(name, title), cells=cells, warnings=warnings, dsn=dsn)
 
 
 def _decoded(name: str, data: bytes) -> str:
-    """The text in the encoding that one of its first two lines declares (PEP 263), else UTF-8. Raises FormatError."""
+    """The text in the encoding that one of its first two lines declares (PEP 263), else UTF-8. Raises FormatError.
+
+    A line that says the notebook's name or its DSN declares none, whatever they are.
+    """
+    lines = io.BytesIO(data)
     try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        encoding, _ = tokenize.detect_encoding(lambda: _without_words(lines.readline()))
     except SyntaxError:
         encoding = "utf-8-sig"
     if encoding in _NO_TEXT:
@@ -102,6 +103,12 @@ def _decoded(name: str, data: bytes) -> str:
         raise FormatError(f"{name}: it is not in the encoding that it declares, {encoding}.") from None
 
 
+def _without_words(line: bytes) -> bytes:
+    """The line; one that says the notebook's name or its DSN as an empty comment."""
+    found = _HEAD_LINE.match(line)
+    return (found["bom"] or b"") + b"#\n" if found else line
+
+
 def has_marks(text: str) -> bool:
     return any(_MARK.match(line) for line in text.splitlines())
 
@@ -114,6 +121,18 @@ def is_special(line: str) -> bool:
     return bool(_MARK.match(line) or _DSN_LINE.match(line))
 
 
+def _without_interpreter(lines: list[str]) -> list[str]:
+    """The lines without those for whoever runs the file: `#!` and the encoding, which the first two alone can be."""
+    dropped = set[int]()
+    for at, line in enumerate(lines[:2]):
+        if _MARK.match(line) or not (line.lstrip().startswith("#") or not line.strip()):
+            break
+        is_ours = _NAME_LINE.match(line) or _DATABASE_LINE.match(line)
+        if not is_ours and (_ENCODING_LINE.match(line) or (at == 0 and line.startswith("#!"))):
+            dropped.add(at)
+    return [line for at, line in enumerate(lines) if at not in dropped]
+
+
 def _without_dsn(lines: list[str]) -> tuple[list[str], str, bool]:
     """The lines without those that hold a DSN, the DSN that stands before the first mark, and whether any did."""
     kept = [line for line in lines if not _DSN_LINE.match(line)]
@@ -122,11 +141,12 @@ def _without_dsn(lines: list[str]) -> tuple[list[str], str, bool]:
     return kept, dsn, len(kept) != len(lines)
 
 
-def _chunks(lines: list[str]) -> list[_Chunk]:
-    chunks = [_Chunk(words=None, mark="")]
+def _chunks(lines: list[str], *, of_jupytext: bool) -> list[_Chunk]:
+    chunks = [_Chunk(words=None, mark="", of_jupytext=of_jupytext)]
     for line in lines:
         if found := _MARK.match(line):
-            chunks.append(_Chunk(words=(found["words"] or "").strip(), mark=line))
+            words = (found["words"] or "").strip()
+            chunks.append(_Chunk(words=words, mark=line, of_jupytext=of_jupytext))
         else:
             chunks[-1].lines.append(line)
     return chunks
@@ -138,58 +158,54 @@ def _join_strings(chunks: list[_Chunk]) -> list[_Chunk]:
     at = 0
     while at < len(chunks):
         chunk, taken = chunks[at], 1
-        if quotes := _open_quotes(chunk, chunk.lines):
-            lines = list(chunk.lines)
-            for more, after in enumerate(chunks[at + 1 : at + 1 + _JOIN_AT_MOST], start=2):
-                lines += [after.mark, *after.lines]
-                may_end = any(quotes in line for line in after.lines)
-                if may_end and not _open_quotes(chunk, lines):
-                    chunk, taken = _Chunk(chunk.words, chunk.mark, lines), more
-                    break
+        quotes = _open_quotes(chunk, chunk.lines)
+        following = chunks[at + 1 : at + 1 + _JOIN_AT_MOST] if quotes else []
+        for more, after in enumerate(following, start=1):
+            quotes = _open_quotes(chunk, [after.mark, *after.lines], quotes)
+            if not quotes:
+                lines = [line for each in following[:more] for line in (each.mark, *each.lines)]
+                chunk, taken = replace(chunk, lines=chunk.lines + lines), more + 1
+                break
         joined.append(chunk)
         at += taken
     return joined
 
 
-def ends_in_string(source: str) -> bool:
-    """Whether a triple-quoted string of Python is open at the end."""
-    return any(found["open"] for found in _STRING.finditer(source))
-
-
-def _open_quotes(chunk: _Chunk, lines: list[str]) -> str:
-    """The quotes of a triple-quoted string of Python that is open at the end of these lines."""
+def _open_quotes(chunk: _Chunk, lines: list[str], opened: str = "") -> str:
+    """The quotes of a triple-quoted string of Python that is open at the end of these lines of the chunk's cell;
+    `opened`: those of one that is at their beginning.
+    """
     words, metadata = _metadata(chunk.words or "")
     origin = _ORIGIN.match(words)
     if origin and (origin["type"].lower() != "python" or metadata.get("quoted") is True):
         return ""
-    return next((found["open"] for found in _STRING.finditer("\n".join(lines)) if found["open"]), "")
+    return strings.open_quotes("\n".join(lines), opened)
 
 
 def _preamble(lines: list[str]) -> tuple[str, list[str], str]:
     """What is before the first mark: the name it says, the lines that are code, what it says of a database."""
-    lines = _without_header(lines)
     title, kept, database = "", [], ""
     for line in lines:
         if found := _NAME_LINE.match(line):
             title = title or found["name"].strip()
         elif found := _DATABASE_LINE.match(line):
             database = database or found["dsn"].strip()
-        elif not _INTERPRETER_LINE.match(line):
+        elif not line.startswith("# jupyter nbconvert"):
             kept.append(line)
     return title, kept, database
 
 
-def _without_header(lines: list[str]) -> list[str]:
-    """Leave out jupytext's own settings: YAML in comments between two `# ---`."""
-    start = next((at for at, line in enumerate(lines) if line.strip() and not _INTERPRETER_LINE.match(line)), None)
+def _without_header(lines: list[str]) -> tuple[list[str], bool]:
+    """Leave out jupytext's own settings: YAML in comments between two `# ---`. Also, whether it wrote the file."""
+    start = next((at for at, line in enumerate(lines) if line.strip()), None)
     if start is None or lines[start].rstrip() != "# ---":
-        return lines
+        return lines, False
     for end in range(start + 1, len(lines)):
         if lines[end].rstrip() == "# ---":
-            return lines[:start] + lines[end + 1 :]
+            return lines[:start] + lines[end + 1 :], "# jupyter:" in lines[start:end]
         if not lines[end].startswith("#"):
             break
-    return lines
+    return lines, False
 
 
 # --- A chunk into a cell ---------------------------------------------------------------------------------------------
@@ -210,7 +226,7 @@ def _cell(chunk: _Chunk) -> ImportedCell:
         if kind["kind"].lower() == "raw":
             metadata[OURS] = {"cell_type": "raw"}
     else:
-        made = _code_cell(lines, metadata)
+        made = _code_cell(chunk, lines, metadata)
     made.id = cell_id if isinstance(cell_id, str) else None
     made.metadata = metadata
     jupyter = metadata.get("jupyter")
@@ -225,26 +241,30 @@ def _origin_cell(kind: str, cell_id: str | None, chunk: _Chunk, metadata: Json) 
         lines = _trimmed(chunk.lines)
         source = _uncommented(lines) if kind == "markdown" else "\n".join(lines)
     said_id = metadata.pop("id", None)
+    name, disabled = metadata.pop("result_name", ""), metadata.pop("disabled", None)
+    if isinstance(metadata.get(METADATA), dict):
+        metadata |= metadata.pop(METADATA)
     jupyter = metadata.get("jupyter")
     return ImportedCell(
         type=kind,
         source=source,
         id=cell_id or (said_id if isinstance(said_id, str) and said_id else None),
-        result_name=result_name(metadata.pop("result_name", "")),
-        disabled=metadata.pop("disabled", None) is True,
+        result_name=result_name(name),
+        disabled=disabled is True,
         code_hidden=isinstance(jupyter, dict) and jupyter.get("source_hidden") is True,
         metadata=metadata,
     )
 
 
-def _code_cell(lines: list[str], metadata: Json) -> ImportedCell:
+def _code_cell(chunk: _Chunk, lines: list[str], metadata: Json) -> ImportedCell:
     """A code cell; the magics that jupytext keeps in comments are magics again."""
     language = metadata.pop("language", None)
     if isinstance(language, str) and language.isalnum():
         arguments = metadata.pop("magic_args", "")
         source = f"%%{language} {arguments}".rstrip() + "\n" + _uncommented(lines)
     else:
-        source = "\n".join(_with_magics(lines))
+        lines = jupytext_magics.uncommented(lines) if chunk.of_jupytext else _with_magics(lines)
+        source = "\n".join(lines)
     query = magics.read_sql(source)
     if query:
         return ImportedCell(type="sql", source=query.source, result_name=query.result_name)
@@ -252,7 +272,7 @@ def _code_cell(lines: list[str], metadata: Json) -> ImportedCell:
 
 
 def _with_magics(lines: list[str]) -> list[str]:
-    changed = [found["magic"] if (found := _MAGIC_LINE.match(line)) else line for line in lines]
+    changed = [jupytext_magics.without_mark(line) if _MAGIC_LINE.match(line) else line for line in lines]
     is_query = bool(changed) and changed[0] != lines[0] and magics.is_sql(changed[0])
     return [changed[0], *_uncommented(lines[1:]).split("\n")] if is_query else changed
 

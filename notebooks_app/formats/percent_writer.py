@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from urllib.parse import quote
 
-from notebooks_app.formats.base import ImportedCell, ImportedNotebook, Json
-from notebooks_app.formats.percent import MARK_AT_MOST, QUOTE, ends_in_string, is_special
+from notebooks_app.formats import strings
+from notebooks_app.formats.base import ImportedCell, ImportedNotebook, Json, one_line
+from notebooks_app.formats.percent import MARK_AT_MOST, METADATA, QUOTE, RESERVED, is_special
 
 _PLAIN_ID = re.compile(r"[\w.:-]{1,200}\Z", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][\w.-]*\Z", re.ASCII)
@@ -18,10 +20,15 @@ _KEY = re.compile(r"[A-Za-z_][\w.-]*\Z", re.ASCII)
 
 def write(notebook: ImportedNotebook) -> str:
     """The notebook as the text of a .py file. Its DSN is in it where `notebook.dsn` has one."""
-    head = f"# Notebook: {' '.join(notebook.name.split())}\n"
+    head = f"# Notebook: {one_line(notebook.name)}\n"
     if notebook.dsn:
-        head += f"# DB: {notebook.dsn}\n"
+        head += f"# DB: {_one_line(notebook.dsn)}\n"
     return head + "".join(f"\n{_write_cell(cell)}" for cell in notebook.cells)
+
+
+def _one_line(dsn: str) -> str:
+    """The DSN with control characters percent-encoded: none of it gets out of its comment."""
+    return "".join(letter if letter.isprintable() else quote(letter) for letter in dsn)
 
 
 def _write_cell(cell: ImportedCell) -> str:
@@ -41,7 +48,7 @@ def _needs_quotes(cell: ImportedCell, lines: list[str]) -> bool:
     if cell.type == "markdown":
         return not cell.source.strip()
     is_trimmed = cell.source == cell.source.strip("\n") and all(line.strip() or not line for line in lines)
-    return not is_trimmed or (cell.type == "python" and ends_in_string(cell.source))
+    return not is_trimmed or (cell.type == "python" and bool(strings.open_quotes(cell.source)))
 
 
 def _mark(cell: ImportedCell, is_quoted: bool) -> str:
@@ -57,8 +64,10 @@ def _mark(cell: ImportedCell, is_quoted: bool) -> str:
     if is_quoted and cell.source:
         said["quoted"] = True
     needed = " ".join([words, *_pairs(said)])
-    metadata = {key: value for key, value in _metadata(cell).items() if _KEY.match(key) and key not in said}
-    whole = " ".join([needed, *_pairs(metadata)])
+    metadata = _metadata(cell)
+    plain = {key: value for key, value in metadata.items() if _KEY.match(key) and key not in RESERVED}
+    others = {key: value for key, value in metadata.items() if key not in plain}
+    whole = " ".join([needed, *_pairs(plain | ({METADATA: others} if others else {}))])
     return whole if len(whole) <= MARK_AT_MOST else needed
 
 

@@ -57,11 +57,43 @@ class Connection(models.Model):
         self.driver = parsed.driver
         self.secret = connections.encrypt(dsn, str(self.id).encode())
 
+    def keep_dsn(self, dsn: str) -> None:
+        """Keep the DSN encrypted, whatever it says: what an import brings is not lost. One that is refused is never
+        used (`usable_dsn`).
+        """
+        from notebooks_app import connections
+
+        try:
+            self.set_dsn(dsn)
+        except ValueError:
+            self.driver = connections.REFUSED
+            self.secret = connections.encrypt(dsn, str(self.id).encode())
+
     def dsn(self) -> str:
-        """The plain DSN, for the broker alone."""
+        """The plain DSN as it was kept, to be compared and exported: it may be one that is refused."""
         from notebooks_app import connections
 
         return connections.decrypt(bytes(self.secret), str(self.id).encode())
+
+    def usable_dsn(self) -> str:
+        """The plain DSN, for the broker alone. Raises ValueError as set_dsn for one that is refused."""
+        from notebooks_app import connections
+
+        dsn = self.dsn()
+        connections.validate_dsn(dsn, operator=self.owner_id is None)
+        return dsn
+
+    def refusal(self) -> str:
+        """Why it is never used, in words without its secrets; "" where it is, and where its key is gone."""
+        from notebooks_app.crypto import DecryptionError
+
+        try:
+            self.usable_dsn()
+        except DecryptionError:
+            return ""
+        except ValueError as error:
+            return str(error)
+        return ""
 
     def address(self) -> str:
         """The DSN without its password, for people; the driver alone where its key is gone."""
@@ -69,6 +101,6 @@ class Connection(models.Model):
         from notebooks_app.crypto import DecryptionError
 
         try:
-            return connections.mask(self.dsn())
+            return connections.mask(self.dsn(), operator=self.owner_id is None)
         except DecryptionError:
             return f"{self.driver}://…"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
@@ -134,3 +134,11 @@ class Notebook(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def import_facts(self) -> dict[str, Any]:
+        """What an import noted of where the notebook came from; `seq` is its number then."""
+        from notebooks_app.formats.base import OURS
+
+        ours = self.metadata.get(OURS)
+        found = ours.get("import") if isinstance(ours, dict) else None
+        return found if isinstance(found, dict) else {}

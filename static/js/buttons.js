@@ -85,7 +85,7 @@ function openConnections(page, id, button) {
   const choose = (/** @type {string | null} */ connection) => () => page.structure.update([id], { connection });
   openMenu(button, "Connection", [
     { label: "Dataframes (DuckDB)", icon: "variables", isChecked: now === null, act: choose(null) },
-    ...known.map((each) => ({ label: each.name, icon: "database", isChecked: now === each.id, act: choose(each.id) })),
+    ...known.map((each) => ({ label: each.driver === "refused" ? `${each.name} (not used here)` : each.name, icon: "database", isChecked: now === each.id, act: choose(each.id) })),
   ]);
 }
 

@@ -49,7 +49,7 @@
  * @typedef {{anchor: number, head: number, version: number}} TextSelection  units of the cell's text at that version
  * @typedef {{window: string, person: string | number, cell: string | null, selection: TextSelection | null}} PersonWindow
  * @typedef {{id: string | number, name: string, initials: string, color: number | string, windows?: PersonWindow[]}} Person
- * @typedef {{notebook: Notebook, seq: number, cells: Cell[], kernel: Kernel, user: any, connections?: {id: string, name: string}[], urls: Record<string, any>, settings: Record<string, any>}} PageData
+ * @typedef {{notebook: Notebook, seq: number, cells: Cell[], kernel: Kernel, user: any, connections?: {id: string, name: string, driver: string}[], urls: Record<string, any>, settings: Record<string, any>}} PageData
  * @typedef {{type: string, [field: string]: any}} NotebookEvent
  */
 export {};

@@ -61,14 +61,40 @@ def test_hidden_code_is_kept():
     assert read(cell).cells[0].code_hidden is True
 
 
-def test_nbformat_3_is_upgraded_with_a_word():
-    old = {
-        "nbformat": 3, "nbformat_minor": 0, "metadata": {"name": "old"},
-        "worksheets": [{"cells": [{"cell_type": "code", "input": "x = 1", "outputs": [], "language": "python"}]}],
-    }  # fmt: skip
-    found = ipynb.read("old.ipynb", json.dumps(old).encode())
-    assert found.cells[0].source == "x = 1"
+def old(version: int, *cells: Any) -> ImportedNotebook:
+    numbers = {"nbformat": version, "nbformat_minor": 0}
+    made = numbers | {"metadata": {"name": "Old sales"}, "worksheets": [{"cells": cells}]}
+    return ipynb.read("old.ipynb", json.dumps(made).encode())
+
+
+def test_nbformat_3_is_upgraded_with_a_word_and_keeps_its_name():
+    found = old(3, {"cell_type": "code", "input": "x = 1", "outputs": [], "language": "python"})
+    assert (found.name, found.cells[0].source) == ("Old sales", "x = 1")
     assert found.warnings == ["Upgraded from nbformat 3."]
+
+
+def test_texts_of_nbformat_3_are_lists_of_lines_as_those_of_4_are():
+    shown = {"output_type": "display_data", "metadata": {}, "json": ['{"a":\n', "1}"], "svg": ["<svg>\n", "</svg>"]}
+    printed = {"output_type": "stream", "stream": "stdout", "text": ["a\n", "b\n"]}
+    title, cell = old(
+        3,
+        {"cell_type": "heading", "level": 2, "metadata": {}, "source": ["Title"]},
+        {"cell_type": "code", "metadata": {}, "input": ["a = 1\n", "b = 2"], "outputs": [shown, printed]},
+    ).cells
+    assert (title.source, cell.source) == ("## Title", "a = 1\nb = 2")
+    assert cell.outputs[0]["data"] == {"application/json": {"a": 1}, "image/svg+xml": "<svg>\n</svg>"}
+    assert cell.outputs[1]["text"] == "a\nb\n"
+
+
+def test_lines_of_nbformat_2_have_no_ends_of_their_own():
+    shown = {"output_type": "pyout", "prompt_number": 1, "text": ["1", "2"], "png": "aGk="}
+    cell, text = old(
+        2,
+        {"cell_type": "code", "input": ["a = 1", "b = 2"], "outputs": [shown]},
+        {"cell_type": "markdown", "source": ["one", "two"]},
+    ).cells
+    assert (cell.source, text.source) == ("a = 1\nb = 2", "one\ntwo")
+    assert cell.outputs[0]["data"] == {"text/plain": "1\n2", "image/png": "aGk="}
 
 
 @pytest.mark.parametrize(
@@ -166,14 +192,6 @@ def test_charts_stay_objects_and_images_lose_their_line_breaks():
     [found] = read(code("", outputs=[output])).cells[0].outputs
     assert found["data"] == {"application/vnd.vegalite.v6+json": chart, "text/plain": "a\nb", "image/png": "AABB"}
     assert found["metadata"] == {"image/png": {"width": 3}}
-
-
-def test_what_is_kept_in_files_has_a_note_in_the_text():
-    files = {"image/png": {"url": "/files/1", "size_bytes": 70_000}}
-    output = {"index": 0, "kind": "display_data", "data": {"text/plain": "<Figure>"}, "metadata": {}, "files": files}
-    made = ImportedNotebook(name="x", cells=[ImportedCell(type="python", source="", outputs=[output])])
-    [written] = json.loads(ipynb.write(made))["cells"][0]["outputs"]
-    assert written["data"]["text/plain"] == ["<Figure>\n", "[image/png, 70,000 bytes, kept on the server]"]
 
 
 def test_text_that_no_database_can_hold_is_replaced_wherever_it_is():
@@ -340,3 +358,8 @@ def test_a_long_text_is_whole():
     text = "".join(f"line {at}\n" for at in range(100_000))
     [output] = read(code("", outputs=[{"output_type": "stream", "name": "stdout", "text": text}])).cells[0].outputs
     assert (output["text"], output["cut"]) == (text, None)
+
+
+@pytest.mark.parametrize("name", ["Team 👩‍💻 Sales", "A\u00a0B", "Two  spaces", "soft\u00adhyphen", "x\u3000y"])
+def test_a_name_with_letters_that_are_not_printable_comes_back(name: str):
+    assert ipynb.read("file.ipynb", ipynb.write(ImportedNotebook(name=name)).encode()).name == name

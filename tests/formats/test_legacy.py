@@ -272,3 +272,39 @@ def test_any_bytes_are_read_or_refused_in_words(data: bytes):
         legacy.read("x.json", data)
     except FormatError as refused:
         assert str(refused).startswith("x.json")
+
+
+@pytest.mark.parametrize("said", [5, [], {"a": 1}, True])
+def test_a_source_name_that_is_no_name_is_not_written(said: Any):
+    ours = ImportedNotebook(name="Sales", metadata={"rillbook": {"source_name": said}})
+    assert json.loads(legacy.write(ours))["name"] == "Sales"
+
+
+def shown(mime: str, *data: Any) -> Any:
+    """The value that one item of a cell's outputs becomes; without `data` the item has none."""
+    item = {"mime_type": mime, "metadata": {}} | ({"data": data[0]} if data else {})
+    [output] = read(document(cells=[cell("c", outputs=[item])])).cells[0].outputs
+    return output["data"][mime]
+
+
+def test_an_item_without_data_was_empty():
+    assert [shown(mime) for mime in ("text/plain", "text/html", "image/png", "image/svg+xml")] == ["", "", "", ""]
+    assert shown("application/json") is None
+
+
+@pytest.mark.parametrize(
+    ("mime", "data", "ours"),
+    [
+        ("image/svg+xml", "PHN2Zz7DqTwvc3ZnPg==", "<svg>é</svg>"),
+        ("image/svg+xml", "PHN2Zz7D\nqTwvc3ZnPg==\n", "<svg>é</svg>"),
+        ("image/svg+xml", "data:image/svg+xml;base64,PHN2Zz7DqTwvc3ZnPg==", "<svg>é</svg>"),
+        ("image/svg+xml", "data:image/svg+xml;utf8,%3Csvg%3Eé</svg>", "<svg>é</svg>"),
+        ("image/svg+xml", "<svg>PHN2Zz4=</svg>", "<svg>PHN2Zz4=</svg>"),
+        ("image/svg+xml", "abcd", "abcd"),
+        ("image/png", f"data:image/png;base64,{PNG}", PNG),
+        ("image/png", f" DATA:image/png;charset=x;BASE64,{PNG}\n", PNG),
+        ("text/html", "data:image/png;base64,AAAA", "data:image/png;base64,AAAA"),
+    ],
+)
+def test_images_are_read_in_whichever_way_they_were_written(mime: str, data: str, ours: str):
+    assert shown(mime, data) == ours

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jupytext
+import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notebooks_app.formats import FormatError, ImportedNotebook, read_file
+from notebooks_app.formats import FormatError, ImportedNotebook, percent, read_file, strings
 
 ORIGIN = """\
 # Notebook: My Analysis
@@ -190,3 +194,55 @@ def test_any_text_is_read_or_refused_in_words(text: str):
         read_file("x.py", text.encode("utf-8", "surrogatepass"))
     except FormatError as refused:
         assert str(refused).startswith("x.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("import pandas\n# read with encoding=latin-1\n# %%\n", "import pandas\n# read with encoding=latin-1"),
+        ("# one\n# two\n# coding: utf-8\nx = 1\n", "# one\n# two\n# coding: utf-8\nx = 1"),
+        ("x = 1\n# coding: latin-1\n", "x = 1\n# coding: latin-1"),
+        ("# -*- coding: utf-8 -*-\nx = 1\n", "x = 1"),
+        ("#!/usr/bin/python\n# vim: set fileencoding=utf-8 :\nx = 1\n", "x = 1"),
+        ("\n#!shell\nx = 1\n", "#!shell\nx = 1"),
+        ("# %%\n# coding: utf-8\nx = 1\n", "# coding: utf-8\nx = 1"),
+    ],
+)
+def test_only_the_first_two_lines_declare_an_encoding(text: str, source: str):
+    assert read(text).cells[0].source == source
+
+
+MAGICS = (
+    "!ls\nx = 1", "a = !ls", "a = %who", "?print", "print?", "%who", "%env A=1", "%%capture out\nx = 1",
+    "%%time\nx = 1", "ls", "cat x", "mv a b", "# %matplotlib inline", "# !ls", "# # %who", "# a comment", "# ls",
+    "if x:\n    %timeit x",
+    "!ls \\\n  -l\nx = 1", 's = """\n%who\n# %who\n"""\n%who', "%%bash\nls", "%%html\n<b>", "x = 1  # %who",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("source", MAGICS)
+def test_what_jupytext_commented_out_is_read_as_jupytext_reads_it(source: str):
+    kernel: dict[str, Any] = {"kernelspec": {"name": "python3", "display_name": "P", "language": "python"}}
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=kernel)
+    [cell] = read(jupytext.writes(made, fmt="py:percent")).cells
+    assert (cell.source, cell.metadata) == (source, {})
+
+
+def test_a_comment_of_a_script_that_jupytext_did_not_write_is_no_command():
+    source = "# copy the data\n# ! important\n# ? why\n# a = !x\nx = 1"
+    assert read(f"# %%\n{source}\n").cells[0].source == source
+
+
+def test_a_string_that_goes_on_over_marks_is_looked_at_once_a_mark(monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+
+    class Counted:
+        def finditer(self, text: str, at: int = 0) -> Any:
+            seen.append(len(text) - at)
+            return pattern.finditer(text, at)
+
+    pattern = strings._STRING
+    monkeypatch.setattr(strings, "_STRING", Counted())
+    cell = "# %%\n#'''\n'''\n"  # opens a string, and ends one and opens another where one is open
+    assert len(read(cell * 200).cells) == 200
+    assert sum(seen) <= (percent._JOIN_AT_MOST + 1) * 200 * len(cell)

@@ -10,9 +10,10 @@ from typing import Any
 import nbformat
 import pytest
 
+from notebooks_app import exporting
 from notebooks_app.formats import ImportedNotebook, ipynb
 from notebooks_app.models import Cell
-from notebooks_app.notebooks import export_ipynb, import_notebook
+from notebooks_app.notebooks import import_notebook
 
 CARS = Path(__file__).parent / "real" / "cars.ipynb"
 
@@ -70,7 +71,7 @@ def test_cells_ids_and_metadata_are_written_as_they_came(cars: ImportedNotebook)
 @pytest.mark.django_db
 def test_a_real_file_comes_out_of_the_database_as_it_went_in(cars: ImportedNotebook, owner: Any):
     stored = import_notebook(owner, ipynb.read(CARS.name, CARS.read_bytes()))
-    found = ipynb.read("cars.ipynb", export_ipynb(stored).encode())
+    found = ipynb.read("cars.ipynb", exporting.text_of(stored, "ipynb").encode())
     assert found.cells == cars.cells
     assert found.metadata == cars.metadata
     heavy = Cell.objects.get(notebook=stored, type="sql")
@@ -86,6 +87,6 @@ def test_text_that_no_database_can_hold_is_stored_replaced(owner: Any):
     cell = {"cell_type": "code", "source": "x", "metadata": {bad: [bad]}, "id": bad, "outputs": [output]}
     document = {"nbformat": 4, "metadata": {"title": bad, bad: 1e999}, "cells": [cell]}
     stored = import_notebook(owner, ipynb.read("bad.ipynb", json.dumps(document).encode()))
-    written = export_ipynb(stored)
+    written = exporting.text_of(stored, "ipynb")
     assert "a\ufffd\ufffd" in written
     nbformat.validate(nbformat.reads(written, as_version=4))

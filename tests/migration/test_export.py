@@ -15,7 +15,7 @@ from django.core.files.storage import storages
 
 from notebooks_app import exporting
 from notebooks_app.demo import demo_notebook
-from notebooks_app.formats import ipynb
+from notebooks_app.formats import ipynb, legacy
 from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile, StreamChunk
 from notebooks_app.notebooks import import_notebook
 from tests.migration.conftest import DSN, cell, document, run
@@ -214,6 +214,23 @@ def test_an_output_that_cannot_be_read_fails_its_notebook_and_no_other(owner: An
     assert "cannot be read (FileNotFoundError)" in ran.err
     assert ran.out.splitlines()[-1] == "1 written, 1 without its DSN, 1 failed."
     assert ran.failure == "1 of 2 notebooks could not be exported."
+
+
+def test_a_notebook_that_finds_a_fault_of_ours_stops_no_other(
+    owner: Any, old: Old, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old()
+    run("import_notebooks", str(old(document("other", name="Other")).parent), "--owner", "owner")
+
+    def write(notebook: Any) -> str:
+        if notebook.name == "Sales":
+            raise TypeError("a fault")
+        return legacy.write(notebook)
+
+    monkeypatch.setitem(exporting.WRITERS, "json", write)
+    ran = export(tmp_path / "out")
+    assert "not exported: a fault of Rillbook itself (TypeError)" in ran.err
+    assert ran.out.splitlines()[-1] == "1 written, 1 without its DSN, 1 failed."
 
 
 def test_a_folder_that_cannot_be_made_is_said(owner: Any, tmp_path: Path):

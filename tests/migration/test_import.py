@@ -18,6 +18,7 @@ from allauth.socialaccount.models import SocialAccount
 from django.core.management import call_command
 
 from notebooks_app import importing
+from notebooks_app.formats import read_file
 from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile
 from notebooks_app.notebooks import delete_notebook, ensure_first_notebooks
 from notebooks_app.reading import outputs_of
@@ -72,11 +73,60 @@ def test_the_database_becomes_an_encrypted_connection_of_the_owner_and_is_never_
     assert "hunter2" not in repr(stored())
 
 
-def test_a_database_that_cannot_be_kept_is_said_and_the_import_goes_on(owner: Any, old: Old):
-    ran = import_to_owner(old(db_conn_string="postgresql://me:hunter2@/shop"))
-    assert "warning: Its database connection is not kept: host: missing." in ran.out
-    assert "hunter2" not in ran.out
-    assert (Notebook.objects.get().connection, Connection.objects.count()) == (None, 0)
+REFUSED = {
+    "postgresql://localhost/my-shop": "user: missing",
+    "postgresql://me:hunter2@/my-shop": "host: missing",
+    "postgresql://me:hunter2@db.example:5432": "database: name one",
+    "postgresql://me:hunter2@db.example/my-shop?client_encoding=utf8": "options: only",
+    "postgresql+psycopg2://me:hunter2@db.example/my-shop": "driver: not one this server has",
+    "mysql://me:hunter2@db.example/my-shop": "driver: not one this server has",
+    "sqlite:////srv/my-shop.db": "driver: sqlite names a file of the server",
+    "host=db.example password=hunter2 dbname=my-shop": "dsn: write it as",
+    "postgresql://me:hunter2@db.example/my-shop?" + "x" * 3000: "dsn: longer",
+    "mysql://me:hunter2@db.example/my-\nshop\ud800": "dsn: holds a control character",
+}
+
+
+@pytest.mark.parametrize(("dsn", "reason"), REFUSED.items())
+def test_a_database_that_is_refused_here_is_kept_encrypted_and_never_used(
+    owner: Any, client: Any, old: Old, tmp_path: Path, dsn: str, reason: str
+):
+    path = old(db_conn_string=dsn)
+    ran = import_to_owner(path, "--verify")
+    assert f"warning: Its database connection is kept, but cannot be used here: {reason}" in ran.out
+    assert ran.failure == ""
+    made, kept = Connection.objects.get(), dsn.replace("\ud800", "\ufffd")
+    assert (Notebook.objects.get().connection, made.dsn(), made.driver) == (made, kept, "refused")
+    with pytest.raises(ValueError, match=f"^{reason}"):
+        made.usable_dsn()
+    client.force_login(owner)
+    shown = client.get("/api/v1/connections/").content.decode()
+    assert reason in shown
+    assert not any(word in ran.out + ran.err + shown + repr(stored()) for word in ("hunter2", "my-shop", "db.example"))
+    for ending in ("json", "py"):
+        folder = tmp_path / ending
+        run("export_notebooks", "--with-dsn", "--format", ending, "--output", str(folder))
+        [file] = folder.iterdir()
+        back = read_file(file.name, file.read_bytes())
+        assert back.dsn == (kept if ending == "json" else kept.replace("\n", "%0A"))
+    assert "1 unchanged" in import_to_owner(path, "--verify").out
+    Notebook.objects.update(connection=None)
+    assert "the source has a database, and the notebook here has none" in import_to_owner(path, "--verify").err
+
+
+def test_the_database_of_the_origins_own_script_is_kept(owner: Any, tmp_path: Path):
+    path = tmp_path / "a.py"
+    path.write_text("# Notebook: My Analysis\n# DB: postgresql://localhost/mydb\n\n# %% sql [c]\nSELECT 1\n")
+    assert import_to_owner(path, "--verify").failure == ""
+    assert Notebook.objects.get().connection == Cell.objects.get().connection == Connection.objects.get()
+    assert Connection.objects.get().dsn() == "postgresql://localhost/mydb"
+
+
+def test_words_in_the_place_of_a_scripts_database_are_no_connection(owner: Any, tmp_path: Path):
+    path = tmp_path / "a.py"
+    path.write_text("# Notebook: N\n# DB: None\n\n# %% sql [c]\nSELECT 1\n")
+    assert "warning: It names a database." in import_to_owner(path, "--verify").out
+    assert Connection.objects.count() == 0
 
 
 def test_the_same_again_changes_nothing(owner: Any, old: Old):

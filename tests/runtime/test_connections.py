@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sqlite3
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -103,6 +104,33 @@ async def test_user_code_cannot_see_the_password(lab: Lab, shop: str):
     )
     await lab.run()
     assert await lab.text("spy") == "False"
+
+
+@pytest.mark.parametrize(
+    ("dsn", "reason"),
+    [
+        ("sqlite:///{file}", "driver: sqlite names a file of the server"),
+        ("{shop}?options=-csearch_path%3Dx", "options: only"),
+    ],
+)
+async def test_a_connection_whose_dsn_is_refused_is_not_used(lab: Lab, shop: str, tmp_path: Any, dsn: str, reason: str):
+    file = tmp_path / "shop.db"
+    sqlite3.connect(file).close()
+    await lab.add(q="SELECT 1 AS one")
+
+    def make() -> str:
+        connection = Connection(owner=lab.notebook.owner, name="shop")
+        connection.keep_dsn(dsn.format(file=file, shop=shop))
+        connection.save()
+        return str(connection.id)
+
+    await lab.update("q", connection=await db.write(make))
+    await lab.run()
+    [error] = await lab.outputs("q")
+    assert error["ename"] == "ConnectionRefused"
+    assert error["evalue"].startswith(f"The connection shop is not used here: {reason}")
+    assert str(file) not in str(error) and urlsplit(shop).netloc not in str(error)
+    assert lab.host.broker.pid is None  # nobody was asked
 
 
 async def test_readers_are_not_told_where_a_connection_leads_and_as_whom(lab: Lab, shop: str):

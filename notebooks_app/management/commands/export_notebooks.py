@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q, QuerySet
 
-from notebooks_app.exporting import WRITERS, CannotExport, export_notebook
+from notebooks_app.exporting import WRITERS, export_notebook
 from notebooks_app.management.moving import ENDED, MovingCommand, owner_named, reason
 from notebooks_app.models import Notebook
 
@@ -65,7 +65,7 @@ class Command(MovingCommand):
             return True
         try:
             made = export_notebook(notebook, folder, ending, with_dsn=with_dsn)
-        except (CannotExport, OSError) as error:
+        except Exception as error:  # a notebook that finds a fault of ours stops no other
             self.say(f"{place} {notebook.pk} ({notebook.name}): not exported: {reason(error)}", is_error=True)
             return False
         outcome = "written" if made.is_new else "unchanged"
