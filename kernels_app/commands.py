@@ -320,5 +320,6 @@ COMMANDS: dict[str, Command] = {
     "variables": Command(Role.RUNNER, "read its variables", _variables),
     "cells": Command(Role.VIEWER, "read it", _cells),
 }
+CHANGES = frozenset(COMMANDS) - {"complete", "inspect", "table", "variables", "cells"}
 # Carried out one after the other as they came; the rest may overtake (a completion must not wait for a run).
-IN_ORDER = frozenset(COMMANDS) - {"complete", "inspect", "table", "variables", "cells"} | {"hello"}
+IN_ORDER = CHANGES | {"hello"}

@@ -49,14 +49,21 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     feed: NotebookFeed
     access: Access
+    _joined = False  # whether the feed is ours to release
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Until the browser went. daphne cancels what goes on 10 s after that: nothing of a socket stays then either."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
 
     async def connect(self) -> None:
         self.cursor: int | None = None
         self.window_id = uuid.uuid4().hex[:12]
         self.at_cell: str | None = None
         self.selection: dict[str, int] | None = None
-        self._joined = False
-        self._tasks: set[asyncio.Task[None]] = set()
         self._queue: deque[tuple[int, deque[str]]] = deque()  # groups of frames, each with its size
         self._queued_bytes = self._largest_bytes = self._sent_bytes = self._acked_bytes = 0
         self._waiting_since = time.monotonic()
@@ -76,9 +83,9 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self.author = Author.of(self.user)
         self._inbox = Inbox(PACES.of(self.user.pk or self.seat.session_key))
         self.feed = await get_host().feeds.open(self.notebook_id)
+        self._joined = True
         await self.accept()
         self.feed.add(self)
-        self._joined = True
         self._start(self._heartbeat(), "heartbeat")
         self._worker = self._start(self._work(), "commands")
 
@@ -87,12 +94,17 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             return
         self.feed.remove(self)
         if not self._ended:
-            # What was typed just before a tab was closed is carried out.
-            self._inbox.close()
+            # What was typed just before a tab was closed is carried out; what only asks has nobody to be told.
+            self._inbox.close(_is_change)
             await asyncio.wait([self._worker], timeout=LAST_COMMANDS_S)
+
+    def _leave(self) -> None:
         for task in tuple(self._tasks):
             task.cancel()
-        await get_host().feeds.release(self.feed)
+        if self._joined:
+            self.feed.remove(self)
+            host = get_host()
+            host.keep(host.feeds.release(self.feed))
 
     def person(self) -> dict[str, Any] | None:
         if self.user.pk is None:
@@ -129,9 +141,14 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         await self._inbox.put(text)
 
     async def _end(self, code: int) -> None:
-        self._ended = True
+        self._shut()
         self._queue.clear()
         await self.close(code)
+
+    def _shut(self) -> None:
+        """From here on nothing is taken in or sent, whatever waits."""
+        self._ended = True
+        self._inbox.close(lambda text: False)
 
     async def _work(self) -> None:
         """Take one message after the other, so that edits keep their order."""
@@ -294,7 +311,7 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         if self._ended:
             return
         if role is None:
-            self._ended = True  # from here on nothing is taken in or sent, whatever waits
+            self._shut()
             self._start(self._end(ACCESS_ENDED), "end")
         elif role != self._told_role:
             self._told_role = role
@@ -311,6 +328,16 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _is_change(text: str) -> bool:
+    """Whether a message asks for something that stays, also if nobody hears the answer."""
+    try:
+        message = parse(text)
+    except ValueError:
+        return False
+    kind = message.get("type") if isinstance(message, dict) else None
+    return isinstance(kind, str) and kind in commands.CHANGES
 
 
 def selection_of(given: Any) -> dict[str, int] | None:

@@ -84,6 +84,7 @@ class NotebookFeed:
         self.relay: Relay | None = None  # in a process without sockets: to those that have them
         self._far = Following(self, peers) if peers is not None else None  # a runtime in another process
         self.seq = 0
+        self.openers = 0  # who wait for it to begin
         self._subscribers: set[Subscriber] = set()
         self._states: dict[str, Document] = {}
         self._rows = reading.CellRows(notebook_id)  # of `refresh` alone
@@ -142,7 +143,7 @@ class NotebookFeed:
 
     @property
     def is_idle(self) -> bool:
-        return not self._subscribers and self.runtime is None
+        return not self._subscribers and self.runtime is None and not self.openers
 
     def _read_seq(self) -> int:
         return Notebook.objects.filter(pk=self.notebook_id).values_list("seq", flat=True).first() or 0
@@ -557,7 +558,14 @@ class Feeds:
 
     async def open(self, notebook_id: uuid.UUID) -> NotebookFeed:
         feed = self._feeds.setdefault(notebook_id, NotebookFeed(notebook_id, self._peers))
-        await feed.start()
+        feed.openers += 1
+        try:
+            await feed.start()
+        except BaseException:
+            feed.openers -= 1
+            await self.release(feed)
+            raise
+        feed.openers -= 1
         if not self._tasks:
             for work, name in ((self._poll(), "poll of all feeds"), (self._beat(), "presence of all feeds")):
                 self._tasks.append(asyncio.create_task(work, name=name, context=logs.context_of()))
