@@ -17,6 +17,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kernels_app import waiting
 from kernels_app.gauges import HostGauges
 from kernels_app.hosts import get_host
 from kernels_app.hosts.base import KernelHost, RuntimeHandle
@@ -57,7 +58,7 @@ class RunList(ApiView):
 
     @extend_schema(
         request=serializers.RunCreate,
-        responses={200: serializers.RunOut, 202: serializers.RunOut, **REFUSED},
+        responses={200: serializers.RunOut, 202: serializers.RunOut, **REFUSED, 409: serializers.ErrorOut},
     )
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.RUNNER, "run cells")
@@ -111,7 +112,7 @@ class Stop(ApiView):
 class Restart(ApiView):
     @extend_schema(
         request=serializers.RestartIn,
-        responses={200: serializers.RestartOut, 202: serializers.RestartOut, **REFUSED},
+        responses={200: serializers.RestartOut, 202: serializers.RestartOut, **REFUSED, 409: serializers.ErrorOut},
     )
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.RUNNER, "restart its kernel")
@@ -149,21 +150,23 @@ def _call(work: Any, timeout_s: float) -> Any:
 
 
 async def _start(host: KernelHost, notebook_id: uuid.UUID, body: Document, by: Author) -> str:
-    runtime = await host.ensure(notebook_id)
-    if body["all"]:
-        return await runtime.run_all(by=by)
-    if body["stale"]:
-        return await runtime.run_stale(by=by)
-    return await runtime.run({str(cell): 0 for cell in body["cells"]}, by=by, only=body["only"])
+    async with waiting.runtime_of(host, notebook_id, asyncio.Lock()) as runtime:
+        if body["all"]:
+            return await runtime.run_all(by=by)
+        if body["stale"]:
+            return await runtime.run_stale(by=by)
+        return await runtime.run({str(cell): 0 for cell in body["cells"]}, by=by, only=body["only"])
 
 
 async def _restart(host: KernelHost, notebook_id: uuid.UUID, body: Document, by: Author) -> str | None:
-    runtime = await host.ensure(notebook_id)
-    return await runtime.restart(by=by, run_all=body["run_all"])
+    async with waiting.runtime_of(host, notebook_id, asyncio.Lock()) as runtime:
+        return await runtime.restart(by=by, run_all=body["run_all"])
 
 
 async def _stop(host: KernelHost, notebook_id: uuid.UUID, run: str | None = None) -> None:
     """End what goes on; with `run` only if that is a part of it. Raises Unavailable if another server runs it."""
+    if run is None:
+        host.feeds.take_back(notebook_id)
     runtime = await host.get(notebook_id)
     if runtime is not None:
         await runtime.stop(run)

@@ -17,7 +17,7 @@ from channels.layers import get_channel_layer
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from kernels_app import greeting
+from kernels_app import greeting, waiting
 from kernels_app.following import Following, Peers, ToldStates
 from kernels_app.greeting import encode
 from kernels_app.presence import Presence
@@ -358,6 +358,12 @@ class NotebookFeed:
         self._states |= changed
         return [{"type": "cells.state", "states": changed}] if changed else []
 
+    def take_back(self) -> None:
+        """Somebody stopped: what waits for a runtime here does not begin."""
+        if waiting.take_back(self.notebook_id) and self.runtime is None and not self._follows:
+            self._kernel = {"state": "stopped", "detail": ""}  # if another one runs it, the poll says so
+            self.send_live([{"type": "kernel.changed", "cell": None, **self._kernel}])
+
     # --- Listening ----------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
@@ -373,6 +379,10 @@ class NotebookFeed:
             if message["type"] == "notebook.live":
                 if self._far is not None and self.runtime is None:
                     self._far.take(message)
+                continue
+            if message["type"] == "notebook.stopped":
+                if message["process"] != self.presence.process:
+                    self.take_back()
                 continue
             if message["type"] == "notebook.access":
                 await self._look_at_sockets(message["user"])
@@ -575,6 +585,17 @@ class Feeds:
         """Unnumbered events to the sockets of this process, if there are any."""
         if notebook_id in self._feeds:
             self._feeds[notebook_id].send_live(happened)
+
+    def take_back(self, notebook_id: uuid.UUID) -> None:
+        """Somebody stopped: what waits for the notebook's runtime, in all processes that watch it, does not begin."""
+        process = ""
+        if (feed := self._feeds.get(notebook_id)) is not None:
+            process = feed.presence.process
+            feed.take_back()
+        else:
+            waiting.take_back(notebook_id)
+        if wakeups.is_shared():
+            events.post({"type": "notebook.stopped", "notebook": str(notebook_id), "process": process})
 
     async def release(self, feed: NotebookFeed) -> None:
         """Close a feed that nobody uses any more."""

@@ -22,7 +22,7 @@ from kernels_app.kernel import Kernel
 from kernels_app.pool import KernelPool
 from kernels_app.provisioner import Profile
 from kernels_app.runtime import Runtime
-from notebooks_app import db, facts, metrics, reading
+from notebooks_app import db, facts, logs, metrics, reading
 from notebooks_app.demo.sample import ensure_sample_apart
 from notebooks_app.errors import Unavailable
 from notebooks_app.models import KernelSession
@@ -124,6 +124,19 @@ class LocalKernelHost(HostBase):
         runtime = self._runtimes.get(notebook_id)
         if runtime is not None and not runtime.is_closing:
             return runtime
+        # Who asked may be gone before it is there: what was begun is carried to its end, so that no lease is left.
+        opening = asyncio.create_task(self._ensure(notebook_id), name="opening", context=logs.context_of(notebook_id))
+        self._tasks.add(opening)
+        opening.add_done_callback(self._opened)
+        return await asyncio.shield(opening)
+
+    def _opened(self, opening: asyncio.Task[Runtime]) -> None:
+        """What it failed with is told to who asked, if they are still there."""
+        self._tasks.discard(opening)
+        if not opening.cancelled():
+            opening.exception()
+
+    async def _ensure(self, notebook_id: uuid.UUID) -> Runtime:
         async with self._locks.setdefault(notebook_id, asyncio.Lock()):
             while (runtime := self._runtimes.get(notebook_id)) is not None and runtime.is_closing:
                 await asyncio.sleep(CLOSING_LOOK_S)

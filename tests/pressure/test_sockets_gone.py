@@ -1,127 +1,25 @@
-"""Sockets whose browsers are gone leave nothing behind: also those that flooded, which daphne cancels in the end.
-
-Only the far sides are made up: the browser, the database and the feed.
-"""
+"""Sockets whose browsers are gone leave nothing behind: also those that flooded, which daphne cancels in the end."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import uuid
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from kernels_app import consumers, inbox
-from kernels_app.consumers import NotebookConsumer
-from kernels_app.pushback import PushbackQueue
-from notebooks_app.access import Role
-from tests.pressure.test_pushback import Transport
+from tests.pressure.sockets import WAIT_S, Browser, Feed, are_in, feed
 
+__all__ = ["feed"]
 pytestmark = pytest.mark.asyncio
 
 PRESENCE = json.dumps({"type": "presence", "id": 1, "cell": None})
 VARIABLES = json.dumps({"type": "variables", "id": 1})
 MANY = 20
-WAIT_S = 20.0
-
-
-class Feed:
-    """Also the feeds and the host: counts who is in it, and how often it was released."""
-
-    def __init__(self) -> None:
-        self.seq = self.released = self.moves = 0
-        self.subscribers: set[Any] = set()
-        self.feeds = self
-        self._kept: set[asyncio.Task[Any]] = set()
-
-    async def open(self, notebook_id: uuid.UUID) -> Feed:
-        return self
-
-    def add(self, subscriber: Any) -> None:
-        self.subscribers.add(subscriber)
-
-    def remove(self, subscriber: Any) -> None:
-        self.subscribers.discard(subscriber)
-
-    def announce_move(self, subscriber: Any) -> None:
-        self.moves += 1
-
-    async def release(self, feed: Feed) -> None:
-        await asyncio.sleep(0)
-        self.released += 1
-
-    def keep(self, work: Any) -> None:
-        self._kept.add(asyncio.ensure_future(work))
-
-    async def settled(self) -> None:
-        await asyncio.gather(*self._kept)
-
-
-@pytest.fixture
-def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
-    made = Feed()
-    access = SimpleNamespace(role=Role.EDITOR, require=lambda role, what: None)
-
-    async def read(function: Any) -> Any:
-        return function()
-
-    async def read_access(self: Any) -> Any:
-        return access
-
-    seat = SimpleNamespace(session_key="s")
-    monkeypatch.setattr(consumers, "get_host", lambda: made)
-    monkeypatch.setattr(consumers.db, "read", read)
-    monkeypatch.setattr(consumers.sharing, "person_of", lambda user, session: SimpleNamespace(pk=7))
-    monkeypatch.setattr(consumers, "Seat", SimpleNamespace(of=lambda *_: seat))
-    monkeypatch.setattr(consumers, "Author", SimpleNamespace(of=lambda user: SimpleNamespace(name="Ana")))
-    monkeypatch.setattr(NotebookConsumer, "_read_access", read_access)
-    monkeypatch.setattr("channels.consumer.aclose_old_connections", lambda: asyncio.sleep(0))
-    monkeypatch.setattr("channels.generic.websocket.aclose_old_connections", lambda: asyncio.sleep(0))
-    monkeypatch.setattr(consumers, "PACES", inbox.Paces())
-    return made
-
-
-class Browser:
-    """One socket as daphne serves it."""
-
-    def __init__(self) -> None:
-        self._transport = Transport()
-        self._queue = PushbackQueue(self._transport)
-        scope = {"type": "websocket", "user": None, "session": None}
-        scope |= {"url_route": {"kwargs": {"notebook_id": uuid.uuid4()}}}
-        self.task = asyncio.ensure_future(NotebookConsumer.as_asgi()(scope, self._queue.get, self._send))
-        self._queue.put_nowait({"type": "websocket.connect"})
-
-    async def _send(self, message: Any) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        self._queue.put_nowait({"type": "websocket.receive", "text": text})
-
-    async def flood(self, text: str) -> None:
-        """Until nothing more is taken in."""
-        still = 0
-        while still < 5:
-            still += 1
-            while self._transport.said[-1:] != ["pause"]:
-                self.say(text)
-                still = 0
-            await asyncio.sleep(0.001)
-
-    def go(self) -> None:
-        self._queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
 
 
 def tasks_of_sockets() -> int:
     return sum("of a socket" in task.get_name() for task in asyncio.all_tasks())
-
-
-async def are_in(feed: Feed, count: int) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while len(feed.subscribers) < count:
-            await asyncio.sleep(0.001)
 
 
 async def test_sockets_that_flood_and_go_leave_nothing_when_daphne_ends_them(feed: Feed):
