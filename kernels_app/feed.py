@@ -373,30 +373,31 @@ class NotebookFeed:
         layer = get_channel_layer()
         while True:
             message = await layer.receive(self._channel)
-            if message["type"] == "notebook.presence":
+            try:
+                await self._hear(message)
+            except Exception:
+                log.exception("an event of notebook %s could not be delivered", self.notebook_id)
+
+    async def _hear(self, message: Document) -> None:
+        is_ours = message.get("process") == self.presence.process  # it was told here before
+        match message["type"]:
+            case "notebook.presence":
                 self.presence.hear(message)
-                continue
-            if message["type"] == "notebook.live":
+            case "notebook.live":
                 if self._far is not None and self.runtime is None:
                     self._far.take(message)
-                continue
-            if message["type"] == "notebook.stopped":
-                if message["process"] != self.presence.process:
-                    self.take_back()
-                continue
-            if message["type"] == "notebook.access":
+            case "notebook.access":
                 await self._look_at_sockets(message["user"])
-                continue
-            if message["type"] == "notebook.told":
-                if message.get("process") != self.presence.process:  # else it was told here before
+            case "notebook.stopped":
+                if not is_ours:
+                    self.take_back()
+            case "notebook.told":
+                if not is_ours:
                     self._send_here(message["events"])
-                continue
-            try:
+            case _:
                 await self.receive(message["seq"], message["events"])
                 if self._far is not None:
                     self._far.saved(message["seq"], message)
-            except Exception:
-                log.exception("an event of notebook %s could not be delivered", self.notebook_id)
 
     async def _look_at_sockets(self, user_id: int | None) -> None:
         """Somebody's role changed (None: that of many): tell their sockets at once. What fails here, the poll mends."""
@@ -616,7 +617,10 @@ class Feeds:
         while True:
             await asyncio.sleep(BEAT_LOOK_S)
             for feed in self._feeds.values():
-                feed.presence.beat()
+                try:
+                    feed.presence.beat()
+                except Exception:
+                    log.exception("who watches notebook %s could not be told", feed.notebook_id)
 
     async def _poll(self) -> None:
         while True:
@@ -634,11 +638,13 @@ class Feeds:
                 feed = self._feeds.get(notebook_id)
                 if feed is None:
                     continue
-                feed.see_session(sessions.get(notebook_id))
                 try:
+                    feed.see_session(sessions.get(notebook_id))
                     await feed.poll(seq)
                 except (OperationalError, InterfaceError):
                     log.warning("a gap of notebook %s waits for the database", notebook_id)
+                except Exception:  # the others are looked at, and this one again
+                    log.exception("notebook %s could not be looked at", notebook_id)
 
 
 async def look_at(sockets: list[Subscriber]) -> None:
