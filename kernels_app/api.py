@@ -64,7 +64,7 @@ class RunList(ApiView):
         self.open(notebook_id, Role.RUNNER, "run cells")
         body = self.body(serializers.RunCreate)
         started = _call(_start(_host(), notebook_id, body, self.author()), START_S)
-        return _answer(notebook_id, started, body, asked=body.get("cells", ()))
+        return _answer(self, notebook_id, started, body, asked=body.get("cells", ()))
 
 
 class RunDetail(ApiView):
@@ -93,7 +93,7 @@ class RunCancel(ApiView):
         if known["run"]["outcome"] is not None:
             raise Conflict(f"The run is over: {known['run']['outcome']}.")
         _call(_stop(_host(), notebook_id, str(run_id)), START_S)
-        return _answer(notebook_id, str(run_id), body, asked=())
+        return _answer(self, notebook_id, str(run_id), body, asked=())
 
 
 class Stop(ApiView):
@@ -106,6 +106,7 @@ class Stop(ApiView):
         timeout_s = body["timeout_s"] if body["wait"] else 0.0
         _call(_stop(_host(), notebook_id), START_S)
         settled = _call(_settle(_host(), notebook_id, timeout_s), START_S + timeout_s)
+        self.open_again(notebook_id, Role.VIEWER, "read it")
         return Response({"kernel": live.kernel(notebook_id), "settled": settled})
 
 
@@ -119,9 +120,10 @@ class Restart(ApiView):
         body = self.body(serializers.RestartIn)
         started = _call(_restart(_host(), notebook_id, body, self.author()), START_S)
         if started is not None:
-            return _answer(notebook_id, started, body, asked=())
+            return _answer(self, notebook_id, started, body, asked=())
         timeout_s = body["timeout_s"]
         is_up = body["wait"] and _call(_until_started(_host(), notebook_id, timeout_s), START_S + timeout_s)
+        self.open_again(notebook_id, Role.VIEWER, "read it")
         answer: Document = {"run": None, "order": [], "cells": [], "timed_out": body["wait"] and not is_up}
         return Response({**answer, "kernel": live.kernel(notebook_id)}, status=200 if body["wait"] else 202)
 
@@ -207,13 +209,16 @@ async def _wait(host: KernelHost, notebook_id: uuid.UUID, run: str, timeout_s: f
 # --- Answers ---------------------------------------------------------------------------------------------------------
 
 
-def _answer(notebook_id: uuid.UUID, run: str, body: Document, *, asked: Iterable[uuid.UUID]) -> Response:
+def _answer(
+    view: ApiView, notebook_id: uuid.UUID, run: str, body: Document, *, asked: Iterable[uuid.UUID]
+) -> Response:
     """202 as soon as the run is in the database, or 200 when it is over and saved there, or the time is up."""
     run_id = uuid.UUID(run)
     is_over = body["wait"] and _call(
         _wait(_host(), notebook_id, run, body["timeout_s"]), START_S + body["timeout_s"]
     )
     _await_row(run_id)
+    view.open_again(notebook_id, Role.VIEWER, "read it")
     document = _run_answer(notebook_id, run_id, asked=asked, timed_out=body["wait"] and not is_over)
     if document is None:
         raise Unavailable("The run was taken but could not be saved yet; read the notebook's runs.")
