@@ -209,9 +209,7 @@ async def _wait(host: KernelHost, notebook_id: uuid.UUID, run: str, timeout_s: f
 # --- Answers ---------------------------------------------------------------------------------------------------------
 
 
-def _answer(
-    view: ApiView, notebook_id: uuid.UUID, run: str, body: Document, *, asked: Iterable[uuid.UUID]
-) -> Response:
+def _answer(view: ApiView, notebook_id: uuid.UUID, run: str, body: Document, *, asked: Iterable[uuid.UUID]) -> Response:
     """202 as soon as the run is in the database, or 200 when it is over and saved there, or the time is up."""
     run_id = uuid.UUID(run)
     is_over = body["wait"] and _call(

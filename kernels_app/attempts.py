@@ -58,9 +58,7 @@ type Stored = Callable[[Callable[[], Awaitable[Json]]], Awaitable[Json]]
 
 
 class AttemptBook:
-    def __init__(
-        self, notebook_id: uuid.UUID, tell: Take, mark_dirty: Callable[[], None], stored: Stored
-    ) -> None:
+    def __init__(self, notebook_id: uuid.UUID, tell: Take, mark_dirty: Callable[[], None], stored: Stored) -> None:
         self._notebook_id = notebook_id
         self.output_bytes = settings.OUTPUT_CELL_MAX_BYTES  # of one attempt; the kernel's profile may say less or more
         self._tell = tell

@@ -48,9 +48,7 @@ class Done:
     note: str = ""
 
 
-async def run_query(
-    broker: Broker, kernel: Kernel, item: PlanItem, code: Code, *, number: int, stored: Stored
-) -> Done:
+async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, *, number: int, stored: Stored) -> Done:
     """Run the cell's query; errors of it are entries of its output. Cancelling the task cancels the query.
 
     `stored` asks the database until it answers.

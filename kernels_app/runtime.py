@@ -741,9 +741,7 @@ class Runtime:
                 self.feed.refresh_soon(0)
                 return
             number = self._number(item.cell)
-            result = await run_query(
-                self.host.broker, self._kernel, item, found, number=number, stored=self._stored
-            )
+            result = await run_query(self.host.broker, self._kernel, item, found, number=number, stored=self._stored)
             await self._book.drained()
             self._book.feed(item.attempt, list(result.entries))
             self._book.note(item.attempt, result.note)
