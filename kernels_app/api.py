@@ -16,6 +16,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kernels_app import waiting
 from kernels_app.gauges import HostGauges
 from kernels_app.hosts import get_host
 from kernels_app.hosts.base import KernelHost, RuntimeHandle
@@ -56,13 +57,13 @@ class RunList(ApiView):
 
     @extend_schema(
         request=serializers.RunCreate,
-        responses={200: serializers.RunOut, 202: serializers.RunOut, **REFUSED},
+        responses={200: serializers.RunOut, 202: serializers.RunOut, **REFUSED, 409: serializers.ErrorOut},
     )
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.RUNNER, "run cells")
         body = self.body(serializers.RunCreate)
         started = _call(_start(_host(), notebook_id, body, self.author()), START_S)
-        return _answer(notebook_id, started, body, asked=body.get("cells", ()))
+        return _answer(self, notebook_id, started, body, asked=body.get("cells", ()))
 
 
 class RunDetail(ApiView):
@@ -91,7 +92,7 @@ class RunCancel(ApiView):
         if known["run"]["outcome"] is not None:
             raise Conflict(f"The run is over: {known['run']['outcome']}.")
         _call(_stop(_host(), notebook_id, str(run_id)), START_S)
-        return _answer(notebook_id, str(run_id), body, asked=())
+        return _answer(self, notebook_id, str(run_id), body, asked=())
 
 
 class Stop(ApiView):
@@ -104,22 +105,24 @@ class Stop(ApiView):
         timeout_s = body["timeout_s"] if body["wait"] else 0.0
         _call(_stop(_host(), notebook_id), START_S)
         settled = _call(_settle(_host(), notebook_id, timeout_s), START_S + timeout_s)
+        self.open_again(notebook_id, Role.VIEWER, "read it")
         return Response({"kernel": live.kernel(notebook_id), "settled": settled})
 
 
 class Restart(ApiView):
     @extend_schema(
         request=serializers.RestartIn,
-        responses={200: serializers.RestartOut, 202: serializers.RestartOut, **REFUSED},
+        responses={200: serializers.RestartOut, 202: serializers.RestartOut, **REFUSED, 409: serializers.ErrorOut},
     )
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.RUNNER, "restart its kernel")
         body = self.body(serializers.RestartIn)
         started = _call(_restart(_host(), notebook_id, body, self.author()), START_S)
         if started is not None:
-            return _answer(notebook_id, started, body, asked=())
+            return _answer(self, notebook_id, started, body, asked=())
         timeout_s = body["timeout_s"]
         is_up = body["wait"] and _call(_until_started(_host(), notebook_id, timeout_s), START_S + timeout_s)
+        self.open_again(notebook_id, Role.VIEWER, "read it")
         answer: Document = {"run": None, "order": [], "cells": [], "timed_out": body["wait"] and not is_up}
         return Response({**answer, "kernel": live.kernel(notebook_id)}, status=200 if body["wait"] else 202)
 
@@ -148,21 +151,23 @@ def _call(work: Any, timeout_s: float) -> Any:
 
 
 async def _start(host: KernelHost, notebook_id: uuid.UUID, body: Document, by: Author) -> str:
-    runtime = await host.ensure(notebook_id)
-    if body["all"]:
-        return await runtime.run_all(by=by)
-    if body["stale"]:
-        return await runtime.run_stale(by=by)
-    return await runtime.run({str(cell): 0 for cell in body["cells"]}, by=by, only=body["only"])
+    async with waiting.runtime_of(host, notebook_id, asyncio.Lock()) as runtime:
+        if body["all"]:
+            return await runtime.run_all(by=by)
+        if body["stale"]:
+            return await runtime.run_stale(by=by)
+        return await runtime.run({str(cell): 0 for cell in body["cells"]}, by=by, only=body["only"])
 
 
 async def _restart(host: KernelHost, notebook_id: uuid.UUID, body: Document, by: Author) -> str | None:
-    runtime = await host.ensure(notebook_id)
-    return await runtime.restart(by=by, run_all=body["run_all"])
+    async with waiting.runtime_of(host, notebook_id, asyncio.Lock()) as runtime:
+        return await runtime.restart(by=by, run_all=body["run_all"])
 
 
 async def _stop(host: KernelHost, notebook_id: uuid.UUID, run: str | None = None) -> None:
     """End what goes on; with `run` only if that is a part of it. Raises Unavailable if another server runs it."""
+    if run is None:
+        host.feeds.take_back(notebook_id)
     runtime = await host.get(notebook_id)
     if runtime is not None:
         await runtime.stop(run)
@@ -203,11 +208,12 @@ async def _wait(host: KernelHost, notebook_id: uuid.UUID, run: str, timeout_s: f
 # --- Answers ---------------------------------------------------------------------------------------------------------
 
 
-def _answer(notebook_id: uuid.UUID, run: str, body: Document, *, asked: Iterable[uuid.UUID]) -> Response:
+def _answer(view: ApiView, notebook_id: uuid.UUID, run: str, body: Document, *, asked: Iterable[uuid.UUID]) -> Response:
     """202 as soon as the run is in the database, or 200 when it is over and saved there, or the time is up."""
     run_id = uuid.UUID(run)
     is_over = body["wait"] and _call(_wait(_host(), notebook_id, run, body["timeout_s"]), START_S + body["timeout_s"])
     _await_row(run_id)
+    view.open_again(notebook_id, Role.VIEWER, "read it")
     document = _run_answer(notebook_id, run_id, asked=asked, timed_out=body["wait"] and not is_over)
     if document is None:
         raise Unavailable("The run was taken but could not be saved yet; read the notebook's runs.")

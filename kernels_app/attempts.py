@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import tempfile
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from kernels_app import spill
 from kernels_app.messages import MAX_DURATION_MS
 from kernels_app.records import AttemptRecord, Batch, OutputRecord
 from kernels_app.schedule import CellView, RecordFinished, RecordRunning, RecordValues
-from kernels_app.spool import SpoolError
+from kernels_app.spool import SpoolError, copy_spooled
 from kernels_app.whole_texts import WholeTexts
 from notebooks_app import db, facts, metrics
 from notebooks_app.files import NotKept
@@ -53,14 +54,16 @@ APPENDING = frozenset({"text", "cut"})
 
 type Json = dict[str, Any]
 type Take = Callable[[list[Json]], None]
+type Stored = Callable[[Callable[[], Awaitable[Json]]], Awaitable[Json]]
 
 
 class AttemptBook:
-    def __init__(self, notebook_id: uuid.UUID, tell: Take, mark_dirty: Callable[[], None]) -> None:
+    def __init__(self, notebook_id: uuid.UUID, tell: Take, mark_dirty: Callable[[], None], stored: Stored) -> None:
         self._notebook_id = notebook_id
         self.output_bytes = settings.OUTPUT_CELL_MAX_BYTES  # of one attempt; the kernel's profile may say less or more
         self._tell = tell
         self._mark_dirty = mark_dirty
+        self._stored = stored  # again and again, while the database is away
         self._records: dict[str, AttemptRecord] = {}  # running, or ended and not saved
         self._last: dict[str, AttemptRecord] = {}  # cell -> its last attempt that started
         self._logs: dict[str, OutputLog] = {}
@@ -295,11 +298,14 @@ class AttemptBook:
             self._mark_dirty()
 
     def close(self) -> None:
-        """The runtime is at its end: nothing is told any more; what is saved in pieces is saved as a whole."""
+        """The runtime is at its end: nothing is told or kept any more; what is saved in pieces is saved as a whole."""
         for timer in (self._tails_later, self._late_later, self._fold_later):
             if timer is not None:
                 timer.cancel()
         self._tails_later = self._late_later = self._fold_later = None
+        for task in (self._copier, *(texts.task for texts in self._texts.values())):
+            if task is not None:  # what could not be kept until now
+                task.cancel()
         self._fold()
 
     def _update_elsewhere(self, entry: Json) -> list[Json]:
@@ -384,6 +390,10 @@ class AttemptBook:
         if self._copier is None or self._copier.done():
             self._copier = asyncio.create_task(self._copy(), name="large outputs")
 
+    def waiting(self) -> list[Json]:
+        """Entries that wait for files, or behind such that do."""
+        return [entry for entries, _, _ in self._waiting for entry in entries]
+
     @property
     def is_behind(self) -> bool:
         """Whether so many frames wait for files that the kernel should wait with more."""
@@ -439,10 +449,15 @@ class AttemptBook:
         if self._spooled.get(attempt, 0) >= cap:
             await asyncio.to_thread(spill.drop_spooled, work, name)
             raise SpoolError(_TOO_MUCH.format(cap / 1024**2))
-        kept = await db.upload(lambda: spill.keep_spooled(self._notebook_id, work, name, mime, cap))
+        with tempfile.TemporaryFile() as copy:
+            copied = await db.upload(lambda: copy_spooled(work, name, cap, copy.write))
+            kept = await self._keep(lambda: spill.keep_copy(self._notebook_id, mime, copy, copied))
         if entry["t"] == "display":
             self._spooled[attempt] = self._spooled.get(attempt, 0) + kept["size_bytes"]
         return kept
+
+    async def _keep(self, keep: Callable[[], Json]) -> Json:
+        return await self._stored(lambda: db.upload(keep))
 
     def _keep_texts(self, attempt: str) -> None:
         texts = self._texts[attempt]
@@ -453,7 +468,7 @@ class AttemptBook:
     async def _upload_texts(self, attempt: str, texts: WholeTexts) -> None:
         for item, file in texts.files.items():
             try:
-                kept = await db.upload(lambda file=file: spill.keep_file(self._notebook_id, "text/plain", file))
+                kept = await self._keep(lambda file=file: spill.keep_file(self._notebook_id, "text/plain", file))
             except Exception as error:
                 if not isinstance(error, NotKept):
                     log.exception("a long text of notebook %s could not be stored", self._notebook_id)

@@ -5,11 +5,15 @@ The commands are listed in docs/architecture.md, section 4.
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kernels_app import waiting
 from notebooks_app import db, services
 from notebooks_app.access import Access, Role
 from notebooks_app.errors import BadRequest
@@ -17,12 +21,13 @@ from notebooks_app.services import Accepted, Author
 
 if TYPE_CHECKING:
     from kernels_app.feed import NotebookFeed
-    from kernels_app.hosts.base import KernelHost
+    from kernels_app.hosts.base import KernelHost, RuntimeHandle
 
 type Message = dict[str, Any]
 
 MAX_CELLS_ASKED = 200
 MAX_TABLE_ROWS = 500
+LONG_S = 1.0  # who waited for so long for a runtime may not be allowed any more
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,21 @@ class Context:
     user: Any
     author: Author
     host: KernelHost
+    turn: asyncio.Lock  # of the socket's runs: they are decided one after the other
+    check: Callable[[], Awaitable[Any]]  # raises if the person may not have the command done now
 
     @property
     def notebook_id(self) -> uuid.UUID:
         return self.feed.notebook_id
+
+    @asynccontextmanager
+    async def runtime(self) -> AsyncIterator[RuntimeHandle]:
+        """The notebook's runtime, in turn. See waiting.py."""
+        began = time.monotonic()
+        async with waiting.runtime_of(self.host, self.notebook_id, self.turn) as runtime:
+            if time.monotonic() - began > LONG_S:
+                await self.check()
+            yield runtime
 
 
 @dataclass(frozen=True)
@@ -175,27 +191,27 @@ async def _run(context: Context, message: Message) -> Message:
     if not isinstance(wanted, list) or not wanted or not all(isinstance(item, dict) for item in wanted):
         raise BadRequest("cells: must be a list of {cell, version}.")
     versions = {str(_uuid(item, "cell")): _whole(item, "version", default=0) for item in wanted}
-    runtime = await context.host.ensure(context.notebook_id)
-    run = await runtime.run(
-        versions, by=context.author, only=bool(message.get("only")), revision=context.access.notebook.revision
-    )
-    return {"run": run}
+    only, revision = bool(message.get("only")), context.access.notebook.revision
+    async with context.runtime() as runtime:
+        return {"run": await runtime.run(versions, by=context.author, only=only, revision=revision)}
 
 
 async def _run_all(context: Context, message: Message) -> Message:
-    runtime = await context.host.ensure(context.notebook_id)
-    return {"run": await runtime.run_all(by=context.author, revision=context.access.notebook.revision)}
+    async with context.runtime() as runtime:
+        return {"run": await runtime.run_all(by=context.author, revision=context.access.notebook.revision)}
 
 
 async def _run_stale(context: Context, message: Message) -> Message:
-    runtime = await context.host.ensure(context.notebook_id)
-    return {"run": await runtime.run_stale(by=context.author, revision=context.access.notebook.revision)}
+    async with context.runtime() as runtime:
+        return {"run": await runtime.run_stale(by=context.author, revision=context.access.notebook.revision)}
 
 
 async def _stop(context: Context, message: Message) -> Message:
-    runtime = await context.host.get(context.notebook_id)
-    if runtime is not None:
-        await runtime.stop()
+    context.host.feeds.take_back(context.notebook_id)
+    async with context.turn:  # what was asked for before and is being decided is stopped, too
+        runtime = await context.host.get(context.notebook_id)
+        if runtime is not None:
+            await runtime.stop()
     return {}
 
 
@@ -208,8 +224,8 @@ async def _take_out(context: Context, message: Message) -> Message:
 
 
 async def _restart(context: Context, message: Message) -> Message:
-    runtime = await context.host.ensure(context.notebook_id)
-    return {"run": await runtime.restart(by=context.author, run_all=bool(message.get("run_all")))}
+    async with context.runtime() as runtime:
+        return {"run": await runtime.restart(by=context.author, run_all=bool(message.get("run_all")))}
 
 
 async def _input_reply(context: Context, message: Message) -> Message:
@@ -320,5 +336,8 @@ COMMANDS: dict[str, Command] = {
     "variables": Command(Role.RUNNER, "read its variables", _variables),
     "cells": Command(Role.VIEWER, "read it", _cells),
 }
+CHANGES = frozenset(COMMANDS) - {"complete", "inspect", "table", "variables", "cells"}
+# Begun in order; the next command does not wait until there is a runtime, but for its turn among them.
+RUNS = frozenset({"run", "run_all", "run_stale", "restart"})
 # Carried out one after the other as they came; the rest may overtake (a completion must not wait for a run).
-IN_ORDER = frozenset(COMMANDS) - {"complete", "inspect", "table", "variables", "cells"} | {"hello"}
+IN_ORDER = CHANGES - RUNS | {"hello"}

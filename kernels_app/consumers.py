@@ -10,6 +10,8 @@ import logging
 import time
 import uuid
 from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -33,6 +35,8 @@ HEARTBEAT_S = 5.0
 IN_FLIGHT_BYTES = 4 * 1024 * 1024  # sent and not acknowledged by the browser: beyond, we wait
 QUEUE_BYTES = 8 * 1024 * 1024  # waiting beyond this and one answer: dropped, the browser asks again from its cursor
 MAX_COMMANDS = 64  # of one socket waiting for the kernel at once
+MAX_RUNS = 64  # of one socket waiting for a runtime: the next one, and what comes after it, waits for one of them
+RUN_HOLDS_S = 3.0  # the edits after it: about as long as a kernel takes to start
 LAST_COMMANDS_S = 5.0  # for what was sent just before the browser went
 UNREAD_S = 60.0  # a browser that acknowledges nothing for so long, while something waits for it, is gone
 ACK_CHARACTERS = 200  # no acknowledgement is longer
@@ -49,19 +53,29 @@ class NotebookConsumer(AsyncWebsocketConsumer):
 
     feed: NotebookFeed
     access: Access
+    _joined = False  # whether the feed is ours to release
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Until the browser went; daphne cancels it 10 s later, wherever it is. Nothing of the socket stays."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._runs: set[asyncio.Task[None]] = set()  # not ended with the socket: a run goes on without its browser
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
 
     async def connect(self) -> None:
         self.cursor: int | None = None
         self.window_id = uuid.uuid4().hex[:12]
         self.at_cell: str | None = None
         self.selection: dict[str, int] | None = None
-        self._joined = False
-        self._tasks: set[asyncio.Task[None]] = set()
         self._queue: deque[tuple[int, deque[str]]] = deque()  # groups of frames, each with its size
         self._queued_bytes = self._largest_bytes = self._sent_bytes = self._acked_bytes = 0
         self._waiting_since = time.monotonic()
         self._lost = self._ended = False
         self._sender: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._held_until = 0.0
         self._reading = asyncio.Lock()  # the access of one command at a time: no socket fills the database's queue
         session = self.scope["session"]
         self.notebook_id: uuid.UUID = self.scope["url_route"]["kwargs"]["notebook_id"]
@@ -76,9 +90,9 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self.author = Author.of(self.user)
         self._inbox = Inbox(PACES.of(self.user.pk or self.seat.session_key))
         self.feed = await get_host().feeds.open(self.notebook_id)
+        self._joined = True
         await self.accept()
         self.feed.add(self)
-        self._joined = True
         self._start(self._heartbeat(), "heartbeat")
         self._worker = self._start(self._work(), "commands")
 
@@ -87,12 +101,18 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             return
         self.feed.remove(self)
         if not self._ended:
-            # What was typed just before a tab was closed is carried out.
-            self._inbox.close()
+            # What was typed just before a tab was closed is carried out; what only asks has nobody to be told.
+            self._inbox.close(_is_change)
             await asyncio.wait([self._worker], timeout=LAST_COMMANDS_S)
+
+    def _leave(self) -> None:
         for task in tuple(self._tasks):
             task.cancel()
-        await get_host().feeds.release(self.feed)
+        if self._joined:
+            self._ended = True  # whatever is answered now has nobody to hear it
+            self.feed.remove(self)
+            host = get_host()
+            host.keep(host.feeds.release(self.feed))
 
     def person(self) -> dict[str, Any] | None:
         if self.user.pk is None:
@@ -129,9 +149,14 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         await self._inbox.put(text)
 
     async def _end(self, code: int) -> None:
-        self._ended = True
+        self._shut()
         self._queue.clear()
         await self.close(code)
+
+    def _shut(self) -> None:
+        """From here on nothing is taken in or sent, whatever waits."""
+        self._ended = True
+        self._inbox.close(lambda text: False)
 
     async def _work(self) -> None:
         """Take one message after the other, so that edits keep their order."""
@@ -146,11 +171,33 @@ class NotebookConsumer(AsyncWebsocketConsumer):
                 self._acknowledge(message)
                 continue
             if message["type"] in commands.IN_ORDER:
+                if message["type"] != "stop":
+                    await self._after_runs()
                 await self._answer(message)
+            elif message["type"] in commands.RUNS:
+                await self._begin(message)
             elif len(self._tasks) > MAX_COMMANDS:
                 await self._end(TOO_MANY_COMMANDS)
             else:
                 self._start(self._answer(message), message["type"])
+
+    async def _begin(self, message: dict[str, Any]) -> None:
+        """Return when a run was allowed, or answered: what comes after it does not wait for a place for its kernel."""
+        while len(self._runs) >= MAX_RUNS:
+            await asyncio.wait(self._runs, return_when=asyncio.FIRST_COMPLETED)
+        allowed = asyncio.Event()
+        run = asyncio.create_task(self._answer(message, allowed), name=f"{message['type']} of {self.notebook_id}")
+        self._runs.add(run)
+        run.add_done_callback(self._runs.discard)
+        run.add_done_callback(lambda _: allowed.set())
+        await allowed.wait()
+        self._held_until = time.monotonic() + RUN_HOLDS_S
+
+    async def _after_runs(self) -> None:
+        """Return when the runs were answered (what is typed after them is none of theirs), or some time has passed."""
+        wait_s = self._held_until - time.monotonic()
+        if self._runs and wait_s > 0:
+            await asyncio.wait(self._runs, timeout=wait_s)
 
     def _decode(self, text: str) -> dict[str, Any] | None:
         """The message, or None after saying what is wrong with it."""
@@ -168,9 +215,13 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             return None
         return message
 
-    async def _answer(self, message: dict[str, Any]) -> None:
+    async def _answer(self, message: dict[str, Any], allowed: asyncio.Event | None = None) -> None:
+        """`allowed` is set when the command was, or was refused."""
         try:
-            result = await self._carry_out(message)
+            command = await self._allowed(message)
+            if allowed is not None:
+                allowed.set()
+            result = await command()
         except RillbookError as error:
             self._reply(message["id"], error=error)
         except Notebook.DoesNotExist:
@@ -186,21 +237,27 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         else:
             self._reply(message["id"], result)
 
-    async def _carry_out(self, message: dict[str, Any]) -> dict[str, Any]:
+    async def _allowed(self, message: dict[str, Any]) -> Callable[[], Awaitable[dict[str, Any]]]:
+        """What carries a command out, if the person may have it done now."""
         kind = message["type"]
         if kind == "presence":  # several a second, and nothing is read or written: the heartbeat looks at access
-            return self._move(message)
-        async with self._reading:
-            self.access = await self._read_access()
-        if kind == "hello":
-            return await self._hello(message)
+            return partial(self._move, message)
         command = commands.COMMANDS.get(kind)
+        await self._check(command)
+        if kind == "hello":
+            return partial(self._hello, message)
         if command is None:
             raise BadRequest(f"There is no command {kind[:40]!r}.")
-        self.access.require(command.role, command.what)
-        return await command.carry_out(
-            commands.Context(self.feed, self.access, self.user, self.author, get_host()), message
-        )
+        check = partial(self._check, command)
+        context = commands.Context(self.feed, self.access, self.user, self.author, get_host(), self._turn, check)
+        return partial(command.carry_out, context, message)
+
+    async def _check(self, command: commands.Command | None) -> None:
+        """Read the access anew. Raises what refuses the command."""
+        async with self._reading:
+            self.access = await self._read_access()
+        if command is not None:
+            self.access.require(command.role, command.what)
 
     async def _hello(self, message: dict[str, Any]) -> dict[str, Any]:
         cursor = message.get("cursor")
@@ -211,7 +268,7 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         await self.feed.greet(self, cursor)
         return {"window": self.window_id}
 
-    def _move(self, message: dict[str, Any]) -> dict[str, Any]:
+    async def _move(self, message: dict[str, Any]) -> dict[str, Any]:
         """The person is in another cell now (or in none), or their caret moved in its text."""
         cell = message.get("cell")
         self.at_cell = cell if isinstance(cell, str) and len(cell) == 36 else None
@@ -294,7 +351,7 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         if self._ended:
             return
         if role is None:
-            self._ended = True  # from here on nothing is taken in or sent, whatever waits
+            self._shut()
             self._start(self._end(ACCESS_ENDED), "end")
         elif role != self._told_role:
             self._told_role = role
@@ -311,6 +368,16 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _is_change(text: str) -> bool:
+    """Whether a message asks for something that stays, also if nobody hears the answer."""
+    try:
+        message = parse(text)
+    except ValueError:
+        return False
+    kind = message.get("type") if isinstance(message, dict) else None
+    return isinstance(kind, str) and kind in commands.CHANGES
 
 
 def selection_of(given: Any) -> dict[str, int] | None:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from channels.layers import get_channel_layer
 from django.db import InterfaceError, OperationalError
 
-from kernels_app import greeting
+from kernels_app import greeting, waiting
 from kernels_app.following import Following, Peers, ToldStates
 from kernels_app.greeting import encode
 from kernels_app.presence import Presence
@@ -83,6 +83,7 @@ class NotebookFeed:
         self.relay: Relay | None = None  # in a process without sockets: to those that have them
         self._far = Following(self, peers) if peers is not None else None  # a runtime in another process
         self.seq = 0
+        self.openers = 0  # who wait for it to begin
         self._subscribers: set[Subscriber] = set()
         self._states: dict[str, Document] = {}
         self._rows = reading.CellRows(notebook_id)  # of `refresh` alone
@@ -141,7 +142,7 @@ class NotebookFeed:
 
     @property
     def is_idle(self) -> bool:
-        return not self._subscribers and self.runtime is None
+        return not self._subscribers and self.runtime is None and not self.openers
 
     def _read_seq(self) -> int:
         return Notebook.objects.filter(pk=self.notebook_id).values_list("seq", flat=True).first() or 0
@@ -354,6 +355,12 @@ class NotebookFeed:
         self._states |= changed
         return [{"type": "cells.state", "states": changed}] if changed else []
 
+    def take_back(self) -> None:
+        """Somebody stopped: what waits for a runtime here does not begin."""
+        if waiting.take_back(self.notebook_id) and self.runtime is None and not self._follows:
+            self._kernel = {"state": "stopped", "detail": ""}  # if another one runs it, the poll says so
+            self.send_live([{"type": "kernel.changed", "cell": None, **self._kernel}])
+
     # --- Listening ----------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
@@ -363,26 +370,31 @@ class NotebookFeed:
         layer = get_channel_layer()
         while True:
             message = await layer.receive(self._channel)
-            if message["type"] == "notebook.presence":
+            try:
+                await self._hear(message)
+            except Exception:
+                log.exception("an event of notebook %s could not be delivered", self.notebook_id)
+
+    async def _hear(self, message: Document) -> None:
+        is_ours = message.get("process") == self.presence.process  # it was told here before
+        match message["type"]:
+            case "notebook.presence":
                 self.presence.hear(message)
-                continue
-            if message["type"] == "notebook.live":
+            case "notebook.live":
                 if self._far is not None and self.runtime is None:
                     self._far.take(message)
-                continue
-            if message["type"] == "notebook.access":
+            case "notebook.access":
                 await self._look_at_sockets(message["user"])
-                continue
-            if message["type"] == "notebook.told":
-                if message.get("process") != self.presence.process:  # else it was told here before
+            case "notebook.stopped":
+                if not is_ours:
+                    self.take_back()
+            case "notebook.told":
+                if not is_ours:
                     self._send_here(message["events"])
-                continue
-            try:
+            case _:
                 await self.receive(message["seq"], message["events"])
                 if self._far is not None:
                     self._far.saved(message["seq"], message)
-            except Exception:
-                log.exception("an event of notebook %s could not be delivered", self.notebook_id)
 
     async def _look_at_sockets(self, user_id: int | None) -> None:
         """Somebody's role changed (None: that of many): tell their sockets at once. What fails here, the poll mends."""
@@ -553,7 +565,14 @@ class Feeds:
 
     async def open(self, notebook_id: uuid.UUID) -> NotebookFeed:
         feed = self._feeds.setdefault(notebook_id, NotebookFeed(notebook_id, self._peers))
-        await feed.start()
+        feed.openers += 1
+        try:
+            await feed.start()
+        except BaseException:
+            feed.openers -= 1
+            await self.release(feed)
+            raise
+        feed.openers -= 1
         if not self._tasks:
             for work, name in ((self._poll(), "poll of all feeds"), (self._beat(), "presence of all feeds")):
                 self._tasks.append(asyncio.create_task(work, name=name, context=logs.context_of()))
@@ -563,6 +582,17 @@ class Feeds:
         """Unnumbered events to the sockets of this process, if there are any."""
         if notebook_id in self._feeds:
             self._feeds[notebook_id].send_live(happened)
+
+    def take_back(self, notebook_id: uuid.UUID) -> None:
+        """Somebody stopped: what waits for the notebook's runtime, in all processes that watch it, does not begin."""
+        process = ""
+        if (feed := self._feeds.get(notebook_id)) is not None:
+            process = feed.presence.process
+            feed.take_back()
+        else:
+            waiting.take_back(notebook_id)
+        if wakeups.is_shared():
+            events.post({"type": "notebook.stopped", "notebook": str(notebook_id), "process": process})
 
     async def release(self, feed: NotebookFeed) -> None:
         """Close a feed that nobody uses any more."""
@@ -583,7 +613,10 @@ class Feeds:
         while True:
             await asyncio.sleep(BEAT_LOOK_S)
             for feed in self._feeds.values():
-                feed.presence.beat()
+                try:
+                    feed.presence.beat()
+                except Exception:
+                    log.exception("who watches notebook %s could not be told", feed.notebook_id)
 
     async def _poll(self) -> None:
         while True:
@@ -601,11 +634,13 @@ class Feeds:
                 feed = self._feeds.get(notebook_id)
                 if feed is None:
                     continue
-                feed.see_session(sessions.get(notebook_id))
                 try:
+                    feed.see_session(sessions.get(notebook_id))
                     await feed.poll(seq)
                 except (OperationalError, InterfaceError):
                     log.warning("a gap of notebook %s waits for the database", notebook_id)
+                except Exception:  # the others are looked at, and this one again
+                    log.exception("notebook %s could not be looked at", notebook_id)
 
 
 async def look_at(sockets: list[Subscriber]) -> None:

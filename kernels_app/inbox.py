@@ -61,18 +61,18 @@ class Inbox:
         self._changed = asyncio.Event()
 
     async def put(self, text: str) -> None:
-        """Keep a message for the reader, once there is room for it."""
-        while self._waiting and (
-            len(self._waiting) >= MAX_WAITING or self._bytes + len(text) > MAX_WAITING_BYTES
-        ):
+        """Keep a message for the reader, once there is room for it; nothing once it is closed."""
+        while self._is_full(text) and not self._is_closed:
             await self._change()
-        self._waiting.append(text)
-        self._bytes += len(text)
-        self._changed.set()
+        if not self._is_closed:
+            self._waiting.append(text)
+            self._bytes += len(text)
+            self._changed.set()
 
-    def close(self) -> None:
-        """Nothing comes any more."""
+    def close(self, is_wanted: Callable[[str], bool]) -> None:
+        """Nothing comes any more, and of what waits only some is wanted."""
         self._is_closed = True
+        self._waiting = deque(filter(is_wanted, self._waiting))
         self._changed.set()
 
     async def take(self) -> str | None:
@@ -81,13 +81,17 @@ class Inbox:
             if self._is_closed:
                 return None
             await self._change()
-        wait_s = self._pace.wait_s(1 + len(self._waiting[0]) // BYTES_A_COMMAND)
+        text = self._waiting.popleft()
+        wait_s = self._pace.wait_s(1 + len(text) // BYTES_A_COMMAND)
         if wait_s:
             await asyncio.sleep(wait_s)
-        text = self._waiting.popleft()
         self._bytes -= len(text)
         self._changed.set()
         return text
+
+    def _is_full(self, text: str) -> bool:
+        is_large = self._bytes + len(text) > MAX_WAITING_BYTES
+        return bool(self._waiting) and (len(self._waiting) >= MAX_WAITING or is_large)
 
     async def _change(self) -> None:
         self._changed.clear()

@@ -6,16 +6,18 @@ The connection's password goes to the broker alone; user code sees parameters an
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import secrets
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 
 from kernels_app.broker import Broker, BrokerError, ConnectionRefused, QueryResult
-from kernels_app.deaths import CallFailed
+from kernels_app.deaths import CallFailed, KernelSilent
 from kernels_app.kernel import Kernel
 from kernels_app.schedule import PlanItem
 from kernels_app.sources import Code
@@ -25,9 +27,14 @@ from notebooks_app.crypto import DecryptionError
 from notebooks_app.facts import Outcome
 from notebooks_app.models import Connection
 
+log = logging.getLogger("rillbook.queries")
+
 type Json = dict[str, Any]
+type Stored = Callable[[Callable[[], Awaitable[Connection]]], Awaitable[Connection]]
 
 LOAD_S = 60.0
+SILENT = "The kernel did not answer in time, with the query's values or for its result. Run the cell again."
+NOT_STARTED = "The server could not start what runs queries; its log tells why. Run the cell again."
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){3,}")
 SHOWN_VALUE = 40  # characters of a bound value in the note
 
@@ -40,11 +47,14 @@ class Done:
     note: str = ""
 
 
-async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, *, number: int) -> Done:
-    """Run the cell's query; errors of it are entries of its output. Cancelling the task cancels the query."""
+async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, *, number: int, stored: Stored) -> Done:
+    """Run the cell's query; errors of it are entries of its output. Cancelling the task cancels the query.
+
+    `stored` asks the database until it answers.
+    """
     name, dsn = "", ""
     try:
-        connection = await db.read(lambda: _connection(code.connection_id, kernel.notebook_id))
+        connection = await stored(lambda: db.read(lambda: _connection(code.connection_id, kernel.notebook_id)))
         name = connection.name
         dsn = _dsn(connection)
         sql, parameters = sqltext.bind(code.source, "numeric_dollar")
@@ -71,6 +81,11 @@ async def run_query(broker: Broker, kernel: Kernel, item: PlanItem, code: Code, 
         return _failed(item.attempt, type(error).__name__, str(error))
     except CallFailed as error:
         return _failed(item.attempt, error.ename, error.evalue)
+    except KernelSilent:
+        return _failed(item.attempt, "KernelSilent", SILENT)
+    except OSError as error:
+        log.warning("a query of notebook %s could not run: %s", kernel.notebook_id, error)
+        return _failed(item.attempt, "QueryFailed", NOT_STARTED)
     except DecryptionError:
         return _failed(
             item.attempt,
@@ -138,8 +153,12 @@ async def _load(kernel: Kernel, item: PlanItem, code: Code, file: str, number: i
 
 
 def _failed(attempt: str, ename: str, message: str) -> Done:
-    entry = {"t": "error", "attempt": attempt, "ename": ename, "evalue": message, "traceback": [f"{ename}: {message}"]}
-    return Done(Outcome.ERROR, entries=(entry,))
+    return Done(Outcome.ERROR, entries=(error_entry(attempt, ename, message),))
+
+
+def error_entry(attempt: str, ename: str, message: str) -> Json:
+    """What a cell shows of an error that is not of its kernel."""
+    return {"t": "error", "attempt": attempt, "ename": ename, "evalue": message, "traceback": [f"{ename}: {message}"]}
 
 
 def _note(connection: str, result: QueryResult, values: Json) -> str:

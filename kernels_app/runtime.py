@@ -20,7 +20,7 @@ from kernels_app import answers, scheduler
 from kernels_app.attempts import AttemptBook
 from kernels_app.deaths import CallFailed, Death, KernelDied, KernelSilent, KernelStartTimeout
 from kernels_app.kernel import Kernel
-from kernels_app.queries import run_query
+from kernels_app.queries import error_entry, run_query
 from kernels_app.records import Batch, CellRecord, RunRecord, SessionRecord
 from kernels_app.schedule import (
     Action,
@@ -83,6 +83,7 @@ PAUSED_WORDS = "The database does not answer: what runs goes on, and nothing els
 REPLACED_WORDS = "Another server process has taken this notebook over. Outputs are kept; variables are gone."
 REFUSED_WORDS = "Messages that code in this kernel forged or damaged were left out ({})."
 FAILED_WORDS = "The kernel did not start: the server made an error, which its log tells. Run again."
+QUERY_FAILED_WORDS = "The server made an error with this query, which its log tells. Run the cell again."
 DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
@@ -104,7 +105,7 @@ class Runtime:
         self._outbox: list[Json] | None = None
         self._revision = -1
         self._sources = Sources(self.notebook_id)
-        self._book = AttemptBook(self.notebook_id, self.tell, self._mark_dirty)
+        self._book = AttemptBook(self.notebook_id, self.tell, self._mark_dirty, self._stored)
         self._runs: dict[str, RunRecord] = {}
         self._dirty_runs: set[str] = set()
         self._dirty_cells: set[str] = set()
@@ -143,6 +144,11 @@ class Runtime:
         await self._book.settled()
         self._end_tasks()
         self._flush_states()
+        self.feed.runtime = None
+
+    def leave(self) -> None:
+        """It could not be opened: let go of the feed."""
+        self._end_tasks()
         self.feed.runtime = None
 
     def fenced(self, why: str = REPLACED_WORDS) -> None:
@@ -631,19 +637,34 @@ class Runtime:
 
     async def _see_death(self, kernel: Kernel) -> None:
         death = await asyncio.shield(kernel.died)
-        await self._book.drained()  # what it said last may wait for its files
         if self._kernel is not kernel:
             return
         self.host.kernel_died(death)
         log.warning("the kernel of notebook %s died: %s", self.notebook_id, death.reason)
+        self._kernel_state, self._kernel_detail = "dead", self._where_it_ended(death, self._cell_at_end())
+        self._tell_kernel()
+        await self._book.drained()  # what it said last may wait for its files
+        if self._kernel is not kernel:
+            return
         plan = self._state.plan
         if self._state.running is None and plan is not None and plan.sent:
             # It may have died before its first word: what was next is what ran.
             self._take_now([{"t": "started", "attempt": plan.sent[0].attempt, "version": plan.sent[0].version}])
         cell = self._running_cell()
-        where = f" It ended while cell {self._number(cell)} ran." if cell is not None else ""
         self._kernel = None
-        self._lose_kernel(f"{death.reason}{where}")
+        self._lose_kernel(self._where_it_ended(death, cell))
+
+    def _cell_at_end(self) -> str | None:
+        """The cell that ran when the kernel died, by all that it said: also by what waits for its files."""
+        cell, known = self._running_cell(), self._known_attempts()
+        for entry in self._book.waiting():
+            if entry["t"] in ("started", "finished"):
+                cell = known.get(entry["attempt"]) if entry["t"] == "started" else None
+        return cell
+
+    def _where_it_ended(self, death: Death, cell: str | None) -> str:
+        where = f" It ended while cell {self._number(cell)} ran." if cell is not None else ""
+        return f"{death.reason}{where}"
 
     def _lose_kernel(self, detail: str) -> None:
         self._kernel_state, self._kernel_detail = "dead", detail
@@ -720,13 +741,19 @@ class Runtime:
                 self.feed.refresh_soon(0)
                 return
             number = self._number(item.cell)
-            result = await run_query(self.host.broker, self._kernel, item, found, number=number)
+            result = await run_query(self.host.broker, self._kernel, item, found, number=number, stored=self._stored)
             await self._book.drained()
             self._book.feed(item.attempt, list(result.entries))
             self._book.note(item.attempt, result.note)
             outcome, names = result.outcome, result.names
         except asyncio.CancelledError:
             self._book.feed(item.attempt, [_interrupted(item.attempt)])
+        except KernelDied:
+            raise  # the cell is told of its death
+        except Exception:
+            outcome = Outcome.ERROR
+            self._book.feed(item.attempt, [error_entry(item.attempt, "ServerError", QUERY_FAILED_WORDS)])
+            raise  # to the log
         finally:
             self._decide(Finished(item.attempt, outcome, names))
             self._flush_states()
@@ -888,10 +915,4 @@ def _finished(entry: Json) -> Finished:
 
 
 def _interrupted(attempt: str) -> Json:
-    return {
-        "t": "error",
-        "attempt": attempt,
-        "ename": "Interrupted",
-        "evalue": "The query was stopped.",
-        "traceback": [],
-    }
+    return {**error_entry(attempt, "Interrupted", "The query was stopped."), "traceback": []}

@@ -7,22 +7,26 @@ kept is notebooks_app/files.py's.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from kernels_app.spool import SpoolError, copy_spooled, open_spooled
+from django.db import OperationalError
+
+from kernels_app.spool import Copied, SpoolError, open_spooled
 from notebooks_app import files
+from notebooks_app.errors import is_disk_full
+
+_FULL = "This output is large, and the server's disk is full."
 
 
-def keep_spooled(notebook_id: uuid.UUID, work: Path, name: str, mime: str, cap_bytes: int) -> dict[str, Any]:
-    """Keep a file of at most `cap_bytes` that a kernel left; its url and size. Blocks.
+def keep_copy(notebook_id: uuid.UUID, mime: str, copy: IO[bytes], copied: Copied) -> dict[str, Any]:
+    """Keep the copy of a file that a kernel left; its url and size. Blocks.
 
-    Raises SpoolError for a file that is not to be trusted, files.NotKept, OSError.
+    Raises files.NotKept, OSError, and what a database that is away does: then it may be tried again.
     """
-    with tempfile.TemporaryFile() as copy:
-        copied = copy_spooled(work, name, cap_bytes, copy.write)
+    with _no_room_is_said():
         files.make_room(notebook_id, copied.sha256, copied.size_bytes)
         return files.keep_hashed(notebook_id, mime, copy, copied.sha256, copied.size_bytes).as_json()
 
@@ -34,5 +38,17 @@ def drop_spooled(work: Path, name: str) -> None:
 
 
 def keep_file(notebook_id: uuid.UUID, mime: str, file: IO[bytes]) -> dict[str, Any]:
-    """Keep an open file of ours, from its start; url and size. Blocks. Raises files.NotKept, OSError."""
-    return files.keep_file(notebook_id, mime, file).as_json()
+    """Keep an open file of ours, from its start; url and size. Blocks. Raises as `keep_copy`."""
+    with _no_room_is_said():
+        return files.keep_file(notebook_id, mime, file).as_json()
+
+
+@contextlib.contextmanager
+def _no_room_is_said() -> Iterator[None]:
+    """A database without room does not take the file later either: nobody waits for it."""
+    try:
+        yield
+    except OperationalError as error:
+        if is_disk_full(error):
+            raise files.NotKept(_FULL) from error
+        raise

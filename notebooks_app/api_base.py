@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 
 from django.db.models import Model, QuerySet
 from drf_spectacular.utils import OpenApiParameter
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,12 +18,13 @@ from rest_framework.views import APIView
 
 from notebooks_app import bodies, cursors, etags, idempotency, live, reading
 from notebooks_app.access import Access, Role, open_notebook
-from notebooks_app.authentication import scope_limit
+from notebooks_app.authentication import TokenAuthentication, scope_limit
 from notebooks_app.errors import BadRequest, Forbidden, PreconditionFailed, TooLarge
 from notebooks_app.facts import CellState
-from notebooks_app.models import Change, IdempotentAnswer, Notebook
+from notebooks_app.models import ApiToken, Change, IdempotentAnswer, Notebook
 from notebooks_app.schema import ApiSchema
 from notebooks_app.services import Accepted, Author
+from notebooks_app.standing import Seat, roles_of
 from notebooks_app.text import replace_surrogates
 
 type Document = dict[str, Any]
@@ -103,6 +105,18 @@ class ApiView(APIView):
         """The notebook and the caller's role in it. Raises NotFound for a stranger, Forbidden below `role`."""
         access = open_notebook(self.request.user, notebook_id, limit=scope_limit(self.request))
         access.require(role, what)
+        return access
+
+    def open_again(self, notebook_id: uuid.UUID, role: Role, what: str) -> Access:
+        """As `open`, for a caller who has waited: also whether the token or session still holds. Raises
+        NotAuthenticated, AuthenticationFailed."""
+        if isinstance(self.request.auth, ApiToken):
+            TokenAuthentication().authenticate(self.request)
+            return self.open(notebook_id, role, what)
+        access = self.open(notebook_id, role, what)
+        seat = Seat.of(self.request.user, self.request._request.session, notebook_id)
+        if roles_of([seat])[seat] is None:
+            raise NotAuthenticated
         return access
 
     def require_scope(self, role: Role, what: str) -> None:

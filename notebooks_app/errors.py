@@ -65,10 +65,15 @@ class Unavailable(RillbookError):
 
 def database_away(error: Exception) -> Unavailable:
     """What is told where the database failed (OperationalError, InterfaceError), by what it says of the reason."""
-    words = str(error).lower()
-    if any(part in words for part in _DISK_FULL):
+    if is_disk_full(error):
         return Unavailable("The server's disk is full; nothing was changed. Try again when there is room.")
     return Unavailable("The database does not answer; nothing was changed. Try again.")
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether the database failed for want of room."""
+    words = str(error).lower()
+    return any(part in words for part in _DISK_FULL)
 
 
 _DISK_FULL = ("disk is full", "no space left", "disk full", "disk i/o error")  # SQLite's words, and PostgreSQL's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -90,6 +91,9 @@ class KernelHost(Protocol):
     async def stop(self, notebook_id: uuid.UUID, reason: str) -> None: ...
 
     async def close(self) -> None: ...
+
+    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Have the host do it in the background, whoever asked."""
 
     def kernels(self) -> dict[uuid.UUID, dict[str, Any]]:
         """The kernel of each notebook whose runtime is in this process; from any thread."""

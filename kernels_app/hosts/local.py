@@ -22,7 +22,7 @@ from kernels_app.kernel import Kernel
 from kernels_app.pool import KernelPool
 from kernels_app.provisioner import Profile
 from kernels_app.runtime import Runtime
-from notebooks_app import db, facts, metrics, reading
+from notebooks_app import db, facts, logs, metrics, reading
 from notebooks_app.demo.sample import ensure_sample_apart
 from notebooks_app.errors import Unavailable
 from notebooks_app.models import KernelSession
@@ -124,6 +124,19 @@ class LocalKernelHost(HostBase):
         runtime = self._runtimes.get(notebook_id)
         if runtime is not None and not runtime.is_closing:
             return runtime
+        # Who asked may be gone before it is there: what was begun is carried to its end, so that no lease is left.
+        opening = asyncio.create_task(self._ensure(notebook_id), name="opening", context=logs.context_of(notebook_id))
+        self._tasks.add(opening)
+        opening.add_done_callback(self._opened)
+        return await asyncio.shield(opening)
+
+    def _opened(self, opening: asyncio.Task[Runtime]) -> None:
+        """What it failed with is told to who asked, if they are still there."""
+        self._tasks.discard(opening)
+        if not opening.cancelled():
+            opening.exception()
+
+    async def _ensure(self, notebook_id: uuid.UUID) -> Runtime:
         async with self._locks.setdefault(notebook_id, asyncio.Lock()):
             while (runtime := self._runtimes.get(notebook_id)) is not None and runtime.is_closing:
                 await asyncio.sleep(CLOSING_LOOK_S)
@@ -154,17 +167,32 @@ class LocalKernelHost(HostBase):
 
     async def _open(self, notebook_id: uuid.UUID) -> Runtime:
         epoch, session = await self._claim(notebook_id)
-        feed = await self.feeds.open(notebook_id)
-        self.attach(feed, epoch)
+        try:
+            feed = await self.feeds.open(notebook_id)
+            self.attach(feed, epoch)
+            return await self._open_on(feed, epoch, session)
+        except BaseException:
+            await self._give_back(notebook_id, epoch)
+            raise
+
+    async def _open_on(self, feed: NotebookFeed, epoch: int, session: KernelSession) -> Runtime:
+        """The runtime of a feed; if it cannot be opened, nothing of it stays."""
         runtime = Runtime(self, feed, epoch, session)
-        self._runtimes[notebook_id] = runtime
+        self._runtimes[feed.notebook_id] = runtime
         try:
             await runtime.open()
         except BaseException:
-            del self._runtimes[notebook_id]
-            await db.write(lambda: saver.session_ended(notebook_id, epoch, ""))
+            self._runtimes.pop(feed.notebook_id, None)
+            runtime.leave()
+            await self.feeds.release(feed)
             raise
         return runtime
+
+    async def _give_back(self, notebook_id: uuid.UUID, epoch: int) -> None:
+        try:
+            await db.write(lambda: saver.session_ended(notebook_id, epoch, ""))
+        except DatabaseError:
+            log.warning("the lease of notebook %s was not given back; it runs out", notebook_id, exc_info=True)
 
     def attach(self, feed: NotebookFeed, epoch: int) -> None:
         """A runtime of this epoch will tell this feed what happens."""
@@ -174,9 +202,11 @@ class LocalKernelHost(HostBase):
             await runtime.close(detail)
         finally:
             self.drop(runtime)
-        await self.saver.flush()
-        await db.write(lambda: saver.session_ended(runtime.notebook_id, runtime.epoch, detail))
-        await self.feeds.release(runtime.feed)
+        try:
+            await self.saver.flush()
+            await db.write(lambda: saver.session_ended(runtime.notebook_id, runtime.epoch, detail))
+        finally:
+            await self.feeds.release(runtime.feed)
 
     # --- Lease --------------------------------------------------------------------------------------------------
 
@@ -258,10 +288,16 @@ class LocalKernelHost(HostBase):
         while True:
             await asyncio.sleep(IDLE_LOOK_S)
             for runtime in tuple(self._runtimes.values()):
-                limit_s, idle_s = self.idle_limit_s(runtime), runtime.idle_s()
-                if limit_s and idle_s > limit_s:
-                    stopped = f"Stopped after {_spell(limit_s)} without use. {GONE}"
-                    await self._end(runtime, stopped if runtime.has_kernel else runtime.kernel_document()["detail"])
+                try:
+                    await self._stop_if_idle(runtime)
+                except Exception:
+                    log.exception("the idle kernel of notebook %s was not ended in order", runtime.notebook_id)
+
+    async def _stop_if_idle(self, runtime: Runtime) -> None:
+        limit_s, idle_s = self.idle_limit_s(runtime), runtime.idle_s()
+        if limit_s and idle_s > limit_s:
+            stopped = f"Stopped after {_spell(limit_s)} without use. {GONE}"
+            await self._end(runtime, stopped if runtime.has_kernel else runtime.kernel_document()["detail"])
 
     def idle_limit_s(self, runtime: Runtime) -> int:
         """How long the runtime may be unused; 0: as long as it likes."""

@@ -57,7 +57,7 @@ async def test_an_inbox_keeps_its_order_and_ends_when_it_is_empty():
     box = Inbox(Pace(per_second=1000, burst=1000))
     for number in range(10):
         await box.put(str(number))
-    box.close()
+    box.close(bool)
     assert [await box.take() for _ in range(11)] == [*map(str, range(10)), None]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from typing import Any
 
 import pytest
 
@@ -412,3 +413,22 @@ async def test_the_last_words_of_a_cell_that_falls_silent_are_saved_while_it_run
         while "word 49" not in str(await db.read(lambda: list(StreamChunk.objects.values_list("ops", flat=True)))):
             await asyncio.sleep(0.05)
     await runtime.stop()
+
+
+async def test_an_opening_that_nobody_waits_for_any_more_is_carried_to_its_end(lab: Lab, monkeypatch):
+    """A Stop that takes a run back leaves no lease that nobody holds."""
+    claim, asked, may = lab.host._claim, asyncio.Event(), asyncio.Event()
+
+    async def slow_claim(notebook_id: Any) -> Any:
+        claimed = await claim(notebook_id)
+        asked.set()
+        await may.wait()
+        return claimed
+
+    monkeypatch.setattr(lab.host, "_claim", slow_claim)
+    waits = asyncio.create_task(lab.host.ensure(lab.notebook.id))
+    await asked.wait()
+    waits.cancel()
+    await asyncio.wait([waits])
+    may.set()
+    assert (await lab.runtime()).epoch == 1
