@@ -49,11 +49,17 @@ QUESTIONS_MAX = 100  # of a plan, unanswered: a cell that is interrupted at each
 @dataclass(slots=True)
 class _Plan:
     id: str
-    attempts: list[str]
+    attempts: dict[str, frozenset[str]]  # and the names that each is to bind
     message_id: str = ""
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
     finished: dict[str, Entry] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def expect(self, items: Sequence[Message]) -> None:
+        """These are to run, too, or are to run as these now say."""
+        for item in items:
+            before = self.attempts.get(item["attempt"], frozenset())
+            self.attempts[item["attempt"]] = before.union(item.get("definitions", ()))
 
 
 class Kernel:
@@ -258,12 +264,13 @@ class Kernel:
         and `left` the rest. Raises KernelDied.
         """
         assert self._plan is None, "one plan at a time"
-        plan = self._plan = _Plan(plan_id, [item["attempt"] for item in items])
-        self._latest, self._running_since = plan.attempts[0], time.monotonic()
+        plan = self._plan = _Plan(plan_id, {})
+        plan.expect(items)
+        self._latest, self._running_since = items[0]["attempt"], time.monotonic()
         self._counts_anew = self._counts_anew or bool(self._refused)
         self._refused, self._questions = set(), 0
         self._throttle.hold()
-        self._expect(plan.attempts)
+        self._expect(list(plan.attempts))
         try:
             content = {"plan": plan_id, "cells": list(items), "allow_stdin": allow_stdin}
             plan.message_id, reply = self._open_channels().request("shell", "rill_run_request", content)
@@ -287,7 +294,7 @@ class Kernel:
         added = [item["attempt"] for item in (*replace, *append)]
         self._expect(added)
         if self._plan and self._plan.id == plan_id:
-            self._plan.attempts += [item["attempt"] for item in append]
+            self._plan.expect([*replace, *append])
         content = {"plan": plan_id, "drop": list(drop), "replace": list(replace), "append": list(append)}
         answer = await self._ask("control", "rill_amend_request", content, timeout_s=CALL_S)
         return messages.clean_ids(answer.get("too_late"))
@@ -367,12 +374,13 @@ class Kernel:
 
     def _checked(self, plan: _Plan, content: Message) -> Message:
         """The reply with only what is well-formed and about this plan's attempts."""
-        mine = set(plan.attempts)
-        finished = {entry["attempt"]: entry for entry in messages.clean_finished(content.get("finished"))}
-        finished = {
-            attempt: entry for attempt, entry in (plan.finished | finished).items() if attempt in mine
+        told = {entry["attempt"]: entry for entry in messages.clean_finished(content.get("finished"))}
+        finished = plan.finished | {
+            attempt: messages.asked_names(told[attempt], asked)
+            for attempt, asked in plan.attempts.items()
+            if attempt in told
         }
-        left = [attempt for attempt in messages.clean_ids(content.get("left")) if attempt in mine]
+        left = [attempt for attempt in messages.clean_ids(content.get("left")) if attempt in plan.attempts]
         status = "ok" if content.get("status") == "ok" else "error"
         return {"status": status, "plan": plan.id, "finished": list(finished.values()), "left": left}
 
@@ -452,7 +460,11 @@ class Kernel:
     def _take_entries(self, found: Any, gap: int = 0) -> None:
         """Entries of a frame before which so many are missing, or of the journal."""
         entries, dropped = messages.clean_entries(found)
-        known = [entry for entry in entries if entry["attempt"] is None or entry["attempt"] in self._attempts]
+        known = [
+            self._as_asked(entry)
+            for entry in entries
+            if entry["attempt"] is None or entry["attempt"] in self._attempts
+        ]
         if dropped:
             self._refuse("wrong shape", dropped)
         if len(known) < len(entries):
@@ -464,6 +476,12 @@ class Kernel:
             known.insert(0, {"t": "notice", "attempt": self._latest, "text": text})
         if known:
             self.on_entries(self._with_hints(known))
+
+    def _as_asked(self, entry: Entry) -> Entry:
+        if entry["t"] != "finished":
+            return entry
+        asked = self._plan.attempts.get(entry["attempt"]) if self._plan else None
+        return messages.asked_names(entry, asked or frozenset())
 
     def _take_written(self, entries: list[Any], missing: int = 0) -> None:
         """Entries of the journal."""

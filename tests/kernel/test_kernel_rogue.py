@@ -162,6 +162,19 @@ async def test_a_reply_with_nonsense_in_it_is_reduced_to_what_is_well_formed(rog
     assert reply["status"] == "error" and reply["left"] == ["a0"]
 
 
+async def test_names_that_no_cell_was_asked_for_are_kept_of_no_frame_and_no_reply(rogue: Watched):
+    source = (
+        "names = [f'n{n}' for n in range(50_000)] + ['x']\n"
+        "end = {'t': 'finished', 'attempt': attempt, 'outcome': 'ok', 'names': names,\n"
+        "       'kept': ['n0', 'x'], 'undeclared': ['h'], 'duration_ms': 1}\n"
+        "frame(end); answer = {'status': 'ok', 'finished': [end, {**end, 'attempt': 'a1'}], 'left': []}"
+    )
+    items = [item("a0", source, definitions=["x", "y"]), item("a1", "pass")]
+    reply = await rogue.kernel.run_plan("p", items)
+    told = [(entry["names"], entry["kept"], entry["undeclared"]) for entry in [*rogue.entries, *reply["finished"]]]
+    assert told == [(["x"], ["x"], ["h"]), (["x"], ["x"], ["h"]), ([], [], ["h"])]
+
+
 async def test_a_closed_gate_makes_the_kernel_wait_and_loses_nothing(rogue: Watched):
     opened = asyncio.Event()
     rogue.kernel.gate = lambda: None if opened.is_set() else opened.wait()
