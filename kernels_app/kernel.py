@@ -12,6 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ DISK_SHARE = 20  # a walk through many files is repeated after this many times a
 BROKEN_GRACE_S = 0.5
 ATTEMPTS_KEPT = 50_000
 GAP_MAX = 1_000_000  # frames: more were never sent between two
+_LOOKERS = ThreadPoolExecutor(4, "kernel-look")  # a slow look at a kernel holds up nothing but looks
 QUESTIONS_MAX = 100  # of a plan, unanswered: a cell that is interrupted at each input() asks a few
 
 
@@ -97,6 +99,7 @@ class Kernel:
         self._why: Death | None = None  # decided by us before the process ended
         self._oom = limits.OomWatch()
         self._nameless = nameless.Watch()
+        self._held = limits.MemoryWatch()
         self._is_short = False  # it was said that one of its processes was ended for memory
         self._channels: Channels | None = None
         self._throttle = Throttle(launch.profile.output_rate_bytes, self._say_slowed)
@@ -421,7 +424,8 @@ class Kernel:
         """What the kernel and its children hold in memory now; 0 when it is gone."""
         root = self._provisioner.root_pid()
         if root is not None:
-            self.memory = (await asyncio.to_thread(limits.usage, root)).memory_bytes
+            loop = asyncio.get_running_loop()
+            self.memory = (await loop.run_in_executor(_LOOKERS, limits.usage, root)).memory_bytes
         return self.memory if root is not None else 0
 
     async def _ask(
@@ -554,33 +558,30 @@ class Kernel:
     # --- Limits and reasons -------------------------------------------------------------------------------
 
     async def _watch_limits(self) -> None:
-        profile = self.launch.profile
+        loop = asyncio.get_running_loop()
         while self.is_alive:
             await asyncio.sleep(WATCH_S)
             root = self._provisioner.root_pid()
             if root is None:
                 return
-            used, found, has_lost_one = await asyncio.to_thread(self._look, root)
-            self.memory = used.memory_bytes
+            has_lost_one, death = await loop.run_in_executor(_LOOKERS, self._look, root)
             self._end_overlong()
             if has_lost_one and not self._is_short:
                 self._say_short()
-            if used.processes > profile.processes:
-                reason = f"The kernel started more than {profile.processes} processes, so it was ended."
-                await self.kill(Death("processes", reason))
-            elif death := deaths.over_descriptors(found):
+            if death is not None:
                 await self.kill(death)
-            elif used.memory_bytes + found.memory_bytes > profile.memory_bytes:
-                exact = await asyncio.to_thread(limits.proportional_bytes, root, found.memory_bytes)
-                if exact > profile.memory_bytes:
-                    await self.kill(deaths.out_of_memory(profile.memory_bytes))
 
-    def _look(self, root: int) -> tuple[limits.Usage, nameless.Nameless, bool]:
-        """What the kernel's processes hold, and whether the system ended one of them for it. Blocks."""
-        used = limits.usage(root, most=self.launch.profile.processes + 10)
+    def _look(self, root: int) -> tuple[bool, Death | None]:
+        """Whether the system ended one of the kernel's processes for its memory, and why we end all of them. Blocks."""
+        profile = self.launch.profile
+        used = limits.usage(root, most=profile.processes + 10)
         found = self._nameless.look(used.pids[self._provisioner.depth :])
         self._oom.tick()
-        return used, found, self._lost_a_process()
+        self.memory = used.memory_bytes
+        death = deaths.over_tasks(used, profile.processes) or deaths.over_descriptors(found)
+        if death is None and self._held.is_over(used, found.memory_bytes, profile.memory_bytes):
+            death = deaths.out_of_memory(profile.memory_bytes)
+        return self._lost_a_process(), death
 
     def _end_overlong(self) -> None:
         """Interrupt a cell that has run for longer than it may (waiting for input does not count), and say so."""

@@ -127,8 +127,7 @@ class KernelPool:
 
     async def _prepare(self) -> None:
         """Once, or until it works: folders, provisioner, and the sandbox tried out."""
-        done = self._prepared
-        if done is None or (done.done() and (done.cancelled() or done.exception() is not None)):
+        if self._prepared is None or _has_failed(self._prepared):
             self._prepared = asyncio.get_running_loop().create_task(self._prepare_once())
         await asyncio.shield(self._prepared)
 
@@ -203,3 +202,7 @@ class KernelPool:
             self._is_filling = False
             async with self._arrived:
                 self._arrived.notify_all()
+
+
+def _has_failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -177,7 +177,7 @@ def _of_landlock() -> list[str]:
         "End: a parent process ends everything that a kernel started.",
     ]
     if not own:
-        words.append("Not bounded by the system: the number of processes (it is counted every 0.5 s).")
+        words.append("Not bounded by the system: the number of processes and threads (they are counted every 0.5 s).")
     return words
 
 

@@ -61,6 +61,14 @@ async def test_a_death_while_running_is_told_in_plain_words(
     assert rogue.kernel.died.result() == caught.value.death
 
 
+async def test_threads_count_as_processes_where_the_system_does_not_bound_them(start_kernel: StartRogue):
+    watched = await start_kernel(replace(rogue_profile("none"), processes=32))
+    with pytest.raises(KernelDied) as caught:
+        threads = "for n in range(60): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        await watched.run(threads + "time.sleep(60)")
+    assert caught.value.death.kind == "processes" and "more than 32 processes and threads" in caught.value.death.reason
+
+
 async def test_a_death_without_a_sandbox_is_told_in_the_same_words(start_kernel: StartRogue):
     watched = await start_kernel(rogue_profile("none"))
     with pytest.raises(KernelDied, match="segmentation fault"):
