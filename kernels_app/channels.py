@@ -20,7 +20,7 @@ from typing import Any
 import zmq.asyncio
 from jupyter_client.session import DELIM, Session
 
-from kernels_app.throttle import MESSAGE_BYTES
+from kernels_app.throttle import MESSAGE_BYTES, VALUE_BYTES, cost
 from kernels_app.zmtp import Broken, Line
 
 log = logging.getLogger("rillbook.kernel")
@@ -30,11 +30,12 @@ Message = dict[str, Any]
 HEADER_BYTES = 64 * 1024
 TURN_S = 0.005
 UNWANTED_AT_ONCE, UNWANTED_PAUSE_S = 100, 0.02  # 5,000 a second of each connection
-VALUES_MAX = 1_000_000  # of one message: a few bytes of JSON each, some 70 in memory
 # What is read of a message of each kind; others are not read at all. A frame is sent at 64 KiB (one entry may be
 # larger); a reply has a page of a table, or the ends of a whole plan.
 FRAME_BYTES = 4 * 1024 * 1024
 REPLY_BYTES = 16 * 1024 * 1024
+# Values of JSON: a few bytes each, some 70 in memory, and a microsecond to look at. A frame's largest entry is 256 KiB.
+FRAME_VALUES, REPLY_VALUES = 100_000, 1_000_000
 PUBLISHED = {"rill_frame": FRAME_BYTES, "status": HEADER_BYTES}
 QUESTIONS = {"input_request": 1024 * 1024}
 _KINDS = {"shell": b"DEALER", "control": b"DEALER", "stdin": b"DEALER", "iopub": b"SUB"}
@@ -55,7 +56,7 @@ class Channels:
         gate: Callable[[], Awaitable[None] | None],
     ) -> None:
         self.received = 0
-        self.published_bytes = 0  # on IOPub, of what was read, with what each message costs beside its bytes
+        self.published_bytes = 0  # on IOPub, of what was read, with what it costs beside its bytes (throttle.py)
         self.unreadable = 0
         self._session = session
         self._info = info
@@ -139,7 +140,8 @@ class Channels:
         self.received += 1
         message = self._decode(channel, parts)
         if channel == "iopub":
-            self.published_bytes += MESSAGE_BYTES + (len(parts[-1]) if message else 0)
+            size = sum(map(len, parts))
+            self.published_bytes += cost(size, message["content"]) if message else MESSAGE_BYTES
         if message is None:
             return False
         try:
@@ -170,14 +172,26 @@ class Channels:
             limit = self._limit(channel, header, parent)
             if limit == 0:  # nobody's business: a comm, a reply that nobody waits for
                 return None
-            if len(signed[3]) > limit or _values(signed[3]) > VALUES_MAX:
-                return self._refuse("too large")
-            if not hmac.compare_digest(signature, self._session.sign(signed)):
-                return self._refuse("unreadable")
-            content = _object(json.loads(signed[3]))
         except (ValueError, RecursionError, TypeError):
             return self._refuse("unreadable")
-        return {"header": header, "parent_header": parent, "content": content}
+        content = self._content(signed, signature, limit)
+        return None if content is None else {"header": header, "parent_header": parent, "content": content}
+
+    def _content(self, signed: list[bytes], signature: bytes, limit: int) -> Message | None:
+        """The content of a message that somebody wants, if it may be read. Looking at what may not costs, too."""
+        data = signed[3]
+        values = _values(data)
+        if len(data) > limit or values > (REPLY_VALUES if limit == REPLY_BYTES else FRAME_VALUES):
+            why = "too large"
+        elif not hmac.compare_digest(signature, self._session.sign(signed)):
+            why = "unreadable"
+        else:
+            try:
+                return _object(json.loads(data))
+            except (ValueError, RecursionError, TypeError):
+                why = "unreadable"
+        self.published_bytes += len(data) + VALUE_BYTES * values
+        return self._refuse(why)
 
     def _limit(self, channel: str, header: Message, parent: Message) -> int:
         """How many bytes of content are read of this message: 0 for one that nobody wants."""

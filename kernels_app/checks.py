@@ -22,9 +22,12 @@ INSTALL = (
 
 def refusal() -> str:
     """Why kernels are not started here at all, in a sentence; "" if they are."""
+    try:
+        rung = sandbox.available(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
+    except sandbox.Untried as error:
+        return str(error)
     if settings.RILLBOOK_MODE != "multi" or settings.RILLBOOK_ALLOW_UNSANDBOXED:
         return ""
-    rung = sandbox.available(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
     if rung is Rung.LANDLOCK and settings.KERNEL_NETWORK and not uids.can_give():
         return OPEN_SOCKETS
     if rung is not Rung.NONE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+from kernels_app.limits import TASKS_BESIDE, Usage
 from kernels_app.nameless import MOST_OPEN, Nameless
 from kernels_app.trees import Held
 
@@ -97,6 +98,15 @@ def over_disk(held: Held, before: Held, *, bound: int, most: int) -> str:
     if held.is_too_deep and not before.is_too_deep:
         return f"The notebook's folder holds folders in folders, too deep to look after, {mend}"
     return ""
+
+
+def over_tasks(used: Usage, most: int) -> Death | None:
+    """Why a kernel is ended that has more processes and threads than it may; None if it has not."""
+    if used.processes > most:
+        return Death("processes", f"The kernel started more than {most} processes, so it was ended.")
+    if used.threads > most + TASKS_BESIDE:
+        return Death("processes", f"The kernel started more than {most} processes and threads, so it was ended.")
+    return None
 
 
 def over_descriptors(found: Nameless) -> Death | None:

@@ -249,7 +249,11 @@ def check_isolation() -> Iterator[Finding]:
         yield ok("isolation", ELSEWHERE)
         return
     words = sandbox.describe(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
-    found = sandbox.available(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
+    try:
+        found = sandbox.available(settings.KERNEL_SANDBOX, settings.KERNEL_PYTHON)
+    except sandbox.Untried:
+        yield fail("isolation", words, "Try again; no kernel starts until it is known.")
+        return
     is_shared = settings.RILLBOOK_MODE == "multi"
     if found is sandbox.Rung.NONE:
         yield (fail if is_shared else warn)("isolation", words, kernel_checks.INSTALL)

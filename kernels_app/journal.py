@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kernels_app.inside.journal import BEGUN, HALF, HEAD, LENGTH, NAME
+from kernels_app.throttle import cost
 
 log = logging.getLogger("rillbook.kernel")
 
 
 FRAMES_AHEAD = 50_000  # a kernel holds 1 MB unsent; a record of a later frame is none of ours
-RECORD_BYTES, VALUE_BYTES = 512, 64  # in memory, beside the bytes of the JSON
 
 
 class Record(NamedTuple):
     frame: int
     entry: dict[str, Any] | None  # None: here are others, too large to be kept or written over
-    size: int  # bytes that it takes
+    size: int  # what it costs (throttle.py)
 
 
 class Journal:
@@ -116,9 +116,8 @@ def _record(frame: int, data: bytes) -> Record | None:
         entry = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    values = data.count(b",") + data.count(b"[") + data.count(b"{")
     is_entry = entry is None or isinstance(entry, dict)
-    return Record(frame, entry, len(data) + RECORD_BYTES + VALUE_BYTES * values) if is_entry else None
+    return Record(frame, entry, cost(len(data), entry or {})) if is_entry else None
 
 
 def _begun(descriptor: int, place: int) -> int:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,17 +44,24 @@ DISK_SHARE = 20  # a walk through many files is repeated after this many times a
 BROKEN_GRACE_S = 0.5
 ATTEMPTS_KEPT = 50_000
 GAP_MAX = 1_000_000  # frames: more were never sent between two
+_LOOKERS = ThreadPoolExecutor(4, "kernel-look")  # a slow look at a kernel holds up nothing but looks
 QUESTIONS_MAX = 100  # of a plan, unanswered: a cell that is interrupted at each input() asks a few
 
 
 @dataclass(slots=True)
 class _Plan:
     id: str
-    attempts: list[str]
+    attempts: dict[str, frozenset[str]]  # and the names that each is to bind
     message_id: str = ""
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
     finished: dict[str, Entry] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def expect(self, items: Sequence[Message]) -> None:
+        """These are to run, too, or are to run as these now say."""
+        for item in items:
+            before = self.attempts.get(item["attempt"], frozenset())
+            self.attempts[item["attempt"]] = before.union(item.get("definitions", ()))
 
 
 class Kernel:
@@ -91,6 +99,7 @@ class Kernel:
         self._why: Death | None = None  # decided by us before the process ended
         self._oom = limits.OomWatch()
         self._nameless = nameless.Watch()
+        self._held = limits.MemoryWatch()
         self._is_short = False  # it was said that one of its processes was ended for memory
         self._channels: Channels | None = None
         self._throttle = Throttle(launch.profile.output_rate_bytes, self._say_slowed)
@@ -258,12 +267,13 @@ class Kernel:
         and `left` the rest. Raises KernelDied.
         """
         assert self._plan is None, "one plan at a time"
-        plan = self._plan = _Plan(plan_id, [item["attempt"] for item in items])
-        self._latest, self._running_since = plan.attempts[0], time.monotonic()
+        plan = self._plan = _Plan(plan_id, {})
+        plan.expect(items)
+        self._latest, self._running_since = items[0]["attempt"], time.monotonic()
         self._counts_anew = self._counts_anew or bool(self._refused)
         self._refused, self._questions = set(), 0
         self._throttle.hold()
-        self._expect(plan.attempts)
+        self._expect(list(plan.attempts))
         try:
             content = {"plan": plan_id, "cells": list(items), "allow_stdin": allow_stdin}
             plan.message_id, reply = self._open_channels().request("shell", "rill_run_request", content)
@@ -287,7 +297,7 @@ class Kernel:
         added = [item["attempt"] for item in (*replace, *append)]
         self._expect(added)
         if self._plan and self._plan.id == plan_id:
-            self._plan.attempts += [item["attempt"] for item in append]
+            self._plan.expect([*replace, *append])
         content = {"plan": plan_id, "drop": list(drop), "replace": list(replace), "append": list(append)}
         answer = await self._ask("control", "rill_amend_request", content, timeout_s=CALL_S)
         return messages.clean_ids(answer.get("too_late"))
@@ -367,12 +377,13 @@ class Kernel:
 
     def _checked(self, plan: _Plan, content: Message) -> Message:
         """The reply with only what is well-formed and about this plan's attempts."""
-        mine = set(plan.attempts)
-        finished = {entry["attempt"]: entry for entry in messages.clean_finished(content.get("finished"))}
-        finished = {
-            attempt: entry for attempt, entry in (plan.finished | finished).items() if attempt in mine
+        told = {entry["attempt"]: entry for entry in messages.clean_finished(content.get("finished"))}
+        finished = plan.finished | {
+            attempt: messages.asked_names(told[attempt], asked)
+            for attempt, asked in plan.attempts.items()
+            if attempt in told
         }
-        left = [attempt for attempt in messages.clean_ids(content.get("left")) if attempt in mine]
+        left = [attempt for attempt in messages.clean_ids(content.get("left")) if attempt in plan.attempts]
         status = "ok" if content.get("status") == "ok" else "error"
         return {"status": status, "plan": plan.id, "finished": list(finished.values()), "left": left}
 
@@ -413,7 +424,8 @@ class Kernel:
         """What the kernel and its children hold in memory now; 0 when it is gone."""
         root = self._provisioner.root_pid()
         if root is not None:
-            self.memory = (await asyncio.to_thread(limits.usage, root)).memory_bytes
+            loop = asyncio.get_running_loop()
+            self.memory = (await loop.run_in_executor(_LOOKERS, limits.usage, root)).memory_bytes
         return self.memory if root is not None else 0
 
     async def _ask(
@@ -452,7 +464,11 @@ class Kernel:
     def _take_entries(self, found: Any, gap: int = 0) -> None:
         """Entries of a frame before which so many are missing, or of the journal."""
         entries, dropped = messages.clean_entries(found)
-        known = [entry for entry in entries if entry["attempt"] is None or entry["attempt"] in self._attempts]
+        known = [
+            self._as_asked(entry)
+            for entry in entries
+            if entry["attempt"] is None or entry["attempt"] in self._attempts
+        ]
         if dropped:
             self._refuse("wrong shape", dropped)
         if len(known) < len(entries):
@@ -464,6 +480,12 @@ class Kernel:
             known.insert(0, {"t": "notice", "attempt": self._latest, "text": text})
         if known:
             self.on_entries(self._with_hints(known))
+
+    def _as_asked(self, entry: Entry) -> Entry:
+        if entry["t"] != "finished":
+            return entry
+        asked = self._plan.attempts.get(entry["attempt"]) if self._plan else None
+        return messages.asked_names(entry, asked or frozenset())
 
     def _take_written(self, entries: list[Any], missing: int = 0) -> None:
         """Entries of the journal."""
@@ -536,33 +558,30 @@ class Kernel:
     # --- Limits and reasons -------------------------------------------------------------------------------
 
     async def _watch_limits(self) -> None:
-        profile = self.launch.profile
+        loop = asyncio.get_running_loop()
         while self.is_alive:
             await asyncio.sleep(WATCH_S)
             root = self._provisioner.root_pid()
             if root is None:
                 return
-            used, found, has_lost_one = await asyncio.to_thread(self._look, root)
-            self.memory = used.memory_bytes
+            has_lost_one, death = await loop.run_in_executor(_LOOKERS, self._look, root)
             self._end_overlong()
             if has_lost_one and not self._is_short:
                 self._say_short()
-            if used.processes > profile.processes:
-                reason = f"The kernel started more than {profile.processes} processes, so it was ended."
-                await self.kill(Death("processes", reason))
-            elif death := deaths.over_descriptors(found):
+            if death is not None:
                 await self.kill(death)
-            elif used.memory_bytes + found.memory_bytes > profile.memory_bytes:
-                exact = await asyncio.to_thread(limits.proportional_bytes, root, found.memory_bytes)
-                if exact > profile.memory_bytes:
-                    await self.kill(deaths.out_of_memory(profile.memory_bytes))
 
-    def _look(self, root: int) -> tuple[limits.Usage, nameless.Nameless, bool]:
-        """What the kernel's processes hold, and whether the system ended one of them for it. Blocks."""
-        used = limits.usage(root, most=self.launch.profile.processes + 10)
+    def _look(self, root: int) -> tuple[bool, Death | None]:
+        """Whether the system ended one of the kernel's processes for its memory, and why we end all of them. Blocks."""
+        profile = self.launch.profile
+        used = limits.usage(root, most=profile.processes + 10)
         found = self._nameless.look(used.pids[self._provisioner.depth :])
         self._oom.tick()
-        return used, found, self._lost_a_process()
+        self.memory = used.memory_bytes
+        death = deaths.over_tasks(used, profile.processes) or deaths.over_descriptors(found)
+        if death is None and self._held.is_over(used, found.memory_bytes, profile.memory_bytes):
+            death = deaths.out_of_memory(profile.memory_bytes)
+        return self._lost_a_process(), death
 
     def _end_overlong(self) -> None:
         """Interrupt a cell that has run for longer than it may (waiting for input does not count), and say so."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TASKS_BESIDE = 8  # of ours in a kernel's tree, with some room, beside the processes and threads that it may have
+SHARE = 4  # an exact count is repeated after this many times as long as it took
 _OOM_SCORE = 800  # of 1000: when memory runs out the system kills kernels first, never the server
 
 
@@ -21,23 +25,49 @@ _OOM_SCORE = 800  # of 1000: when memory runs out the system kills kernels first
 class Usage:
     memory_bytes: int  # resident, added up: pages that forked children share count more than once
     processes: int
+    threads: int = 0  # of all of them
     pids: tuple[int, ...] = ()
 
 
 def usage(root: int, *, most: int = 4096) -> Usage:
     """What the tree below and with process `root` uses; it stops counting after `most` processes."""
     pids = tree(root, most=most)
-    return Usage(sum(_resident(pid) for pid in pids), len(pids), tuple(pids))
+    return Usage(sum(_resident(pid) for pid in pids), len(pids), sum(_threads(pid) for pid in pids), tuple(pids))
 
 
-def proportional_bytes(root: int, nameless_bytes: int = 0) -> int:
-    """Memory of the tree with shared pages divided among those who share them. Exact, and much slower.
+class MemoryWatch:
+    """Whether one kernel holds more memory than it may, asked again and again."""
 
-    `nameless_bytes`: files in memory that it holds, mapped or not (nameless.py): what is mapped of them counts once.
+    def __init__(self) -> None:
+        self._shared_bytes = 0  # counted more than once in what is resident, when it was last counted exactly
+        self._not_before = 0.0
+
+    def is_over(self, used: Usage, nameless_bytes: int, limit_bytes: int) -> bool:
+        """Blocks; for long, where many processes share much, only now and then: else what they share is remembered."""
+        resident = used.memory_bytes + nameless_bytes
+        began = time.monotonic()
+        if resident <= limit_bytes or (resident - self._shared_bytes <= limit_bytes and began < self._not_before):
+            return False
+        exact = proportional_bytes(used.pids, nameless_bytes, enough=limit_bytes)
+        self._shared_bytes = max(0, resident - exact)
+        now = time.monotonic()
+        self._not_before = now + SHARE * (now - began)
+        return exact > limit_bytes
+
+
+def proportional_bytes(pids: Sequence[int], nameless_bytes: int = 0, *, enough: float = float("inf")) -> int:
+    """Memory of processes with shared pages divided among those who share them: about 25 ms for each GB they map.
+
+    `nameless_bytes`: files in memory that they hold, mapped or not (nameless.py): what is mapped of them counts once.
+    More than `enough` need not be counted to its end.
     """
-    found = [_proportional(pid) for pid in tree(root)]
-    mapped = sum(of_files for _, of_files in found)
-    return sum(own for own, _ in found) + max(mapped, nameless_bytes)
+    own = mapped = 0
+    for pid in pids:
+        of_one, of_files = _proportional(pid)
+        own, mapped = own + of_one, mapped + of_files
+        if own + max(mapped, nameless_bytes) > enough:
+            break
+    return own + max(mapped, nameless_bytes)
 
 
 def face(pid: int) -> str:
@@ -131,6 +161,13 @@ def _resident(pid: int) -> int:
     with contextlib.suppress(OSError, IndexError), open(f"{face(pid)}/statm", "rb") as file:
         return int(file.read().split()[1]) * _PAGE_BYTES
     return 0
+
+
+def _threads(pid: int) -> int:
+    """How many it has, by the number of links to their folder (proc_task_getattr); 1 where that does not say."""
+    with contextlib.suppress(OSError):
+        return max(1, os.stat(f"/proc/{pid}/task").st_nlink - 2)
+    return 1
 
 
 def _proportional(pid: int) -> tuple[int, int]:

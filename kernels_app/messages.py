@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kernels_app.inside.namespace import TOLD_UNDECLARED
+
 Entry = dict[str, Any]
 
 OUTCOMES = frozenset({"ok", "error", "interrupted", "skipped"})
@@ -65,6 +67,14 @@ def clean_finished(value: Any) -> list[Entry]:
     """The `finished` entries that a plan's reply repeats."""
     entries, _ = clean_entries(value)
     return [entry for entry in entries if entry["t"] == "finished"]
+
+
+def asked_names(entry: Entry, asked: frozenset[str]) -> Entry:
+    """A `finished` entry with only those of its names that the attempt was asked to bind, beside the undeclared ones.
+
+    The names of a plan are kept until it ends, and those of a cell for as long as it is loaded.
+    """
+    return entry | {field: sorted(asked.intersection(entry[field])) for field in ("names", "kept")}
 
 
 def clean_text(text: str) -> str:
@@ -144,6 +154,13 @@ def _names(value: Any) -> list[str]:
     raise _Wrong
 
 
+def _undeclared(value: Any) -> list[str]:
+    names = _names(value)
+    if len(names) <= TOLD_UNDECLARED:
+        return names
+    raise _Wrong
+
+
 def _traceback(value: Any) -> list[str]:
     if isinstance(value, list) and len(value) <= MAX_TRACEBACK:
         return [_text(item) for item in value]
@@ -193,7 +210,7 @@ _KINDS: dict[str, dict[str, Callable[[Any], Any]]] = {
         "outcome": _outcome,
         "names": _names,
         "kept": _names,
-        "undeclared": _names,
+        "undeclared": _undeclared,
         "duration_ms": _duration,
     },
     "notice": {"attempt": _id_or_none, "text": _text},

@@ -1,4 +1,5 @@
-"""What a kernel holds without a name: deleted files that are open or mapped, and files in memory (memfd_create).
+"""What a kernel holds without a name: deleted files that are open or mapped, files in memory (memfd_create), and
+buffers of sockets and pipes.
 
 No walk through folders finds these (trees.py), and what is not mapped is in no process's memory (limits.py). Reads
 /proc only, and costs a kernel with few descriptors about a millisecond. What it may be is deaths.py's, ending one that
@@ -22,6 +23,9 @@ from kernels_app import limits, shared_memory
 
 MOST_OPEN = 100_000  # descriptors of all processes of a kernel: so many take half a second to look at
 SHARE = 20  # a look that takes long is repeated after this many times as long
+# What a socket or a pipe holds cannot be seen: each but the first few is reckoned as what it holds when it is full and
+# nobody made it larger (net.core.wmem_default; pipe(7)).
+BUFFERS_FREE, SOCKET_BYTES, PIPE_BYTES = 500, 208 * 1024, 64 * 1024
 _BLOCK_BYTES = 512  # of st_blocks
 _DELETED = b" (deleted)\n"
 
@@ -82,6 +86,7 @@ class _Found:
     memory_devices: set[int]
     opened: dict[tuple[bool, int, int], int] = field(default_factory=dict)
     mapped: dict[tuple[bool, int], int] = field(default_factory=dict)
+    buffers: dict[tuple[int, int], int] = field(default_factory=dict)
     descriptors: int = 0
 
     def nameless(self, shared_bytes: int, *, is_hidden: bool) -> Nameless:
@@ -91,7 +96,8 @@ class _Found:
         seen = {(is_memory, inode) for is_memory, _, inode in self.opened}
         for key, size in self.mapped.items():
             sizes[key[0]] += size if key not in seen else 0
-        return Nameless(sizes[False], sizes[True] + shared_bytes, self.descriptors, is_hidden)
+        buffered = sum(list(self.buffers.values())[BUFFERS_FREE:])
+        return Nameless(sizes[False], sizes[True] + shared_bytes + buffered, self.descriptors, is_hidden)
 
 
 def _take_open(face: str, found: _Found) -> None:
@@ -109,6 +115,10 @@ def _take_open(face: str, found: _Found) -> None:
             if one.st_nlink == 0 and stat.S_ISREG(one.st_mode):
                 key = (one.st_dev in found.memory_devices, one.st_dev, one.st_ino)
                 found.opened[key] = one.st_blocks * _BLOCK_BYTES
+            elif stat.S_ISSOCK(one.st_mode):
+                found.buffers[one.st_dev, one.st_ino] = SOCKET_BYTES
+            elif stat.S_ISFIFO(one.st_mode):
+                found.buffers[one.st_dev, one.st_ino] = PIPE_BYTES
     finally:
         os.close(folder)
 

@@ -54,7 +54,8 @@ class KernelPool:
 
     async def start(self) -> None:
         """Prepare the folders and begin to fill; does not wait for kernels."""
-        await self._prepare()
+        with contextlib.suppress(OSError):  # no room, perhaps: whoever fills or claims tries again, and says so
+            await self._prepare()
         if self._filler is None:
             self._filler = asyncio.get_running_loop().create_task(self._fill(), name="kernel-pool")
         self._wanted.set()
@@ -125,8 +126,8 @@ class KernelPool:
         await asyncio.to_thread(self.folders.close)
 
     async def _prepare(self) -> None:
-        """Once: folders, provisioner, and the sandbox tried out."""
-        if self._prepared is None:
+        """Once, or until it works: folders, provisioner, and the sandbox tried out."""
+        if self._prepared is None or _has_failed(self._prepared):
             self._prepared = asyncio.get_running_loop().create_task(self._prepare_once())
         await asyncio.shield(self._prepared)
 
@@ -185,6 +186,7 @@ class KernelPool:
             delay_s = REFILL_DELAY_S
             while len(self._ready) < self.size:
                 try:
+                    await self._prepare()
                     await self._fill_one()
                     retry_s = RETRY_FIRST_S
                 except (KernelStartTimeout, KernelDied, OSError) as error:
@@ -200,3 +202,7 @@ class KernelPool:
             self._is_filling = False
             async with self._arrived:
                 self._arrived.notify_all()
+
+
+def _has_failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

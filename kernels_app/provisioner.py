@@ -201,7 +201,7 @@ class Provisioner(LocalProvisioner):
         self.group = Group.make(
             cgroups.tree() if profile.use_cgroups else None,
             memory_bytes=profile.memory_bytes + GROUP_OVERHEAD_BYTES,
-            processes=profile.processes + 8,
+            processes=profile.processes + limits.TASKS_BESIDE,
             cpus=profile.cpus,
         )
         number = self.uid.number if self.uid else None

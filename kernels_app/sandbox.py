@@ -7,6 +7,7 @@ a process is told on its way in is recipes.py's; starting it is provisioner.py's
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -27,6 +28,9 @@ from kernels_app.recipes import Room
 
 INSIDE_CODE = Path(__file__).resolve().parent / "inside"
 _INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
+_PASSING = frozenset(
+    (errno.EAGAIN, errno.EDQUOT, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+)
 _PROBE = "import os; os.listdir('.'); print('works')"
 
 
@@ -34,6 +38,10 @@ class Rung(StrEnum):
     BUBBLEWRAP = "bubblewrap"
     LANDLOCK = "landlock"
     NONE = "none"
+
+
+class Untried(OSError):
+    """A rung could not be tried, for a reason that passes: no verdict, and no kernel. The message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +53,19 @@ class Verdict:
 
 
 def available(wanted: str = "auto", python: str = "") -> Rung:
-    """The best rung that works and that `wanted` (auto, or a rung's name) allows. Tried once, then kept."""
+    """The best rung that works and that `wanted` (auto, or a rung's name) allows. Tried once, then kept.
+
+    Raises Untried.
+    """
     return verdict(wanted, python).rung
 
 
 def describe(wanted: str = "auto", python: str = "") -> str:
     """One or two plain sentences on how kernels are isolated, for pages, `make run` and system checks."""
-    found = verdict(wanted, python)
+    try:
+        found = verdict(wanted, python)
+    except Untried as error:
+        return str(error)
     if found.rung is Rung.BUBBLEWRAP:
         return "Kernels run in a bubblewrap sandbox: own files, own processes, no network unless opened."
     if found.rung is Rung.LANDLOCK:
@@ -65,7 +79,7 @@ def describe(wanted: str = "auto", python: str = "") -> str:
 
 @lru_cache(maxsize=16)
 def verdict(wanted: str = "auto", python: str = "") -> Verdict:
-    """As `available`, with the reason. Blocks for some 100 ms the first time."""
+    """As `available`, with the reason. Blocks for some 100 ms the first time. What is raised is not kept."""
     if wanted == "none":
         return Verdict(Rung.NONE)
     if sys.platform != "linux":
@@ -86,7 +100,10 @@ def verdict(wanted: str = "auto", python: str = "") -> Verdict:
 
 def protections(wanted: str = "auto", *, network: bool = False, python: str = "") -> list[str]:
     """What stands between a kernel and this machine, a plain sentence each. What does not begins with "Not"."""
-    found = available(wanted, python)
+    try:
+        found = available(wanted, python)
+    except Untried as error:
+        return [f"Not known: {error}"]
     if found is Rung.NONE:
         return ["Not isolated: a kernel can read, change and stop whatever the server can."]
     words = _of_bubblewrap() if found is Rung.BUBBLEWRAP else _of_landlock()
@@ -160,7 +177,7 @@ def _of_landlock() -> list[str]:
         "End: a parent process ends everything that a kernel started.",
     ]
     if not own:
-        words.append("Not bounded by the system: the number of processes (it is counted every 0.5 s).")
+        words.append("Not bounded by the system: the number of processes and threads (they are counted every 0.5 s).")
     return words
 
 
@@ -184,7 +201,7 @@ def _landlock_problem(python: str) -> str:
 
 
 def _try(rung: Rung, python: str) -> str:
-    """Run a Python behind the real walls; return what went wrong, or ""."""
+    """Run a Python behind the real walls; return what went wrong, or "". Raises Untried."""
     try:
         with _probe_room(rung, interpreter(python)) as room:
             missing = _unreachable(room) if rung is Rung.LANDLOCK and room.uid else ""
@@ -192,10 +209,18 @@ def _try(rung: Rung, python: str) -> str:
                 return missing
             done = _run(rung, room)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
+        if _passes(error):
+            raise Untried(f"Whether {rung} can isolate kernels could not be tried just now: {error}") from error
         return str(error)
     if done.returncode == 0 and done.stdout == "works\n":
         return ""
     return done.stderr.strip()[-500:] or f"it ended with code {done.returncode}."
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it may be otherwise a moment later: without room, processes or uids, or under load."""
+    is_passing = isinstance(error, OSError) and error.errno in _PASSING
+    return is_passing or isinstance(error, uids.NoUid | subprocess.TimeoutExpired)
 
 
 @contextmanager

@@ -74,6 +74,7 @@ from notebooks_app.facts import CellFacts, Derived, Freshness, Outcome, Status
 from notebooks_app.freshness import derive
 from notebooks_app.graph import build
 
+UNDECLARED_KEPT = 10_000  # Names of a notebook that analysis missed and that are known: each decision looks at all.
 BARREN_PLANS_ALLOWED = 3  # Plans in a row that ended without starting a cell, before the queue is given up.
 
 _STRUCTURE = ("position", "type", "definitions", "references", "disabled", "errors")
@@ -322,7 +323,7 @@ def _finished(draft: Draft, event: Finished) -> None:
     if event.outcome is Outcome.OK:
         _succeed(draft, event)
     else:
-        _fail(draft, event.outcome or Outcome.INTERRUPTED, event.names | event.undeclared)
+        _fail(draft, event.outcome or Outcome.INTERRUPTED, _bound(draft, event))
     draft.known.pop(event.attempt, None)
     draft.interrupts.pop(event.attempt, None)
 
@@ -332,7 +333,7 @@ def _succeed(draft: Draft, event: Finished) -> None:
     assert running is not None
     item = running.item
     declared = item.definitions & event.names
-    undeclared = (event.names | event.undeclared) - declared
+    undeclared = _bound(draft, event) - declared
     kept = event.kept & running.held.keys()
     values = {name: running.held[name] if name in kept else item.attempt for name in sorted(declared)}
     if item.cell in draft.cells:
@@ -349,6 +350,13 @@ def _succeed(draft: Draft, event: Finished) -> None:
         _lend(draft, name)
     changed = item.cell not in draft.cells or item.source_hash != draft.cells[item.cell].source_hash
     draft.dirty |= bool(undeclared) or changed or draft.plan is None
+
+
+def _bound(draft: Draft, event: Finished) -> frozenset[str]:
+    """The names that the running cell bound. Undeclared ones that are new are left out once many are known."""
+    kept = sum(not binding.declared for binding in draft.loaded.values()) + len(draft.leftover) + len(draft.doubt)
+    new = sorted(event.undeclared - draft.loaded.keys() - draft.leftover - draft.doubt)
+    return event.names | (event.undeclared - set(new[max(0, UNDECLARED_KEPT - kept) :]))
 
 
 def _leave(draft: Draft, names: Iterable[str]) -> None:

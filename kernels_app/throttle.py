@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from kernels_app.inbox import Pace
 
 BURST_S = 8  # seconds' worth that may come at once
-MESSAGE_BYTES = 512  # what a message costs beside its bytes
+MESSAGE_BYTES, VALUE_BYTES = 512, 64  # what a message, and each value of its JSON, costs beside its bytes
+
+
+def cost(size: int, content: Any) -> int:
+    """In bytes, what it takes to read and keep this content of a message of so many bytes."""
+    values, inner = 1, [content]
+    while inner:
+        one = inner.pop()
+        values += len(one)
+        inner += [value for value in (one.values() if isinstance(one, dict) else one) if isinstance(value, dict | list)]
+    return MESSAGE_BYTES + size + VALUE_BYTES * values
 
 
 class Throttle:

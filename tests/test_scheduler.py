@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kernels_app import schedule as s
+from kernels_app.scheduler import UNDECLARED_KEPT
 from notebooks_app.facts import CellError, CellType, ErrorKind, Outcome
 from tests.fake_notebook import FakeNotebook
 
@@ -577,6 +578,19 @@ def test_a_name_bound_behind_the_back_of_analysis_leaves_with_its_cell() -> None
     assert notebook.fresh("c2").freshness == "stale"
     notebook.edit("c1", "a = 1")
     assert "h" not in notebook.kernel.namespace
+
+
+def test_undeclared_names_are_known_up_to_a_bound_whatever_the_cells_bind() -> None:
+    notebook = FakeNotebook(*(f"a{number} = 1" for number in range(UNDECLARED_KEPT // 1000 + 5)), lag=True)
+    notebook.run_all()
+    notebook.hear()
+    items = notebook.done(s.RunPlan)[0].items
+    for item in items[:-1]:
+        hidden = frozenset(f"{item.cell}-{number}" for number in range(1000))
+        notebook.send(s.Finished(item.attempt, Outcome.OK, item.definitions, hidden))
+    assert len(notebook.state.loaded) == UNDECLARED_KEPT + len(items) - 1
+    notebook.send(s.Finished(items[-1].attempt, Outcome.ERROR, frozenset(), frozenset({"one more"})))
+    assert not notebook.state.leftover and not notebook.state.doubt
 
 
 def test_a_name_overwritten_behind_the_back_of_its_cell_is_made_again_when_needed() -> None:

@@ -15,7 +15,7 @@ from types import CodeType
 from typing import Any
 
 from . import attempts, display, equality, errors, frames, interrupt
-from .namespace import Namespace
+from .namespace import TOLD_UNDECLARED, Namespace
 from .private import rename
 from .streams import DescriptorCapture
 
@@ -24,7 +24,6 @@ Item = dict[str, Any]
 _FUTURE_FLAGS = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 _CODE_FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _COROUTINE = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
-TOLD_UNDECLARED = 1000  # names bound outside analysis that are told; the namespace knows them all
 
 
 class CellRunner:

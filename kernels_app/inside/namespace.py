@@ -13,6 +13,7 @@ from .private import is_private, is_renamed
 
 # IPython keeps its folder history here; %cd needs it.
 _KEPT = frozenset({"_dh"})
+TOLD_UNDECLARED = 1000  # of a cell's names bound outside analysis: so many the server is told, and believes
 
 
 class Namespace:

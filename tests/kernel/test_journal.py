@@ -14,6 +14,7 @@ import pytest
 from kernels_app.inside.journal import BEGUN, HALF, HEAD, NAME, open_beside
 from kernels_app.inside.journal import Journal as Writer
 from kernels_app.journal import Journal
+from kernels_app.throttle import VALUE_BYTES
 
 
 @pytest.fixture
@@ -69,6 +70,14 @@ def test_the_last_half_is_always_there_however_much_was_written(journal: Journal
     assert gap is None and found == list(range(first + 1, 3000))
     assert 3000 - first >= HALF // 5100
     assert numbers(journal) == []
+
+
+def test_what_a_record_costs_counts_its_values_and_not_the_commas_of_its_text(journal: Journal, writer: Writer):
+    texts = [json.dumps({"number": 1, "text": text}).encode() for text in ("x" * 1000, "," * 1000)]
+    for data in (*texts, json.dumps({"number": [[1]] * 100}).encode()):
+        writer.add(0, data)
+    plain, commas, lists = journal.more(0)
+    assert plain.size == commas.size and lists.size > 200 * VALUE_BYTES
 
 
 def test_an_entry_that_no_half_takes_is_a_gap_between_those_around_it(journal: Journal, writer: Writer):

@@ -61,6 +61,14 @@ async def test_a_death_while_running_is_told_in_plain_words(
     assert rogue.kernel.died.result() == caught.value.death
 
 
+async def test_threads_count_as_processes_where_the_system_does_not_bound_them(start_kernel: StartRogue):
+    watched = await start_kernel(replace(rogue_profile("none"), processes=32))
+    with pytest.raises(KernelDied) as caught:
+        threads = "for n in range(60): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        await watched.run(threads + "time.sleep(60)")
+    assert caught.value.death.kind == "processes" and "more than 32 processes and threads" in caught.value.death.reason
+
+
 async def test_a_death_without_a_sandbox_is_told_in_the_same_words(start_kernel: StartRogue):
     watched = await start_kernel(rogue_profile("none"))
     with pytest.raises(KernelDied, match="segmentation fault"):
@@ -160,6 +168,19 @@ async def test_a_message_above_the_limit_ends_the_kernel_with_its_reason(rogue: 
 async def test_a_reply_with_nonsense_in_it_is_reduced_to_what_is_well_formed(rogue: Watched):
     reply = await rogue.run("answer = {'finished': 'all', 'left': [1, 'a0', 'unknown'], 'status': 'fine'}")
     assert reply["status"] == "error" and reply["left"] == ["a0"]
+
+
+async def test_names_that_no_cell_was_asked_for_are_kept_of_no_frame_and_no_reply(rogue: Watched):
+    source = (
+        "names = [f'n{n}' for n in range(50_000)] + ['x']\n"
+        "end = {'t': 'finished', 'attempt': attempt, 'outcome': 'ok', 'names': names,\n"
+        "       'kept': ['n0', 'x'], 'undeclared': ['h'], 'duration_ms': 1}\n"
+        "frame(end); answer = {'status': 'ok', 'finished': [end, {**end, 'attempt': 'a1'}], 'left': []}"
+    )
+    items = [item("a0", source, definitions=["x", "y"]), item("a1", "pass")]
+    reply = await rogue.kernel.run_plan("p", items)
+    told = [(entry["names"], entry["kept"], entry["undeclared"]) for entry in [*rogue.entries, *reply["finished"]]]
+    assert told == [(["x"], ["x"], ["h"]), (["x"], ["x"], ["h"]), ([], [], ["h"])]
 
 
 async def test_a_closed_gate_makes_the_kernel_wait_and_loses_nothing(rogue: Watched):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels_app.messages import clean_entries, clean_entry, clean_finished, clean_ids
+from kernels_app.inside.namespace import TOLD_UNDECLARED
+from kernels_app.messages import asked_names, clean_entries, clean_entry, clean_finished, clean_ids
 
 GOOD: list[dict[str, Any]] = [
     {"t": "started", "attempt": "a", "cell": "c", "version": 3},
@@ -75,6 +76,17 @@ def test_what_is_left_out_is_counted():
 @pytest.mark.parametrize("duration", [float("nan"), float("inf"), -1, True, "1"])
 def test_a_duration_that_is_no_time_is_refused(duration: Any):
     assert clean_entry(GOOD[6] | {"duration_ms": duration}) is None
+
+
+def test_more_undeclared_names_than_a_kernel_tells_are_refused():
+    told = [f"n{number}" for number in range(TOLD_UNDECLARED + 1)]
+    assert clean_entry(GOOD[6] | {"undeclared": told[1:]}) is not None
+    assert clean_entry(GOOD[6] | {"undeclared": told}) is None
+
+
+def test_of_the_names_that_a_cell_bound_only_those_it_was_asked_for_are_kept():
+    entry = GOOD[6] | {"names": ["x", "forged", "y", "y"], "kept": ["forged", "x"], "undeclared": ["h"]}
+    assert asked_names(entry, frozenset({"x", "y", "z"})) == entry | {"names": ["x", "y"], "kept": ["x"]}
 
 
 def test_ids_that_are_none_are_left_out():

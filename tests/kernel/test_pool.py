@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +16,7 @@ import pytest_asyncio
 
 from kernels_app import limits
 from kernels_app import pool as pool_module
+from kernels_app.folders import Folders
 from kernels_app.kernel import Kernel, KernelStartTimeout
 from kernels_app.pool import KernelPool
 from kernels_app.provisioner import Profile
@@ -68,6 +70,22 @@ async def test_a_claimed_kernel_works_in_its_notebooks_own_folder(make_pool: Mak
     assert kernel.notebook_id == FIRST
     assert kernel.work == pool.folders.notebook(FIRST)
     assert (kernel.work / "made.txt").read_text() == "by the kernel"
+
+
+async def test_a_pool_whose_folders_could_not_be_made_tries_again(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as full:
+
+        def no_room(self: Folders) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full.setattr(Folders, "prepare", no_room)
+        pool = await make_pool(full=False)
+        with pytest.raises(OSError, match="No space left"):
+            await pool.claim(FIRST)
+    assert (await pool.claim(FIRST)).is_alive
+    await pool.wait_until_full()
 
 
 async def test_a_large_item_is_spooled_into_the_claimed_folder(make_pool: MakePool, rung: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from kernels_app import interpreters, sandbox
+from kernels_app import checks, interpreters, sandbox, uids
+from kernels_app.provisioner import Profile
 from kernels_app.sandbox import Rung
 from tests.readable import readable_folder
 from tests.walls import Inside, behind, python_for
@@ -83,6 +85,32 @@ def test_a_machine_without_bubblewrap_says_why(
     monkeypatch.setattr(sandbox.landlock, "abi", lambda: 0)
     assert sandbox.available() is Rung.NONE
     assert words in sandbox.describe()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EAGAIN, "Resource temporarily unavailable"),
+        OSError(errno.EMFILE, "Too many open files"),
+        uids.NoUid("All uids for kernels are taken."),
+        subprocess.TimeoutExpired("bwrap", 20),
+    ],
+    ids=lambda error: type(error).__name__ + str(getattr(error, "errno", "")),
+)
+def test_a_sandbox_that_cannot_be_tried_for_a_moment_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, fresh_verdicts: None, error: Exception
+):
+    def fails(**_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sandbox.tempfile, "TemporaryDirectory", fails)
+        with pytest.raises(sandbox.Untried, match="could not be tried just now"):
+            _ = Profile(sandbox="auto").rung
+        assert "could not be tried" in sandbox.describe() and "Not known" in sandbox.protections()[0]
+        assert "could not be tried" in checks.refusal()
+    assert sandbox.available("auto") is Rung.BUBBLEWRAP
 
 
 def test_where_namespaces_are_forbidden_landlock_is_next_and_says_why(

@@ -113,6 +113,14 @@ async def test_a_kernel_that_opens_files_without_number_is_ended(start: StartKer
     assert died.kind == "processes" and "more than 1,000 files open at once" in died.reason
 
 
+async def test_sockets_and_pipes_without_number_count_as_memory_where_no_control_group_does(start: StartKernel):
+    attacker, neighbour = await start("bad", memory_bytes=512 * MIB, use_cgroups=False), await start("good")
+    fill = "import socket, time\nheld = [socket.socketpair() for _ in range(1600)]\ntime.sleep(60)"
+    died = await death(attacker, fill)
+    assert died.kind == "memory" and "0.5 GiB" in died.reason
+    await answers(neighbour)
+
+
 async def test_what_a_kernel_left_in_shared_memory_is_not_the_next_ones(start: StartKernel, readable: Path):
     secret = readable / "data" / "secret_key"
     attacker = await start("bad")
