@@ -303,9 +303,10 @@ def notebook_delete(request: HttpRequest, notebook_id: uuid.UUID) -> HttpRespons
 @require_POST
 def demo_reset(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     access = _open(request, notebook_id, Role.OWNER)
-    if access.notebook.kind != Notebook.Kind.DEMO:
-        raise Http404("This is not the demo.")
-    made = notebooks.reset_demo(access.notebook)
+    try:
+        made = notebooks.reset_demo(access.notebook)
+    except RillbookError as error:
+        raise Http404(error.message) from None
     return redirect("notebook", made.id)
 
 
