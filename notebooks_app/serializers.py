@@ -345,6 +345,7 @@ class RunCellOut(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     number = serializers.IntegerField(help_text="place on the page, from 1")
+    external_id = serializers.CharField(help_text="where it was imported from, if that was no uuid; else empty")
     type = serializers.ChoiceField(Cell.Type.values)
     version = serializers.IntegerField()
     result_name = serializers.CharField()
