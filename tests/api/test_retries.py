@@ -119,6 +119,10 @@ def stored() -> tuple[Any, ...]:
     return list(numbers), list(cells), Change.objects.count(), Connection.objects.count(), Version.objects.count()
 
 
+def said(answer: Any) -> tuple[int, Any]:
+    return answer.status_code, answer.json() if answer.content else None
+
+
 @pytest.mark.parametrize("name", WRITES)
 def test_a_change_sent_again_gets_its_first_answer_and_writes_nothing(send, name):
     operation = str(uuid.uuid4())
@@ -126,7 +130,7 @@ def test_a_change_sent_again_gets_its_first_answer_and_writes_nothing(send, name
     assert first.status_code in (200, 201, 204), first.content
     before = stored()
     second = send(name, operation)
-    assert (second.status_code, second.content) == (first.status_code, first.content)
+    assert said(second) == said(first)
     assert stored() == before
 
 
@@ -136,7 +140,7 @@ def test_a_change_whose_server_went_away_before_it_kept_the_answer_is_done_once(
     IdempotentAnswer.objects.all().delete()
     before = stored()
     second = send(name, **{"Idempotency-Key": "k"})
-    assert (second.status_code, second.content) == (first.status_code, first.content)
+    assert said(second) == said(first)
     assert "Idempotency-Replayed" not in second.headers
     assert stored() == before
 
