@@ -25,6 +25,7 @@ from notebooks_app import admin_people, binning, events, live, notebooks, servic
 from notebooks_app.admin_lists import LookOnly, PageAdmin, as_uuid, fixed_filter, given_filter, link, list_link
 from notebooks_app.errors import RillbookError
 from notebooks_app.models import ApiToken, Cell, Connection, Membership, Notebook, Run, ShareLink
+from notebooks_app.models.notebook import of_id
 from notebooks_app.services import Author
 
 admin_people.register()
@@ -65,7 +66,7 @@ class NotebookAdmin(PageAdmin):
     list_filter = ("kind", "run_mode", given_filter("deleted_at", "in the bin"))
     list_select_related = ("owner",)
     search_fields = ("name",)
-    search_help_text = "Words of the name or the owner's name; a whole id, ours or that of where it was imported from."
+    search_help_text = "Words of the name or the owner's name; a whole id, its own or a cell's, or of before an import."
     ordering = ("-updated_at",)
     fields = (
         "id", "external_id", "name", "owner_link", "kind", "demo_version", "run_mode", "connection_link", "seq",
@@ -90,13 +91,12 @@ class NotebookAdmin(PageAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        known = as_uuid(term)
-        if known is not None:
-            return queryset.filter(Q(pk=known) | Q(external_id=term)), False
+        if as_uuid(term) is not None:
+            return queryset.filter(of_id(term)), False
+        named = Q()
         for word in term.split():
-            named = Q(name__icontains=word) | Q(owner__username__icontains=word)
-            queryset = queryset.filter(named | Q(external_id=term))
-        return queryset, False
+            named &= Q(name__icontains=word) | Q(owner__username__icontains=word)
+        return queryset.filter(named | of_id(term)), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

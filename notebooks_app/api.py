@@ -11,7 +11,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -33,7 +32,9 @@ CELLS_RUN_AT_MOST = 1_000
 SINCE = whole_parameter("since", "seq after which changes are wanted", least=0, most=serializers.MAX_SEQ)
 SINCE_REVISION = whole_parameter("since_revision", "the same by revision; not both", least=0, most=serializers.MAX_SEQ)
 CHANGES = whole_parameter("limit", "of changes", least=1, most=CHANGES_AT_MOST)
-SEARCH = OpenApiParameter("search", OpenApiTypes.STR, description="part of the name or of the imported id")
+SEARCH = OpenApiParameter(
+    "search", OpenApiTypes.STR, description="part of the name or of the imported id; a whole id, its own or a cell's"
+)
 QUERY = OpenApiParameter("q", OpenApiTypes.STR, description="the same as search")
 OWNER = OpenApiParameter("owner", OpenApiTypes.STR, description="exact username of the owner")
 ROLE = OpenApiParameter("role", OpenApiTypes.STR, enum=("owner", *Membership.Role.values), description="your role")
@@ -84,7 +85,7 @@ def _searched(found: Any, request: Request) -> Any:
     asked = request.query_params
     text = asked.get("search", asked.get("q", ""))[: settings.NAME_MAX_LENGTH].strip()
     if text:
-        found = found.filter(Q(name__icontains=text) | Q(external_id__icontains=text))
+        found = found.searched(text)
     if "owner" in asked:
         found = found.filter(owner__username=asked["owner"])
     role = asked.get("role")
@@ -168,11 +169,12 @@ class NotebookDatabase(ApiView):
             self.require_scope(Role.EDITOR, "make connections")
         with transaction.atomic():
             self.guard(notebook_id, operation_id, lambda: _revision(notebook_id))
-            chosen = text_id(body.get("connection"))
-            if body.get("dsn") is not None:
-                chosen = str(_connection_of(request.user, access.notebook, body["dsn"]).pk)
-            fields = {"connection": chosen}
-            services.update_notebook(notebook_id, fields, author=self.author(), operation_id=operation_id)
+            if services.first_answer(notebook_id, operation_id) is None:  # a retry makes no connection
+                chosen = text_id(body.get("connection"))
+                if body.get("dsn") is not None:
+                    chosen = str(_connection_of(request.user, access.notebook, body["dsn"]).pk)
+                fields = {"connection": chosen}
+                services.update_notebook(notebook_id, fields, author=self.author(), operation_id=operation_id)
         return Response(_notebook(self.open(notebook_id, Role.VIEWER, "read it")))
 
 

@@ -34,7 +34,7 @@ class CellList(ApiView):
         body = self.body(serializers.CellCreate)
         operation_id = self.operation(body)
         with transaction.atomic():
-            accepted = services.insert_cell(
+            accepted = services.first_answer(notebook_id, operation_id) or services.insert_cell(
                 notebook_id,
                 body.get("id") or uuid.uuid4(),
                 after=_after(notebook_id, body),
@@ -92,7 +92,7 @@ class CellDetail(ApiView):
     @extend_schema(responses={204: None, **REFUSED})
     def delete(self, request: Request, notebook_id: uuid.UUID, cell_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.EDITOR, "delete cells")
-        operation_id = _query_id(request, "operation_id") or uuid.uuid4()
+        operation_id = self.operation({"operation_id": _query_id(request, "operation_id")})
         with transaction.atomic():
             self.guard(notebook_id, operation_id, lambda: _version(notebook_id, cell_id))
             services.delete_cells(notebook_id, [cell_id], author=self.author(), operation_id=operation_id)
@@ -129,7 +129,7 @@ class CellMove(ApiView):
         operation_id = self.operation(body)
         with transaction.atomic():
             self.guard(notebook_id, operation_id, lambda: _version(notebook_id, cell_id))
-            accepted = services.move_cells(
+            accepted = services.first_answer(notebook_id, operation_id) or services.move_cells(
                 notebook_id,
                 [cell_id],
                 after=_after(notebook_id, body, moving=cell_id),

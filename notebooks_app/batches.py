@@ -12,7 +12,7 @@ from django.db import transaction
 
 from notebooks_app import services
 from notebooks_app.errors import Conflict, NotFound, RillbookError
-from notebooks_app.models import Cell, Change, Notebook
+from notebooks_app.models import Cell
 from notebooks_app.services import Accepted, Author
 
 type Document = dict[str, Any]
@@ -28,9 +28,7 @@ def apply(
     """
     done = []
     with transaction.atomic():
-        Notebook.objects.select_for_update().filter(pk=notebook_id).values_list("pk", flat=True).first()
-        first = part_of(operation_id, 0)
-        is_retry = Change.objects.filter(notebook_id=notebook_id, operation_id=first).exists()
+        is_retry = services.first_answer(notebook_id, part_of(operation_id, 0)) is not None
         for index, operation in enumerate(operations):
             own = part_of(operation_id, index)
             try:

@@ -56,15 +56,15 @@ def restore_cells(
 
     A cell whose old place the log does not tell goes to the end. Raises NotFound, BadRequest, TooLarge.
     """
-    first = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
-    if first is not None:  # a retry: the cells are out of the bin by now
-        return Accepted(first.seq, first.revision, first.event, first.inverse)
-    wanted = _wanted(notebook_id, cell_ids)
-    places = _old_places(notebook_id, wanted)
-    last = placing.last_position(notebook_id)
-    pairs = [(str(cell), places.get(cell, last + positions.STEP)) for cell in wanted]
-    pairs.sort(key=lambda pair: pair[1])
-    return services.restore_cells(notebook_id, pairs, author=author, operation_id=operation_id)
+    with transaction.atomic():
+        if first := services.first_answer(notebook_id, operation_id):  # the cells are out of the bin by now
+            return first
+        wanted = _wanted(notebook_id, cell_ids)
+        places = _old_places(notebook_id, wanted)
+        last = placing.last_position(notebook_id)
+        pairs = [(str(cell), places.get(cell, last + positions.STEP)) for cell in wanted]
+        pairs.sort(key=lambda pair: pair[1])
+        return services.restore_cells(notebook_id, pairs, author=author, operation_id=operation_id)
 
 
 def _wanted(notebook_id: uuid.UUID, cell_ids: Collection[uuid.UUID] | None) -> list[uuid.UUID]:

@@ -10,7 +10,8 @@ replay right:
 - The kept edit says on which version it was made (`base_version`). Who stands within the run (a browser that slept for
   days, a program with an old cursor) sees that this is not its own version and asks for the cell's text.
 
-Only edits of sources are merged; changes of structure, which can be undone, never.
+Only edits of sources are merged; changes of structure, which can be undone, never, nor edits that are part of one (a
+split).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Q
 
 from notebooks_app import changeset
 from notebooks_app.models import Change, Notebook, Version
@@ -62,19 +64,21 @@ def _runs(notebook_id: uuid.UUID, before: datetime) -> Iterator[list[int]]:
     """Primary keys of each run of at least two edits, without their events."""
     borders = sorted(Version.objects.filter(notebook_id=notebook_id).values_list("seq", flat=True))
     log = Change.objects.filter(notebook_id=notebook_id, created_at__lt=before).order_by("seq")
-    rows = log.values_list("pk", "seq", "kind", "cell_id", "author_id", "created_at")
+    rows = log.annotate(is_typing=Q(kind=EDIT, inverse={})).values_list(
+        "pk", "seq", "is_typing", "cell_id", "author_id", "created_at"
+    )
     run: list[int] = []
     last: tuple[object, ...] | None = None
     began = before
-    for pk, seq, kind, cell, author, at in rows.iterator(chunk_size=2_000):
+    for pk, seq, is_typing, cell, author, at in rows.iterator(chunk_size=2_000):
         # The same place among the versions' numbers: no version was named between the two.
         key = (cell, author, bisect_left(borders, seq))
-        if kind == EDIT and key == last and at - began <= SPAN and len(run) < RUN_AT_MOST:
+        if is_typing and key == last and at - began <= SPAN and len(run) < RUN_AT_MOST:
             run.append(pk)
             continue
         if len(run) > 1:
             yield run
-        run, last, began = ([pk], key, at) if kind == EDIT else ([], None, at)
+        run, last, began = ([pk], key, at) if is_typing else ([], None, at)
     if len(run) > 1:
         yield run
 

@@ -10,7 +10,7 @@ import binascii
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import Model, Q, QuerySet
@@ -72,6 +72,6 @@ def _decode(text: str | None) -> Cursor | None:
         when = datetime.fromisoformat(at)
         if when.tzinfo is None or not isinstance(back, bool):
             raise ValueError
-        return Cursor(when, str(uuid.UUID(key)), back)
+        return Cursor(when.astimezone(UTC), str(uuid.UUID(key)), back)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, binascii.Error):
         raise BadRequest("cursor: is none of ours; use the addresses in next and previous.") from None

@@ -25,9 +25,7 @@ def make(number: int, content: Any) -> str:
 
 
 def parse(header: str) -> list[tuple[bool, str]]:
-    """The tags of a condition: (is weak, text without quotes); [(False, "*")] for any. Raises ValueError."""
-    if header.strip() == ANY:
-        return [(False, ANY)]
+    """The tags of a condition that is not for any: (is weak, text without quotes). Raises ValueError."""
     found, position = [], 0
     while position < len(header):
         match = _TAG.match(header, position)
@@ -43,11 +41,13 @@ def parse(header: str) -> list[tuple[bool, str]]:
 def is_fresh(header: str, tag: str) -> bool:
     """Whether `If-None-Match` names what the reader would get again (weakly). A broken header names nothing."""
     try:
-        return any(text in (ANY, tag.strip('"')) for _, text in parse(header))
+        return header.strip() == ANY or any(text == tag.strip('"') for _, text in parse(header))
     except ValueError:
         return False
 
 
 def matches(header: str, number: int) -> bool:
     """Whether `If-Match` allows an edit of what is at `number` (strong comparison: weak tags never match)."""
-    return any(not weak and text.partition("-")[0] in (ANY, str(number)) for weak, text in parse(header))
+    if header.strip() == ANY:
+        return True
+    return any(not weak and text.partition("-")[0] == str(number) for weak, text in parse(header))

@@ -10,15 +10,17 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from notebooks_app import import_outputs, import_rows, live, positions
+from notebooks_app import import_outputs, import_rows, live, positions, services
 from notebooks_app.demo import DEMO_VERSION, blank_notebook, demo_notebook
-from notebooks_app.errors import Conflict
+from notebooks_app.errors import Conflict, NotFound
 from notebooks_app.formats import ImportedNotebook
 from notebooks_app.import_rows import Connections
 from notebooks_app.import_rows import output_row as output_row  # part of this module's interface
 from notebooks_app.models import Cell, Connection, KernelSession, Notebook
-from notebooks_app.services import analysed_fields, analysis_of
+from notebooks_app.services import Author, analysed_fields, analysis_of
 from notebooks_app.text import clean_name
+
+COPIED = " (my copy)"  # behind the name of a changed demo when a newer one comes
 
 
 def create_notebook(
@@ -140,13 +142,22 @@ def demo_update_available(notebook: Notebook) -> bool:
 
 
 def reset_demo(notebook: Notebook) -> Notebook:
-    """Put the newest demo in the place of a user's one; a changed one stays, as a notebook of its own."""
+    """Put the newest demo in the place of a user's one. A changed one stays, as a notebook of its own; one that is as
+    it came goes to the bin and its kernel ends. Raises NotFound where it is not the demo any more.
+    """
     with transaction.atomic():
-        changed = notebook.revision > 0
-        update: dict[str, Any] = {"kind": Notebook.Kind.NORMAL}
-        if changed:
-            update["name"] = f"{notebook.name} (my copy)"[: settings.NAME_MAX_LENGTH]
+        old = Notebook.objects.alive().select_for_update().filter(pk=notebook.pk, kind=Notebook.Kind.DEMO).first()
+        if old is None:
+            raise NotFound("This is not the demo.")
+        Notebook.objects.filter(pk=old.pk).update(kind=Notebook.Kind.NORMAL)
+        # One without a version was imported: it may hold anything, under any revision.
+        is_kept = old.revision > 0 or old.demo_version is None
+        if is_kept:
+            name = f"{old.name[: settings.NAME_MAX_LENGTH - len(COPIED)]}{COPIED}"
+            services.rename_notebook(old.pk, name, author=Author.of(old.owner), operation_id=uuid.uuid4())
         else:
-            update["deleted_at"] = timezone.now()
-        Notebook.objects.filter(pk=notebook.pk).update(**update)
-        return import_notebook(notebook.owner, demo_notebook(), kind=Notebook.Kind.DEMO, demo_version=DEMO_VERSION)
+            put_in_bin(old)
+        made = import_notebook(old.owner, demo_notebook(), kind=Notebook.Kind.DEMO, demo_version=DEMO_VERSION)
+    if not is_kept:
+        end_kernel(old)
+    return made

@@ -9,11 +9,10 @@ from typing import Any
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
-from notebooks_app.text import replace_surrogates
+from notebooks_app.text import shown
 
 NESTING_MAX = 64
 WHOLE_MAX_DIGITS = 300  # as many as the largest double has
-SHOWN_NAME = 40
 
 
 def _refuse(constant: str) -> None:
@@ -44,7 +43,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{replace_surrogates(name)[:SHOWN_NAME]} is given twice")
+            raise ValueError(f"{shown(name)} is given twice")
         found[name] = value
     return found
 

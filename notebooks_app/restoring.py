@@ -36,9 +36,9 @@ def restore_version(
     since go to the bin; others are edited. A connection comes back where the cell has it still or `author` may use it.
     Raises NotFound, TooLarge, or Conflict where nothing differs.
     """
-    version = versions.version_of(notebook_id, version_id)
 
     def change() -> tuple[None, Event, dict[str, Any]]:
+        version = versions.version_of(notebook_id, version_id)
         plan = _Restoring(version, author, operation_id)
         if plan.changes_nothing:
             raise Conflict("The notebook is the same as in this version; there is nothing to bring back.")

@@ -15,7 +15,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from notebooks_app.models import ApiToken, Cell, Notebook
-from notebooks_app.text import clean_name, replace_surrogates
+from notebooks_app.text import clean_name, shown
 
 MAX_RUN_CELLS = 20_000
 MAX_TIMEOUT_S = 300
@@ -24,7 +24,6 @@ CONNECTION_NAME_MAX_LENGTH = 100
 TOKEN_NAME_MAX_LENGTH = 100
 MAX_SEQ = (1 << 63) - 1
 MAX_VERSION = (1 << 31) - 1
-SHOWN_NAME = 40
 
 # --- Fields ----------------------------------------------------------------------------------------------------------
 
@@ -120,12 +119,8 @@ class Body(serializers.Serializer[Any]):
             unknown = sorted(set(data) - set(self.fields))
             if unknown:
                 known = ", ".join(sorted(self.fields))
-                raise serializers.ValidationError({_shown(unknown[0]): f"There is no such field; known are {known}."})
+                raise serializers.ValidationError({shown(unknown[0]): f"There is no such field; known are {known}."})
         return super().to_internal_value(data)
-
-
-def _shown(name: str) -> str:
-    return replace_surrogates(name)[:SHOWN_NAME]
 
 
 # --- In --------------------------------------------------------------------------------------------------------------
@@ -350,6 +345,7 @@ class RunCellOut(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     number = serializers.IntegerField(help_text="place on the page, from 1")
+    external_id = serializers.CharField(help_text="where it was imported from, if that was no uuid; else empty")
     type = serializers.ChoiceField(Cell.Type.values)
     version = serializers.IntegerField()
     result_name = serializers.CharField()

@@ -113,14 +113,17 @@ def turn_slider(
     operation_id: uuid.UUID,
 ) -> Accepted:
     """Put another number in place of a slider's literal (sliders.py). Raises Conflict, BadRequest, NotFound."""
-    cell = _cell(notebook_id, cell_id)
-    _check_version(cell, version)
-    source = sliders.with_value(cell.source, name, value) if cell.type == Cell.Type.PYTHON else None
-    if source is None:
-        raise BadRequest(f"value: {name} is no slider of this cell, or does not reach {value[:40]}.")
-    return edit_cell(
-        notebook_id, cell_id, version=version, author=author, operation_id=operation_id, source=source
-    )
+    with transaction.atomic():
+        if first := first_answer(notebook_id, operation_id):
+            return first
+        cell = _cell(notebook_id, cell_id)
+        _check_version(cell, version)
+        source = sliders.with_value(cell.source, name, value) if cell.type == Cell.Type.PYTHON else None
+        if source is None:
+            raise BadRequest(f"value: {name} is no slider of this cell, or does not reach {value[:40]}.")
+        return edit_cell(
+            notebook_id, cell_id, version=version, author=author, operation_id=operation_id, source=source
+        )
 
 
 def insert_cell(
@@ -233,18 +236,20 @@ def update_cell(
 
 def undo(notebook_id: uuid.UUID, operation_id: uuid.UUID, *, new_operation_id: uuid.UUID, author: Author) -> Accepted:
     """Take a structural change back (undoing an undo is redo). Raises NotFound, or Conflict where it no longer fits."""
-    undone = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
-    if undone is None or not undone.inverse:
-        raise NotFound("There is no such change to take back.")
-    try:
-        with transaction.atomic():
+    with transaction.atomic():
+        if first := first_answer(notebook_id, new_operation_id):
+            return first
+        undone = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
+        if undone is None or not undone.inverse:
+            raise NotFound("There is no such change to take back.")
+        try:
             accepted = _take_back(undone, author=author, operation_id=new_operation_id)
-            # So that a page that was loaded anew knows what can be undone and redone (history.py).
-            inverse = accepted.inverse | {"undoes": str(operation_id)}
-            Change.objects.filter(notebook_id=notebook_id, seq=accepted.seq).update(inverse=inverse)
-            return accepted
-    except NotFound as error:
-        raise Conflict("The cells have changed since; this cannot be taken back.") from error
+        except NotFound as error:
+            raise Conflict("The cells have changed since; this cannot be taken back.") from error
+        # So that a page that was loaded anew knows what can be undone and redone (history.py).
+        inverse = accepted.inverse | {"undoes": str(operation_id)}
+        Change.objects.filter(notebook_id=notebook_id, seq=accepted.seq).update(inverse=inverse)
+        return accepted
 
 
 def _take_back(undone: Change, **who: Any) -> Accepted:
@@ -341,10 +346,10 @@ def update_notebook(
     values = dict(fields)
     if "run_mode" in values and values["run_mode"] not in Notebook.RunMode.values:
         raise BadRequest(f"run_mode: must be one of {', '.join(Notebook.RunMode.values)}.")
-    if "connection" in values:
-        values["connection"] = _connection(values["connection"], author)
 
     def change() -> tuple[None, Event, dict[str, Any]]:
+        if "connection" in values:
+            values["connection"] = _connection(values["connection"], author)
         Notebook.objects.filter(pk=notebook_id).update(**values)
         event = {
             "type": "notebook.updated",
@@ -456,6 +461,17 @@ def accept(
     except _KnownOperation as known:
         first = known.change
         return Accepted(first.seq, first.revision, first.event, first.inverse)
+
+
+def first_answer(notebook_id: uuid.UUID, operation_id: uuid.UUID) -> Accepted | None:
+    """The answer to an operation that is in the log, None for a new one.
+
+    For what looks at the cells before `accept` does: a retry finds them as its first sending left them. Inside a
+    transaction: it takes the notebook's row, so that a retry which overtook its first sending waits for that.
+    """
+    Notebook.objects.select_for_update().filter(pk=notebook_id).values_list("pk", flat=True).first()
+    first = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
+    return Accepted(first.seq, first.revision, first.event, first.inverse) if first else None
 
 
 class _KnownOperation(Exception):

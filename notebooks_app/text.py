@@ -6,6 +6,8 @@ import re
 
 from notebooks_app.errors import BadRequest, TooLarge
 
+SHOWN_LENGTH = 40
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -30,6 +32,13 @@ def clean_source(source: object, *, max_bytes: int) -> str:
 
 def replace_surrogates(text: str) -> str:
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+def shown(name: str) -> str:
+    """The beginning of a name that was sent, for a refusal of it: NUL and lone surrogates, which no answer may hold, as
+    U+FFFD.
+    """
+    return replace_surrogates(name[:SHOWN_LENGTH].replace("\x00", "\ufffd"))
 
 
 def clean_name(name: object, *, max_length: int) -> str:

@@ -34,8 +34,8 @@ WINDOW = 20  # cells drawn whole; the others are placeholders filled as they com
 PAGE_SIZE = 50
 WELCOME_SALT = "rillbook.welcome"
 WELCOME_SECONDS = 30 * 60  # what stands in a log or a shell's scrollback signs nobody in for long
-# What a page's data leaves out of a cell: what only templates use, and values that a new cell has.
-DRAWN = frozenset({"source_html", "markdown_html", "number", "far", "outline", "connection_name"})
+# What a page's data leaves out of a cell: what only templates use or the API tells, and values that a new cell has.
+DRAWN = frozenset({"source_html", "markdown_html", "number", "far", "outline", "connection_name", "external_id"})
 NEW_CELL: dict[str, Any] = {
     "version": 1,
     "result_name": "",
@@ -68,7 +68,7 @@ def home(request: HttpRequest) -> HttpResponse:
     query = request.GET.get("q", "").strip()[: settings.NAME_MAX_LENGTH]
     found = Notebook.objects.listed_for(request.user).alive().recent().select_related("owner")
     if query:
-        found = found.filter(name__icontains=query)
+        found = found.searched(query)
     page = Paginator(found.with_cell_count(), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {"notebooks": [_row(item) for item in page], "page": page, "q": query}
     return render(request, "notebooks/list.html", context)
@@ -302,9 +302,10 @@ def notebook_delete(request: HttpRequest, notebook_id: uuid.UUID) -> HttpRespons
 @require_POST
 def demo_reset(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     access = _open(request, notebook_id, Role.OWNER)
-    if access.notebook.kind != Notebook.Kind.DEMO:
-        raise Http404("This is not the demo.")
-    made = notebooks.reset_demo(access.notebook)
+    try:
+        made = notebooks.reset_demo(access.notebook)
+    except RillbookError as error:
+        raise Http404(error.message) from None
     return redirect("notebook", made.id)
 
 

@@ -87,6 +87,7 @@ class Cell(models.Model):
         indexes = [
             # Catch-up: cells that runs changed since a browser's cursor.
             models.Index(fields=["notebook", "run_seq"], name="cell_runs_since"),
+            # Which notebook has the cell that was called …? Search (notebook.py: of_id).
             models.Index(fields=["external_id"], name="cell_external_id", condition=~Q(external_id="")),
         ]
 
@@ -120,10 +121,10 @@ class Cell(models.Model):
 
     def as_fields(self) -> dict[str, Any]:
         """What readers are told of the cell itself; state and outputs are added by who has them."""
-        return self.as_small_fields() | {"source": self.source}
+        return self.as_small_fields() | {"source": self.source, "external_id": self.external_id}
 
     def as_small_fields(self) -> dict[str, Any]:
-        """The same without the source, for cells far from a reader's window."""
+        """The same without the source, and what no page shows, for cells far from a reader's window."""
         return {
             "id": str(self.id),
             "type": self.type,

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     type Person = AbstractBaseUser | AnonymousUser
 
 
+def of_id(text: str) -> Q:
+    """The notebook of this id, or with a cell of it: ours, or the one it had where it was imported from."""
+    from notebooks_app.models.cell import Cell
+
+    imported = Q(external_id=text) & ~Q(external_id="")  # the second as the partial indexes say it, so that they serve
+    found = imported | Q(pk__in=Cell.objects.alive().filter(imported).values("notebook"))
+    try:
+        known = uuid.UUID(text)
+    except ValueError:
+        return found
+    return found | Q(pk=known) | Q(pk__in=Cell.objects.alive().filter(pk=known).values("notebook"))
+
+
 class NotebookQuerySet(models.QuerySet["Notebook"]):
     """Access starts here: what a person may see, so that a stranger's notebook is simply not found."""
 
@@ -47,6 +60,10 @@ class NotebookQuerySet(models.QuerySet["Notebook"]):
 
     def alive(self) -> NotebookQuerySet:
         return self.filter(deleted_at=None)
+
+    def searched(self, text: str) -> NotebookQuerySet:
+        """Those with `text` in their name or imported id, and those whose id, or a cell's, it is."""
+        return self.filter(Q(name__icontains=text) | Q(external_id__icontains=text) | of_id(text))
 
     def recent(self) -> NotebookQuerySet:
         return self.order_by("-updated_at", "id")

@@ -184,13 +184,17 @@ def act(client: Client, model: str, action: str, *rows: object) -> str:
     return answer.content.decode()
 
 
-def test_a_notebook_is_found_by_name_owner_and_either_id(admin, owner):
+def test_a_notebook_is_found_by_name_owner_and_either_id_of_it_or_a_cell(admin, owner):
     fill(owner, 3)
     wanted = Notebook.objects.create(owner=owner, name="Quarterly numbers", external_id="demo-17")
     for term in ("quarterly", "Quarterly owner", str(wanted.pk), wanted.pk.hex, "demo-17"):
         page = shown(admin, address("notebook") + f"?q={term}")
         assert "Quarterly numbers" in page, term
         assert "Notebook 0" not in page, term
+    cell = Cell.objects.create(notebook=wanted, position=1, external_id="cell_1690")
+    for term in ("cell_1690", str(cell.pk)):
+        found = admin.get(address("notebook") + f"?q={term}").context["cl"].result_list
+        assert [row.pk for row in found] == [wanted.pk], term
     assert "Notebook 2" in shown(admin, address("notebook") + "?q=owner")
     assert "Quarterly" not in shown(admin, address("notebook") + "?q=nothing-like-it")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import uuid
@@ -40,6 +41,8 @@ BODIES = [
     (b'"name"', "object"),
     (b'{"no_such_field": 1}', "no_such_field"),
     (b'{"\\ud800": 1}', "no such field"),
+    (b'{"a\\u0000": 1}', "a\ufffd"),
+    (b'{"\\u0000\\udfff": 1, "\\u0000\\udfff": 2}', "\ufffd\ufffd is given twice"),
 ]
 FORMS = (
     "text/plain",
@@ -48,6 +51,7 @@ FORMS = (
     "application/json; charset=latin-1",
     "nonsense",
 )
+NOT_TEXT = re.compile("\\\\u0000|[\ud800-\udfff]")  # what no database keeps, in JSON
 QUESTIONS = ("no_such=1", "format=json", "format=xml", "%00=1", "page=2", "%ff=1", "[]")
 
 
@@ -78,8 +82,22 @@ def test_a_body_that_is_none_of_ours_is_refused_with_its_reason(client, known, o
         if sent == b"" and operation.path.endswith(EMPTY_IS_FINE):
             continue
         answer = client.generic(operation.method.upper(), address(operation, known), sent, content_type=JSON)
-        refused(answer, 400, word, of=sent[:40])
+        error = refused(answer, 400, word, of=sent[:40])
+        assert not NOT_TEXT.search(json.dumps(error, ensure_ascii=False)), (sent, error)
     assert (rows(), Notebook.objects.get().seq) == (before, seq)
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("operation", WITH_BODY, ids=str)
+def test_a_refusal_of_a_name_that_cannot_be_kept_is_kept_for_its_key(client, known, operation):
+    for number, sent in enumerate((b'{"\\u0000": 1}', b'{"\\u0000": 1, "\\u0000": 1}', b'{"a\\udfff": 1}')):
+        for is_retry in (False, True):
+            answer = client.generic(
+                operation.method.upper(), address(operation, known), sent, content_type=JSON,
+                headers={"Idempotency-Key": f"k{number}"},
+            )  # fmt: skip
+            refused(answer, 400, "\ufffd", of=sent)
+            assert ("Idempotency-Replayed" in answer.headers) == is_retry
 
 
 # Where every field is optional.
@@ -290,17 +308,24 @@ def test_a_wrong_field_is_refused_by_name(client, known, method, path, body, wor
     assert rows() == before
 
 
+def place(when: str) -> str:
+    """A cursor that names a time."""
+    return base64.urlsafe_b64encode(json.dumps([when, str(uuid.uuid4()), False]).encode()).decode().rstrip("=")
+
+
+# Times that UTC cannot hold.
+BEYOND = [f"cursor={place(when)}" for when in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")]
 ADDRESSES = [
     ("notebooks/", ("limit=0", "limit=-1", "limit=1.5", "limit=", "limit=x", "cursor=x", "cursor=", "role=king", 
-                    "search=%00", "owner=a%00", "limit=1&limit=2", "limit=%C2%B2")),
+                    "search=%00", "owner=a%00", "limit=1&limit=2", "limit=%C2%B2", *BEYOND)),
     ("notebooks/{notebook_id}/", ("outputs=2", "outputs=", "sources=no", "outputs=0&outputs=0")),
     ("notebooks/{notebook_id}/changes/", ("since=-1", "since=x", "limit=0", "limit=501", "since=1&since_revision=1",
                                           "since=99999999999999999999", "since_revision=-1")),
     ("notebooks/{notebook_id}/history/", ("before=x", "limit=0", "limit=1001", "before=9223372036854775808")),
-    ("notebooks/{notebook_id}/runs/", ("limit=0", "cursor=W10")),
-    ("notebooks/{notebook_id}/versions/", ("limit=0", "cursor=W10")),
-    ("notebooks/{notebook_id}/bin/", ("limit=0", "cursor=W10")),
-    ("bin/", ("limit=0", "cursor=W10")),
+    ("notebooks/{notebook_id}/runs/", ("limit=0", "cursor=W10", *BEYOND)),
+    ("notebooks/{notebook_id}/versions/", ("limit=0", "cursor=W10", *BEYOND)),
+    ("notebooks/{notebook_id}/bin/", ("limit=0", "cursor=W10", *BEYOND)),
+    ("bin/", ("limit=0", "cursor=W10", *BEYOND)),
 ]  # fmt: skip
 
 

@@ -66,6 +66,43 @@ def test_the_list_is_narrowed_to_an_owner_a_role_and_an_imported_id(client_of, c
     assert viewer.get(LIST, {"role": "king"}).status_code == 400
 
 
+@pytest.fixture
+def imported(add):
+    """A cell whose id was another one where it came from."""
+    cell = add("x = 1")
+    Cell.objects.filter(pk=cell).update(external_id="cell_1690000000_ab")
+    return cell
+
+
+def test_a_notebook_is_found_by_a_cells_whole_id_of_before_and_after_an_import(client_of, cast, at, add, imported):
+    add("other")
+    Notebook.objects.create(owner=cast["owner"], name="Other")
+    for term in ("cell_1690000000_ab", f" {imported} ", at.split("/")[-2]):
+        found = client_of("viewer").get(LIST, {"search": term}).json()
+        assert [row["name"] for row in found["results"]] == ["Sales"], term
+        page = client_of("owner").get("/", {"q": term})
+        assert [row["name"] for row in page.context["notebooks"]] == ["Sales"], term
+        assert client_of("stranger").get(LIST, {"search": term}).json()["count"] == 0
+    for term in ("cell_1690000000_a", "CELL_1690000000_AB", str(uuid.uuid4())):
+        assert client_of("owner").get(LIST, {"search": term}).json()["count"] == 0, term
+    client_of("owner").delete(f"{at}cells/{imported}/")
+    assert client_of("owner").get(LIST, {"search": "cell_1690000000_ab"}).json()["count"] == 0
+
+
+def test_the_search_for_an_old_id_reads_the_index_of_old_ids(cast):
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")  # of a few rows it would read all
+    for term in ("cell_1690000000_ab", str(uuid.uuid4())):
+        assert "cell_external_id" in Notebook.objects.listed_for(cast["owner"]).searched(term).explain()
+
+
+def test_a_cell_tells_the_id_that_it_had_before_its_import(client, at, add, imported):
+    add("other")
+    assert [cell["external_id"] for cell in client.get(at).json()["cells"]] == ["cell_1690000000_ab", ""]
+    assert client.get(f"{at}cells/{imported}/").json()["external_id"] == "cell_1690000000_ab"
+
+
 def test_what_the_reader_has_is_not_sent_again_until_it_changes(client, at, add):
     cell = f"{at}cells/{add('x = 1')}/"
     for address in (at, cell):

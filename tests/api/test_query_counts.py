@@ -65,7 +65,8 @@ def grow(cast: dict[str, Any], notebook: Notebook, add: Callable[..., str]) -> C
 
 
 READS = [
-    "notebooks/", "notebooks/?search=s", "notebooks/{id}/", "notebooks/{id}/?outputs=0&sources=0",
+    "notebooks/", "notebooks/?search=s", "notebooks/?search={cell}",
+    "notebooks/{id}/", "notebooks/{id}/?outputs=0&sources=0",
     "notebooks/{id}/cells/", "notebooks/{id}/cells/{cell}/", "notebooks/{id}/cells/{cell}/outputs/",
     "notebooks/{id}/changes/",
     "notebooks/{id}/runs/", "notebooks/{id}/runs/{run}/", "notebooks/{id}/members/", "notebooks/{id}/links/",

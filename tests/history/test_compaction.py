@@ -112,6 +112,18 @@ def test_other_cells_other_people_other_changes_and_an_hour_part_a_run(bench: Wo
     assert run(bench) == Compacted(runs=2, removed=2)
 
 
+def test_an_edit_that_can_be_undone_stays(bench: Workbench):
+    cell = bench.add("")
+    type_in(bench, cell, "ab")
+    split = bench.edit(cell, "a", undoable=True)
+    type_in(bench, cell, "cd")
+    make_old(bench.notebook)
+    assert run(bench) == Compacted(runs=2, removed=2)
+    assert kinds(bench) == ["cell.inserted", "cell.edited", "cell.edited", "cell.edited"]
+    with pytest.raises(Conflict):  # told as what it is: the text was edited since
+        bench.undo(split)
+
+
 def test_a_conflict_never_carries_a_merged_edit_to_who_stands_within_it(bench: Workbench):
     cell = bench.add("")
     type_in(bench, cell, "abcd")
