@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.test import Client
 
@@ -44,7 +45,8 @@ def path_of(route: str, made: Notebook, token: str) -> str:
 @pytest.mark.parametrize("who", ["owner", "staff"])
 def test_no_address_writes_for_who_only_looks(who: str, people: dict[str, Client], notebook: Notebook):  # noqa: F811
     client, wrote = people[who], {}
-    _, token = sharing.create(notebook, role="editor")
+    theirs = Notebook.objects.create(owner=get_user_model().objects.get(username="stranger"), name="Theirs")
+    _, token = sharing.create(theirs, role="editor")
     client.get("/")  # the demo and a blank notebook, made once for a new person
     before = rows()
     for route in routes():
