@@ -14,6 +14,8 @@ from django.db import connections
 
 
 class CountingCache(DatabaseCache):
+    _table: str
+
     def _cull(self, db: str, cursor: Any, now: datetime, num: int) -> None:
         """Called by every write of a cache that has many entries: remove those that expired."""
         quote, adapt = connections[db].ops.quote_name, connections[db].ops.adapt_datetimefield_value
