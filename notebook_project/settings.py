@@ -187,7 +187,7 @@ SIGN_IN_ACCOUNT_ATTEMPTS, SIGN_IN_ACCOUNT_SECONDS = 10, 900
 SIGN_IN_ADDRESS_ATTEMPTS = env_int("SIGN_IN_ADDRESS_ATTEMPTS", 100, least=1)  # wrong passwords an hour from one address
 # Django's cache holds what allauth counts (mails, sign-ups, codes): in the database, so that all processes share it.
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "rillbook_cache", "TIMEOUT": 3600}
+    "default": {"BACKEND": "notebooks_app.counting_cache.CountingCache", "LOCATION": "rillbook_cache", "TIMEOUT": 3600}
 }
 MAILERS = {"default": env_mailer("EMAIL_URL")}
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_str("EMAIL_FROM", "rillbook@localhost")
@@ -210,6 +210,7 @@ if RILLBOOK_MODE == "multi":
     ):
         raise ImproperlyConfigured("Multi mode does not start like this:\n- " + "\n- ".join(refused))
 DEVICE_COOKIE_NAME = "__Host-rillbook-device" if HTTPS else "rillbook-device"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # a cookie of their own anybody could set
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = HTTPS and env_bool("SSL_REDIRECT", True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.forms import CharField, ModelForm, PasswordInput
 from django.http import HttpRequest, HttpResponse
@@ -21,9 +21,9 @@ from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from notebooks_app import admin_people, binning, events, live, notebooks, services, sharing, usage
+from notebooks_app import admin_people, binning, live, members, notebooks, services, sharing, usage
 from notebooks_app.admin_lists import LookOnly, PageAdmin, as_uuid, fixed_filter, given_filter, link, list_link
-from notebooks_app.errors import RillbookError
+from notebooks_app.errors import NotFound, RillbookError
 from notebooks_app.models import ApiToken, Cell, Connection, Membership, Notebook, Run, ShareLink
 from notebooks_app.models.notebook import of_id
 from notebooks_app.services import Author
@@ -37,27 +37,37 @@ STORAGE_KEPT_S = 600
 FOUND_AT_MOST = 1_000  # notebooks that a search by name looks into
 
 
-class MembershipInline(admin.TabularInline):
+class Guarded:
+    """What belongs to an operator is changed by superusers and that operator alone (admin_people.py)."""
+
+    def belongs_to(self, obj: Any) -> Any:
+        """Whose a row is; None: nobody's."""
+        return obj.owner
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, obj) and super().has_change_permission(request, obj)  # type: ignore[misc]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, obj) and super().has_delete_permission(request, obj)  # type: ignore[misc]
+
+    def _may(self, request: HttpRequest, obj: Any) -> bool:
+        return obj is None or admin_people.may_change(request, self.belongs_to(obj))
+
+
+class MembershipInline(Guarded, admin.TabularInline):
     model = Membership
     fields = ("user", "role", "link", "created_at")
     readonly_fields = ("link", "created_at")
     autocomplete_fields = ("user",)
     extra = 0
 
-
-def save_member(member: Membership) -> None:
-    """Named by an operator from now on, in force at once: no longer bound to the link they came by."""
-    with transaction.atomic():
-        member.link = None
-        member.save()
-        events.announce_access(member.notebook_id, member.user_id)
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, obj) and super().has_add_permission(request, obj)
 
 
-def remove_member(member: Membership) -> None:
-    """Their open sockets close at once."""
-    with transaction.atomic():
-        member.delete()
-        events.announce_access(member.notebook_id, member.user_id)
+def _remove(member: Membership) -> None:
+    with suppress(NotFound):  # gone at this moment
+        members.remove(member.notebook_id, member.user_id)
 
 
 @admin.register(Notebook)
@@ -168,9 +178,9 @@ class NotebookAdmin(PageAdmin):
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Of members, the only ones in line here."""
         for member in formset.save(commit=False):
-            save_member(member)
+            members.name(member)
         for member in formset.deleted_objects:
-            remove_member(member)
+            _remove(member)
 
     # --- Storage by owner ---------------------------------------------------------------------------------------
 
@@ -202,7 +212,7 @@ _storage: dict[str, Any] = {}
 
 
 @admin.register(Membership)
-class MembershipAdmin(PageAdmin):
+class MembershipAdmin(Guarded, PageAdmin):
     list_display = ("notebook", "user", "role", "created_at")
     list_filter = ("role",)
     list_select_related = ("notebook", "user")
@@ -210,19 +220,27 @@ class MembershipAdmin(PageAdmin):
     autocomplete_fields = ("notebook", "user")
     fields = ("notebook", "user", "role", "link", "created_at")
 
+    def belongs_to(self, obj: Membership) -> Any:
+        return obj.notebook.owner
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "notebook":
+            kwargs["queryset"] = Notebook.objects.filter(owner__in=admin_people.changeable(request))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Whose membership of what it is stays: to move it, remove it and add another."""
         return ("link", "created_at") if obj is None else ("notebook", "user", "link", "created_at")
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
-        save_member(obj)
+        members.name(obj)
 
     def delete_model(self, request: HttpRequest, obj: Membership) -> None:
-        remove_member(obj)
+        _remove(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: Iterable[Membership]) -> None:
         for member in queryset:
-            remove_member(member)
+            _remove(member)
 
 
 @admin.register(ShareLink)
@@ -321,7 +339,7 @@ class ConnectionForm(ModelForm):
 
 
 @admin.register(Connection)
-class ConnectionAdmin(PageAdmin):
+class ConnectionAdmin(Guarded, PageAdmin):
     form = ConnectionForm
     list_display = ("name", "owner", "driver", "address", "used_by", "updated_at")
     list_filter = (
@@ -331,8 +349,17 @@ class ConnectionAdmin(PageAdmin):
     list_select_related = ("owner",)
     search_fields = ("name", "owner__username")
     autocomplete_fields = ("owner",)
-    readonly_fields = ("driver", "address", "refusal", "used_by", "created_at", "updated_at")
     fields = ("name", "owner", "dsn", "driver", "address", "refusal", "used_by", "created_at", "updated_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Whose it is stays: whoever has it uses what its DSN opens."""
+        computed = ("driver", "address", "refusal", "used_by", "created_at", "updated_at")
+        return computed if obj is None else ("owner", *computed)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "owner":
+            kwargs["queryset"] = admin_people.changeable(request)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def fill(self, rows: list[Any]) -> None:
         cells = Cell.objects.alive().filter(connection__in=[row.pk for row in rows]).order_by()

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.contrib.auth.admin import UserAdmin
-from django.db.models import QuerySet
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 
@@ -27,6 +29,19 @@ def _is_above(person: Any) -> bool:
     return bool(person.is_staff or person.is_superuser)
 
 
+def may_change(request: HttpRequest, person: Any) -> bool:
+    """Whether this operator may change what is the person's: an operator's is changed by superusers and themselves."""
+    return person is None or request.user.is_superuser or person.pk == request.user.pk or not _is_above(person)
+
+
+def changeable(request: HttpRequest) -> QuerySet[Any]:
+    """The people of whom `may_change` is true."""
+    people = get_user_model().objects.all()
+    if request.user.is_superuser:
+        return people
+    return people.filter(Q(is_staff=False, is_superuser=False) | Q(pk=request.user.pk))
+
+
 def _below(request: HttpRequest, chosen: QuerySet[Any]) -> QuerySet[Any]:
     """Of the chosen people, those whom this operator may change."""
     return chosen if request.user.is_superuser else chosen.filter(is_staff=False, is_superuser=False)
@@ -34,8 +49,11 @@ def _below(request: HttpRequest, chosen: QuerySet[Any]) -> QuerySet[Any]:
 
 def register() -> None:
     """Applications of providers are settings (OIDC_*), and nobody's tokens of a provider are kept: neither is shown."""
-    admin.site.unregister([get_user_model(), Authenticator, SocialAccount, SocialApp, SocialToken])
+    replaced = [get_user_model(), Group, EmailAddress, Authenticator, SocialAccount, SocialApp, SocialToken]
+    admin.site.unregister(replaced)
     admin.site.register(get_user_model(), PersonAdmin)
+    admin.site.register(Group, RightsAdmin)
+    admin.site.register(EmailAddress, AddressAdmin)
     admin.site.register(Authenticator, AuthenticatorAdmin)
     admin.site.register(SocialAccount, SocialAccountAdmin)
 
@@ -61,9 +79,7 @@ class PersonAdmin(PageAdmin, UserAdmin):  # type: ignore[type-arg]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Who may change people gains nothing by it: operators are changed, and get passwords, by superusers alone."""
-        if obj is not None and obj.pk != request.user.pk and _is_above(obj) and not request.user.is_superuser:
-            return False
-        return super().has_change_permission(request, obj)
+        return may_change(request, obj) and super().has_change_permission(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         found = super().get_readonly_fields(request, obj)
@@ -113,6 +129,19 @@ class PersonAdmin(PageAdmin, UserAdmin):  # type: ignore[type-arg]
         messages.success(request, f"{count} tokens revoked.")
 
 
+class RightsAdmin(GroupAdmin):
+    """Groups of rights: as rights of people, given by superusers alone."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+
 # --- What belongs to allauth -----------------------------------------------------------------------------------------
 
 class RemoveOnly(LookOnly):
@@ -125,6 +154,15 @@ class RemoveOnly(LookOnly):
         if obj is not None and _is_above(obj.user) and not request.user.is_superuser:
             return False
         return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
+
+
+class AddressAdmin(RemoveOnly):
+    """E-mail addresses, which sign in and get new passwords: only who reads its mail verifies one."""
+
+    list_display = ("email", "user", "primary", "verified")
+    list_filter = ("primary", "verified")
+    search_fields = ("email", "user__username")
+    fields = list_display
 
 
 class AuthenticatorAdmin(RemoveOnly):

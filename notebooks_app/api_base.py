@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 
 from notebooks_app import bodies, cursors, etags, idempotency, live, reading
 from notebooks_app.access import Access, Role, open_notebook
-from notebooks_app.authentication import TokenAuthentication, scope_limit
+from notebooks_app.authentication import TokenAuthentication, caller_of, scope_limit
 from notebooks_app.errors import BadRequest, Forbidden, PreconditionFailed, TooLarge
 from notebooks_app.facts import CellState
 from notebooks_app.models import ApiToken, Change, IdempotentAnswer, Notebook
@@ -54,10 +54,11 @@ class ApiView(APIView):
     is_tagged = False  # whether GET answers an ETag
     bodiless: ClassVar[frozenset[str]] = frozenset({"GET", "HEAD", "DELETE"})  # methods that take no body
     answers_secret = False  # whether an answer holds what must not be kept in the clear
+    _key: tuple[str, str] | None = None  # the request's Idempotency-Key, and the digest of the request
     _claimed: IdempotentAnswer | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Say who calls, bound what was sent, and claim the request's Idempotency-Key (raises Replay)."""
+        """Say who calls, bound what was sent, and read the request's Idempotency-Key."""
         super().initial(request, *args, **kwargs)
         if getattr(self, str(request.method).lower(), None) is None or request.method in ("OPTIONS", "TRACE"):
             self.http_method_not_allowed(request)
@@ -70,7 +71,14 @@ class ApiView(APIView):
             raise BadRequest(f"{min(unheeded)}: nothing here is guarded by it.")
         key = idempotency.key_of(request._request)
         if key is not None:
-            self._claimed = idempotency.claim(cast(int, request.user.pk), key, idempotency.digest_of(request._request))
+            self._key = (key, idempotency.digest_of(request._request, by=caller_of(request)))
+        if request.method == "DELETE":
+            self._claim()  # what is gone by now is not found by a retry, and the first answer tells nothing
+
+    def _claim(self) -> None:
+        """Take the request's key, once its caller is known to be allowed what it asks. Raises Replay."""
+        if self._key is not None and self._claimed is None:
+            self._claimed = idempotency.claim(cast(int, self.request.user.pk), *self._key)
 
     def _check_query(self, request: Request) -> None:
         """Raises BadRequest naming what the address asks and this method does not know, or asks twice."""
@@ -105,6 +113,7 @@ class ApiView(APIView):
         """The notebook and the caller's role in it. Raises NotFound for a stranger, Forbidden below `role`."""
         access = open_notebook(self.request.user, notebook_id, limit=scope_limit(self.request))
         access.require(role, what)
+        self._claim()
         return access
 
     def open_again(self, notebook_id: uuid.UUID, role: Role, what: str) -> Access:
@@ -123,6 +132,7 @@ class ApiView(APIView):
         """For what belongs to no notebook: a token must be worth at least `role`."""
         if scope_limit(self.request) < role:
             raise Forbidden(f"This token's scope is not enough to {what}.")
+        self._claim()
 
     def body(self, shape: type[Serializer[Any]]) -> dict[str, Any]:
         """The request's body as `shape` has it. Raises ValidationError naming each wrong field."""

@@ -79,6 +79,7 @@ class MemberDetail(ApiView):
     def delete(self, request: Request, notebook_id: uuid.UUID, user_id: int) -> Response:
         is_leaving = user_id == request.user.pk
         self.open(notebook_id, Role.VIEWER if is_leaving else Role.OWNER, "remove members")
+        self.require_scope(Role.EDITOR, "leave a notebook")
         members.remove(notebook_id, _known(user_id))
         return Response(status=204)
 

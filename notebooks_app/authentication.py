@@ -29,6 +29,12 @@ def scope_limit(request: Request) -> Role:
     return _SCOPE_ROLES[token.scope] if isinstance(token, ApiToken) else Role.OWNER
 
 
+def caller_of(request: Request) -> str:
+    """By what the request's person is known, and how far that goes."""
+    token = request.auth
+    return f"token {token.pk} {token.scope}" if isinstance(token, ApiToken) else "session"
+
+
 class SessionAuthentication(authentication.SessionAuthentication):
     """Django's session; answers 401 rather than 403 where nobody is signed in."""
 

@@ -1,7 +1,7 @@
 """Answers kept for requests that carry an `Idempotency-Key`, so that a retry gets the first one and does nothing.
 
-A key belongs to a person. It is claimed before the work and answered after it; a claim whose server went away is taken
-over after a while. When a request is one that keeps keys is api_base.py's matter.
+A key belongs to a person and to the token or session that sent it. It is claimed before the work and answered after
+it; a claim whose server went away is taken over after a while. Which requests keep keys is api_base.py's matter.
 """
 
 from __future__ import annotations
@@ -60,9 +60,11 @@ def key_of(request: HttpRequest) -> str | None:
     return key
 
 
-def digest_of(request: HttpRequest) -> str:
-    """What tells one request from another: method, address and body. Keyed, for a body may hold a password."""
-    parts = (request.method or "", request.get_full_path(), request.headers.get("If-Match", ""))
+def digest_of(request: HttpRequest, *, by: str) -> str:
+    """What tells one request from another: method, address, body, and by what token or session its caller is known.
+    Keyed, for a body may hold a password.
+    """
+    parts = (by, request.method or "", request.get_full_path(), request.headers.get("If-Match", ""))
     head = "\n".join(parts).encode("utf-8", "surrogatepass")
     return salted_hmac("rillbook.idempotency", head + b"\n" + request.body, algorithm="sha256").hexdigest()
 

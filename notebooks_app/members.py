@@ -1,8 +1,13 @@
-"""Who else may do what in a notebook: adding, changing and removing members. One function each; announced at once."""
+"""Who else may do what in a notebook: adding, changing and removing members. One function each; announced at once.
+
+Every change of a membership, those by links included (sharing.py), is made inside `changing`.
+"""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -11,7 +16,7 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from notebooks_app import events
+from notebooks_app import events, services
 from notebooks_app.errors import BadRequest, Conflict, NotFound
 from notebooks_app.models import Membership, Notebook
 
@@ -38,12 +43,32 @@ def find_person(text: str) -> Any:
     return matches[0]
 
 
+@contextmanager
+def changing(notebook_id: uuid.UUID, user_ids: Collection[int]) -> Iterator[None]:
+    """One transaction that changes what these people are in a notebook.
+
+    Their connections leave the notebook's cells unless they may edit it before and after: who comes back is not bound
+    to what others do with their databases, until they attach them again.
+    """
+    with transaction.atomic():
+        before = _editors(notebook_id, user_ids)
+        yield
+        stayed = before & _editors(notebook_id, user_ids)
+        for person in get_user_model().objects.filter(pk__in=set(user_ids) - stayed):
+            services.detach_connections(notebook_id, person)
+
+
+def _editors(notebook_id: uuid.UUID, user_ids: Collection[int]) -> set[int]:
+    live = Membership.objects.live().filter(notebook_id=notebook_id, user_id__in=user_ids)
+    return set(live.filter(role=Membership.Role.EDITOR).values_list("user_id", flat=True))
+
+
 def add(notebook: Notebook, person: Any, role: str) -> Membership:
     """Name a person (or one who came by a link). Raises BadRequest for the owner, Conflict for who is named."""
     if person.pk == notebook.owner_id:
         raise BadRequest("user: is the owner of this notebook.")
     try:
-        with transaction.atomic():
+        with changing(notebook.pk, [person.pk]):
             Membership.objects.filter(notebook=notebook, user=person).exclude(link=None).delete()
             made = Membership.objects.create(notebook=notebook, user=person, role=role)
     except IntegrityError:
@@ -54,20 +79,26 @@ def add(notebook: Notebook, person: Any, role: str) -> Membership:
 
 def change(notebook_id: uuid.UUID, user_id: int, role: str) -> Membership:
     """Give a member another role, from this moment on. Raises NotFound."""
-    with transaction.atomic():
-        live = Membership.objects.live().select_related("user")
-        member = live.filter(notebook_id=notebook_id, user_id=user_id).first()
-        if member is None:
-            raise NotFound("There is no such member.")
-        member.role, member.link = role, None  # named from now on: no longer bound to the link they came by
-        member.save(update_fields=["role", "link"])
-        events.announce_access(notebook_id, user_id)
+    live = Membership.objects.live().select_related("user")
+    member = live.filter(notebook_id=notebook_id, user_id=user_id).first()
+    if member is None:
+        raise NotFound("There is no such member.")
+    member.role = role
+    name(member)
     return member
+
+
+def name(member: Membership) -> None:
+    """Save a member as named from now on: no longer bound to the link they came by."""
+    with changing(member.notebook_id, [member.user_id]):
+        member.link = None
+        member.save(update_fields=None if member._state.adding else ["role", "link"])
+        events.announce_access(member.notebook_id, member.user_id)
 
 
 def remove(notebook_id: uuid.UUID, user_id: int) -> None:
     """End a membership: sockets of the person close at once. Raises NotFound."""
-    with transaction.atomic():
+    with changing(notebook_id, [user_id]):
         gone, _ = Membership.objects.filter(notebook_id=notebook_id, user_id=user_id).delete()
         if not gone:
             raise NotFound("There is no such member.")

@@ -16,6 +16,7 @@ __all__ = [
     "FRAME_CSP",
     "ansi_html",
     "ansi_text",
+    "frame_connections",
     "frame_csp",
     "highlight",
     "error_line",
@@ -42,6 +43,16 @@ FRAME_CSP = (
     "base-uri 'none'; "
     "frame-ancestors {origin}"
 )
+
+
+# What that document, and those that script makes inside it, connect to at all, WebRTC included, which no directive
+# above reaches: browsers that know the header (Chromium) hold to it. frame.js takes WebRTC from the document itself.
+FRAME_CONNECTIONS = '("{origin}{static}*")'
+
+
+def frame_connections(origin: str, static: str = "/static/") -> str:
+    """The Connection-Allowlist header of the frame document (WICG)."""
+    return FRAME_CONNECTIONS.format(origin=origin, static=static)
 
 
 def frame_csp(origin: str, static: str = "/static/") -> str:

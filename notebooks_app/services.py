@@ -17,7 +17,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from notebooks_app import changeset, events, placing, sliders
@@ -368,14 +368,25 @@ def update_notebook(
 def delete_connection(connection: Connection, *, author: Author) -> None:
     """Delete a connection; notebooks and cells that use it are changed first, so that they read as edited."""
     with transaction.atomic():
-        for cell in Cell.objects.alive().filter(connection=connection).only("id", "notebook_id"):
-            update_cell(cell.notebook_id, cell.id, {"connection": None}, author=author, operation_id=uuid.uuid4())
-        for notebook_id in Notebook.objects.filter(connection=connection).values_list("pk", flat=True):
-            update_notebook(notebook_id, {"connection": None}, author=author, operation_id=uuid.uuid4())
-        for cell in Cell.objects.filter(connection=connection):  # in the bin: nobody is told
-            cell.connection = None
-            Cell.objects.filter(pk=cell.pk).update(connection=None, **derive(cell))
+        _detach(Cell.objects.filter(connection=connection), Notebook.objects.filter(connection=connection), author)
         connection.delete()
+
+
+def detach_connections(notebook_id: uuid.UUID, owner: Any) -> None:
+    """Take a person's connections out of a notebook and its cells, as an edit of theirs."""
+    with transaction.atomic():
+        cells = Cell.objects.filter(notebook_id=notebook_id, connection__owner=owner)
+        _detach(cells, Notebook.objects.filter(pk=notebook_id, connection__owner=owner), Author.of(owner))
+
+
+def _detach(cells: QuerySet[Cell], notebooks: QuerySet[Notebook], author: Author) -> None:
+    for cell in cells.filter(deleted_at=None).only("id", "notebook_id"):
+        update_cell(cell.notebook_id, cell.id, {"connection": None}, author=author, operation_id=uuid.uuid4())
+    for notebook_id in notebooks.values_list("pk", flat=True):
+        update_notebook(notebook_id, {"connection": None}, author=author, operation_id=uuid.uuid4())
+    for cell in cells.all():  # in the bin: nobody is told
+        cell.connection = None
+        Cell.objects.filter(pk=cell.pk).update(connection=None, **derive(cell))
 
 
 # --- Analysis --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from notebooks_app import events
+from notebooks_app import events, members
 from notebooks_app.errors import BadRequest, NotFound
 from notebooks_app.models import Membership, Notebook, ShareLink
 
@@ -64,10 +64,12 @@ def create(
 def revoke(notebook_id: uuid.UUID, link_id: uuid.UUID) -> None:
     """End a link and what it gave: sockets of those who came by it close at once. Raises NotFound."""
     with transaction.atomic():
-        link = ShareLink.objects.select_for_update().filter(notebook_id=notebook_id, pk=link_id, revoked_at=None)
-        if not link.update(revoked_at=timezone.now()):
-            raise NotFound("There is no such link.")
-        Membership.objects.filter(link_id=link_id).delete()
+        came = Membership.objects.filter(notebook_id=notebook_id, link_id=link_id)
+        with members.changing(notebook_id, list(came.values_list("user_id", flat=True))):
+            link = ShareLink.objects.filter(notebook_id=notebook_id, pk=link_id, revoked_at=None)
+            if not link.update(revoked_at=timezone.now()):
+                raise NotFound("There is no such link.")
+            came.delete()
         events.announce_access(notebook_id, None)
 
 
@@ -88,52 +90,51 @@ def find(text: str) -> ShareLink:
 
 
 def find_waiting(session: Any) -> ShareLink:
-    """The link that this session opened before it was signed in. Raises NotFound."""
+    """The link that this session opened and did not take yet. Raises NotFound."""
     link = ShareLink.objects.live().filter(pk=session.get(SESSION_WAITING), notebook__deleted_at=None).first()
     if link is None:
         raise NotFound(NO_LINK)
     return link
 
 
-def enter(link: ShareLink, user: Any, session: Any) -> bool:
-    """Let the person in by a link and count that. False: they must sign in first, which the session remembers."""
-    if not user.is_authenticated:
-        return _enter_as_guest(link, session)
+def wait(link: ShareLink, session: Any) -> None:
+    """Let the session remember a link, until its person signed in or said yes."""
+    session[SESSION_WAITING] = str(link.pk)
+
+
+def gives(link: ShareLink, user: Any) -> bool:
+    """Whether the link would give this person more than they have: nothing to who owns or was named."""
+    if link.notebook.owner_id == user.pk:
+        return False
+    kept = Membership.objects.live().filter(notebook_id=link.notebook_id, user=user).first()
+    return kept is None or (kept.link_id is not None and RANK[kept.role] < RANK[link.role])
+
+
+def enter(link: ShareLink, user: Any, session: Any) -> None:
+    """Let a person in by a link, as a member if it gives them anything, and count that."""
     session.pop(SESSION_WAITING, None)
     with transaction.atomic():
         link.count_use()
-        if link.notebook.owner_id != user.pk:
+        if gives(link, user):
             _join(link, user)
-    return True
 
 
-def _enter_as_guest(link: ShareLink, session: Any) -> bool:
-    if not link.allows_guests:
-        session[SESSION_WAITING] = str(link.pk)
-        return False
+def enter_as_guest(link: ShareLink, session: Any) -> None:
+    """Let somebody without an account view what the link opens, and count that."""
     known = [held for held in session.get(SESSION_LINKS, []) if held != str(link.pk)]
     session[SESSION_LINKS] = [*known, str(link.pk)][-GUEST_LINKS_MAX:]
     link.count_use()
-    return True
 
 
 RANK = {"viewer": 1, "runner": 2, "editor": 3}
 
 
 def _join(link: ShareLink, user: Any) -> None:
-    """Make the person a member by this link, unless they are one by name or by a link that gives more."""
-    present = Membership.objects.filter(notebook_id=link.notebook_id, user=user)
-    ended = present.exclude(pk__in=Membership.objects.live().values("pk"))
-    ended.delete()
-    kept = present.first()
-    if kept is None:
-        try:
-            with transaction.atomic():
-                Membership.objects.create(notebook_id=link.notebook_id, user=user, role=link.role, link=link)
-        except IntegrityError:
-            return  # by another window, at the same moment
-    elif kept.link_id is None or RANK[kept.role] >= RANK[link.role]:
-        return
-    else:
-        present.update(role=link.role, link=link)
+    """Make the person a member by this link, in the place of what ended or gave less."""
+    try:
+        with members.changing(link.notebook_id, [user.pk]):
+            Membership.objects.filter(notebook_id=link.notebook_id, user=user).exclude(link=None).delete()
+            Membership.objects.create(notebook_id=link.notebook_id, user=user, role=link.role, link=link)
+    except IntegrityError:
+        return  # by another window, at the same moment
     events.announce_access(link.notebook_id, user.pk)

@@ -349,6 +349,7 @@ def output_frame(request: HttpRequest) -> HttpResponse:
     origin = f"{request.scheme}://{request.get_host()}"
     response = render(request, "frame.html", {"origin": origin})
     response["Content-Security-Policy"] = rendering.frame_csp(origin, settings.STATIC_URL)
+    response["Connection-Allowlist"] = rendering.frame_connections(origin, settings.STATIC_URL)
     response["Cache-Control"] = "private, max-age=3600"
     return response
 

@@ -18,6 +18,11 @@
 
   const tell = (message) => parent.postMessage(message, "*");
 
+  // no policy of the frame reaches WebRTC, which sends packets to any host (docs/security.md says what remains)
+  for (const name of ["RTCPeerConnection", "webkitRTCPeerConnection"]) {
+    Object.defineProperty(window, name, { value: undefined, writable: false, configurable: false });
+  }
+
   // ---- From the page ----
 
   addEventListener("message", (event) => {

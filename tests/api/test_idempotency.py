@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import uuid
 from datetime import timedelta
 
@@ -9,6 +11,10 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from notebook_project.urls import api_patterns
+from notebooks_app import members
+from notebooks_app.api import Unknown
+from notebooks_app.api_base import ApiView
 from notebooks_app.models import ApiToken, Cell, IdempotentAnswer, Notebook
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -83,3 +89,52 @@ def test_nobody_and_reading_claim_no_key(client):
     assert post(APIClient(), LIST, {"name": "a"}).status_code == 401
     assert client.get(LIST, headers={"Idempotency-Key": str(uuid.uuid4())}).status_code == 200
     assert not IdempotentAnswer.objects.exists()
+
+
+@pytest.fixture
+def by_token(cast):
+    """A client of the owner's with a token of a scope."""
+
+    def made(scope: str) -> APIClient:
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {ApiToken.issue(cast['owner'].pk, scope, scope)[1]}")
+        return client
+
+    return made
+
+
+@pytest.mark.parametrize("other", ["read", "edit", "session"])
+def test_another_token_gets_no_answer_that_was_given_to_the_first(client, by_token, other):
+    body = {"name": "ci", "scope": "edit"}
+    first = post(by_token("edit"), "/api/v1/tokens/", body)
+    assert first.status_code == 201
+    second = post(client if other == "session" else by_token(other), "/api/v1/tokens/", body)
+    assert second.status_code == (403 if other == "read" else 422)
+    assert first.json()["token"] not in second.content.decode()
+
+
+def test_who_was_removed_or_made_a_viewer_gets_no_answer_of_before(client_of, at, notebook, cast):
+    editor = client_of("editor")
+    assert post(editor, at + "cells/", {"source": "secret = 1"}).status_code == 201
+    members.change(notebook.pk, cast["editor"].pk, "viewer")
+    assert post(editor, at + "cells/", {"source": "secret = 1"}).status_code == 403
+    members.remove(notebook.pk, cast["editor"].pk)
+    assert post(editor, at + "cells/", {"source": "secret = 1"}).status_code == 404
+    members.add(notebook, cast["editor"], "editor")
+    assert post(editor, at + "cells/", {"source": "secret = 1"}).headers["Idempotency-Replayed"] == "true"
+    assert Cell.objects.filter(notebook=notebook).count() == 1
+
+
+def test_what_was_deleted_is_answered_as_the_first_time(client, at):
+    headers = {"Idempotency-Key": "gone"}
+    answers = [client.delete(at, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [204, 204]
+    assert answers[1].headers["Idempotency-Replayed"] == "true"
+
+
+def test_every_change_of_the_api_claims_its_key():
+    """By asking for the notebook or the scope, with which the key is taken; a deletion takes it by itself."""
+    for view in {view.callback.cls for view in api_patterns if issubclass(view.callback.cls, ApiView)} - {Unknown}:
+        for method in {"post", "put", "patch"} & set(vars(view)):
+            source = inspect.getsource(getattr(view, method))
+            assert re.search(r"self\.(open|require_scope|_own)\(", source), (view, method)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from allauth.account.models import EmailAddress
 from django.contrib.auth import get_user_model
+from rest_framework.test import APIClient
 
-from notebooks_app.models import Membership
+from notebooks_app.models import ApiToken, Membership
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -75,3 +76,12 @@ def test_a_member_may_leave_and_remove_nobody_else(client_of, at, cast):
     assert viewer.delete(f"{at}members/{cast['editor'].pk}/").status_code == 403
     assert viewer.delete(f"{at}members/{cast['viewer'].pk}/").status_code == 204
     assert viewer.get(at).status_code == 404
+
+
+@pytest.mark.parametrize(("scope", "status"), [("read", 403), ("run", 403), ("edit", 204)])
+def test_a_token_leaves_a_notebook_only_if_it_may_edit(at, cast, scope, status):
+    person = cast["viewer"]
+    _, text = ApiToken.issue(person.pk, "t", scope)
+    client = APIClient(headers={"Authorization": f"Bearer {text}"})
+    assert client.delete(f"{at}members/{person.pk}/").status_code == status
+    assert Membership.objects.filter(user=person).exists() == (status == 403)

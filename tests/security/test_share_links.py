@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.cookiejar
 import json
+import re
 import urllib.error
 import urllib.request
 import uuid
@@ -42,6 +43,15 @@ def notebook(owner: Any) -> Notebook:
 
 def page(notebook: Notebook) -> str:
     return f"/notebooks/{notebook.pk}/"
+
+
+def come(browser: Client, text: str) -> Any:
+    """Open a link as a person does: where it asks whether they want to, yes."""
+    answer = browser.get(f"/share/{text}/")
+    if answer.get("Location") != "/share/":
+        return answer
+    asked = re.search(r'name="link" value="([^"]+)"', browser.get("/share/").content.decode())
+    return browser.post("/share/", {"link": asked[1] if asked else ""})
 
 
 def signed_in(person: Any) -> Client:
@@ -88,14 +98,49 @@ class TestOpening:
             {"login": "viewer", "password": "a long enough password", "next": "/share/"},
         )
         assert back["Location"] == "/share/"
-        assert browser.get("/share/")["Location"] == page(notebook)
+        assert not Membership.objects.exists()
+        assert come(browser, text)["Location"] == page(notebook)
         assert browser.get(page(notebook)).status_code == 200
         assert Membership.objects.get(user=viewer).role == "runner"
+
+    def test_a_picture_joins_nobody_and_makes_no_guest(self, notebook, viewer):
+        links = [sharing.create(notebook, role="viewer", allows_guests=True), sharing.create(notebook, role="editor")]
+        for browser in (signed_in(viewer), Client()):
+            for _, text in links:
+                for dest in ("image", "iframe", "empty", "script"):
+                    embedded = {"Sec-Fetch-Dest": dest}
+                    assert browser.get(f"/share/{text}/", headers=embedded).status_code == 403
+                    assert browser.get("/share/", headers=embedded).status_code == 403
+            assert browser.get(page(notebook)).status_code in (302, 404)
+        assert not Membership.objects.exists()
+
+    def test_who_is_signed_in_is_asked_before_the_owner_learns_who_they_are(self, notebook, viewer):
+        _, text = sharing.create(notebook, role="editor")
+        browser = signed_in(viewer)
+        assert browser.get(f"/share/{text}/", headers={"Sec-Fetch-Dest": "document"})["Location"] == "/share/"
+        asked = browser.get("/share/").content.decode()
+        assert "Sales" in asked and "editor" in asked and text not in asked
+        assert not Membership.objects.exists()
+        assert come(browser, text)["Location"] == page(notebook)
+        assert browser.get(f"/share/{text}/")["Location"] == page(notebook)  # once a member, no more
+
+    def test_yes_is_said_to_the_link_that_was_asked_about_and_by_the_page_itself(self, notebook, owner, viewer):
+        other = Notebook.objects.create(owner=owner, name="Other")
+        (asked, text), (_, swapped) = sharing.create(notebook, role="viewer"), sharing.create(other, role="editor")
+        browser = signed_in(viewer)
+        browser.get(f"/share/{text}/")
+        browser.get(f"/share/{swapped}/")
+        answer = browser.post("/share/", {"link": str(asked.pk)})
+        assert "Other" in answer.content.decode() and not Membership.objects.exists()
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(viewer)
+        strict.get(f"/share/{text}/")
+        assert strict.post("/share/", {"link": str(asked.pk)}).status_code == 403
 
     def test_uses_are_counted(self, notebook, viewer):
         link, text = sharing.create(notebook, role="viewer", allows_guests=True)
         Client().get(f"/share/{text}/")
-        signed_in(viewer).get(f"/share/{text}/")
+        come(signed_in(viewer), text)
         link.refresh_from_db()
         assert link.uses == 2
         assert link.last_used_at is not None
@@ -104,13 +149,13 @@ class TestOpening:
         Membership.objects.create(notebook=notebook, user=viewer, role="viewer")
         _, text = sharing.create(notebook, role="editor")
         for person in (owner, viewer):
-            assert signed_in(person).get(f"/share/{text}/")["Location"] == page(notebook)
+            assert come(signed_in(person), text)["Location"] == page(notebook)
         assert [(each.user, each.role) for each in Membership.objects.all()] == [(viewer, "viewer")]
 
     def test_of_two_links_the_one_that_gives_more_counts(self, notebook, viewer):
         for role, gives in (("runner", "runner"), ("viewer", "runner"), ("editor", "editor")):
             _, text = sharing.create(notebook, role=role)
-            signed_in(viewer).get(f"/share/{text}/")
+            come(signed_in(viewer), text)
             assert Membership.objects.get(user=viewer).role == gives
 
     @pytest.mark.parametrize("text", ["x", "x" * 5000, "%00", "é", "..", "a b"])
@@ -127,7 +172,7 @@ class TestEnding:
         link, text = sharing.create(notebook, role="viewer", allows_guests=True)
         guest, member = Client(), signed_in(viewer)
         for browser in (guest, member):
-            browser.get(f"/share/{text}/")
+            come(browser, text)
             assert browser.get(page(notebook)).status_code == 200
         if how == "revoked":
             sharing.revoke(notebook.pk, link.pk)
@@ -145,7 +190,7 @@ class TestEnding:
         from notebooks_app import members
 
         link, text = sharing.create(notebook, role="editor")
-        signed_in(viewer).get(f"/share/{text}/")
+        come(signed_in(viewer), text)
         members.change(notebook.pk, viewer.pk, "runner")
         sharing.revoke(notebook.pk, link.pk)
         assert Membership.objects.get(user=viewer).role == "runner"
@@ -155,11 +200,11 @@ class TestEnding:
 
         link, text = sharing.create(notebook, role="editor")
         for person in (viewer, editor):
-            signed_in(person).get(f"/share/{text}/")
+            come(signed_in(person), text)
         ShareLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
         assert members.add(notebook, viewer, "runner").link is None
         _, other = sharing.create(notebook, role="viewer")
-        signed_in(editor).get(f"/share/{other}/")
+        come(signed_in(editor), other)
         assert dict(Membership.objects.live().values_list("user__username", "role")) == {
             "viewer": "runner",
             "editor": "viewer",
@@ -206,7 +251,7 @@ class TestApi:
 
     def test_members_who_came_by_a_link_are_told_apart(self, notebook, owner, viewer):
         link, text = sharing.create(notebook, role="viewer")
-        signed_in(viewer).get(f"/share/{text}/")
+        come(signed_in(viewer), text)
         (member,) = APIClient_of(owner).get(f"/api/v1/notebooks/{notebook.pk}/members/").json()["members"]
         assert (member["username"], member["by_link"]) == ("viewer", str(link.pk))
 

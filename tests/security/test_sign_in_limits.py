@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.totp.internal import auth as totp
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.utils import timezone
@@ -16,6 +18,7 @@ from notebooks_app.models import AttemptCount
 
 RIGHT = "a long enough password"
 TOO_MANY = "Too many attempts"
+TOO_MANY_CODES = "Too many failed login attempts"
 
 
 def tries(client: Client, login: str, password: str = "wrong", **headers: Any) -> Any:
@@ -140,6 +143,28 @@ class TestOneAfterTheOther:
     def test_no_name_and_no_address_is_kept_in_the_clear(self, owner):
         tries(Client(), "owner")
         assert all(len(row.key) == 64 and "owner" not in row.key for row in AttemptCount.objects.all())
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+class TestSecondFactor:
+    def test_no_other_counts_wipe_those_of_wrong_codes(self, owner):
+        totp.TOTP.activate(owner, totp.generate_totp_secret())
+        client = Client()
+        assert tries(client, "owner", RIGHT)["Location"].startswith("/accounts/2fa/authenticate/")
+        codes = [client.post("/accounts/2fa/authenticate/", {"code": "000000"}).content.decode() for _ in range(12)]
+        assert [TOO_MANY_CODES in answer for answer in codes] == [False] * 10 + [True] * 2
+        for n in range(400):  # as mails for lost passwords, and sign-ups, from many addresses
+            cache.set(f"zz{n}", [1.0], 900)
+        assert TOO_MANY_CODES in client.post("/accounts/2fa/authenticate/", {"code": "000000"}).content.decode()
+
+    def test_what_expired_leaves_the_table(self, db):
+        for n in range(400):
+            cache.set(f"old{n}", 1, -5)
+        cache.set("new", 1, 900)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM rillbook_cache")
+            assert cursor.fetchone()[0] <= 301  # from which number on a write looks for them
 
 
 @pytest.mark.parametrize(

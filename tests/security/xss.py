@@ -148,3 +148,12 @@ for (const go of [
   () => top.frames[0].postMessage({{ type: "render", mime: "text/html", value: "<script>parent.hurt(0)</" + "script>" }}, "*"), () => history.pushState({{}}, "", "{EVIL}/43"), () => (document.domain = document.domain), () => navigator.serviceWorker.register("/sw.js"), () => Notification.requestPermission(), () => document.body.requestFullscreen(),
   () => navigator.clipboard.readText(), () => navigator.geolocation.getCurrentPosition(() => 0), () => navigator.mediaDevices.getUserMedia({{ audio: true }}), () => (location.href = "{EVIL}/44"),
 ]) try {{ go(); }} catch (e) {{}}"""
+
+
+def dials(port: int) -> str:
+    """Script that asks a STUN server of this machine, over UDP, by WebRTC; quiet where there is none."""
+    server = f"stun:127.0.0.1:{port}"
+    return (
+        f"try {{ const p = new RTCPeerConnection({{iceServers: [{{urls: '{server}'}}]}}); p.createDataChannel('x');"
+        " p.createOffer().then((offer) => p.setLocalDescription(offer)); } catch (error) {}"
+    )
