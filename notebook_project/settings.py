@@ -318,7 +318,8 @@ RILLBOOK_ALLOW_UNSANDBOXED = env_bool("RILLBOOK_ALLOW_UNSANDBOXED", False)
 KERNEL_CPUS = env_float("KERNEL_CPUS", 0.0)
 KERNEL_CPU_SECONDS = env_int("KERNEL_CPU_SECONDS", 0)
 # Threads count: the pools of numpy, pyarrow, DuckDB and polars each have one for every processor.
-KERNEL_PROCESSES = env_int("KERNEL_PROCESSES", max(256, 128 + 6 * (os.cpu_count() or 1)))
+# A process a processor, each with a thread a processor (a pool of workers that load NumPy), and what else there is.
+KERNEL_PROCESSES = env_int("KERNEL_PROCESSES", max(256, 128 + (os.cpu_count() or 1) * ((os.cpu_count() or 1) + 6)))
 KERNEL_FILES = env_int("KERNEL_FILES", 4096)
 KERNEL_DISK_BYTES = env_int("KERNEL_DISK_BYTES", 8 * 1024**3)
 KERNEL_RUN_SECONDS = env_int("KERNEL_RUN_SECONDS", 0)

@@ -9,8 +9,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
+from django.db import DataError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -34,8 +36,12 @@ class FilledList(ChangeList):
     """Lets its admin compute columns for the rows of the page, once they are known."""
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = list(self.result_list)  # type: ignore[assignment]
+        """Raises IncorrectLookupParameters for an address with a time or a number that the database cannot hold."""
+        try:
+            super().get_results(request)
+            self.result_list = list(self.result_list)  # type: ignore[assignment]
+        except (OverflowError, DataError) as error:
+            raise IncorrectLookupParameters from error
         self.model_admin.fill(self.result_list)  # type: ignore[attr-defined]
 
 

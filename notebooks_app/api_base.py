@@ -25,7 +25,7 @@ from notebooks_app.models import ApiToken, Change, IdempotentAnswer, Notebook
 from notebooks_app.schema import ApiSchema
 from notebooks_app.services import Accepted, Author
 from notebooks_app.standing import Seat, roles_of
-from notebooks_app.text import replace_surrogates
+from notebooks_app.text import shown
 
 type Document = dict[str, Any]
 
@@ -87,7 +87,7 @@ class ApiView(APIView):
         for name, values in request.query_params.lists():
             if name not in known:
                 has = f"known are {', '.join(known)}" if known else "there is none here"
-                raise BadRequest(f"{replace_surrogates(name)[:40]}: the address asks for what is not known; {has}.")
+                raise BadRequest(f"{shown(name)}: the address asks for what is not known; {has}.")
             if len(values) > 1:
                 raise BadRequest(f"{name}: is given {len(values)} times.")
             if "\x00" in values[0]:

@@ -103,6 +103,14 @@ def test_the_lists_filters_open(admin, owner):
     assert admin.get(address("notebook") + "?deleted_at=yes").status_code == 200
 
 
+@pytest.mark.database
+@pytest.mark.parametrize("what", ["updated_at__gte=0001-01-01T00:00:00%2B14:00", f"owner__id__exact={2**70}"])
+def test_an_address_with_what_no_column_holds_leads_to_the_whole_list(admin, owner, what):
+    fill(owner, 1)
+    answer = admin.get(f"{address('notebook')}?{what}", follow=True)
+    assert answer.status_code == 200 and (not answer.redirect_chain or "e=1" in answer.redirect_chain[0][0])
+
+
 def test_a_connection_for_everyone_is_made_here_and_its_dsn_never_shown_again(admin):
     add = reverse("admin:notebooks_app_connection_add")
     dsn = f"postgresql://reader:{SECRET}@db.example.com/shop"
