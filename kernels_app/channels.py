@@ -27,9 +27,10 @@ log = logging.getLogger("rillbook.kernel")
 
 Message = dict[str, Any]
 
-HEADER_BYTES = 64 * 1024
+HEADER_BYTES = 4 * 1024  # of a message's header, its parent's and its metadata: some 600 are used
 TURN_S = 0.005
-UNWANTED_AT_ONCE, UNWANTED_PAUSE_S = 100, 0.02  # 5,000 a second of each connection
+UNWANTED_AT_ONCE, UNWANTED_PAUSE_S = 100, 0.02  # 5,000 a second of each connection; fewer of long ones:
+UNWANTED_BYTES = 512  # so many count as one more
 # What is read of a message of each kind; others are not read at all. A frame is sent at 64 KiB (one entry may be
 # larger); a reply has a page of a table, or the ends of a whole plan.
 FRAME_BYTES = 4 * 1024 * 1024
@@ -135,20 +136,20 @@ class Channels:
             line.close()
             self._on_broken(channel)
 
-    def _take(self, channel: str, parts: list[bytes]) -> bool:
-        """Whether it was a message that somebody wanted."""
+    def _take(self, channel: str, parts: list[bytes]) -> int:
+        """0 for a message that somebody wanted, else for how many it counts."""
         self.received += 1
         message = self._decode(channel, parts)
+        size = sum(map(len, parts))
         if channel == "iopub":
-            size = sum(map(len, parts))
             self.published_bytes += cost(size, message["content"]) if message else MESSAGE_BYTES
         if message is None:
-            return False
+            return 1 + size // UNWANTED_BYTES
         try:
             self._handlers[channel](message)
         except Exception:  # whoever listens failed: the next message is another matter
             log.exception("A message on %s was not taken.", channel)
-        return True
+        return 0
 
     def _reply(self, message: Message) -> None:
         future = self._waiting.pop(message["parent_header"].get("msg_id", ""), None)
@@ -215,11 +216,12 @@ class _Pace:
         self._unwanted = 0
         self._since = time.monotonic()
 
-    async def after(self, is_wanted: bool) -> None:
+    async def after(self, unwanted: int) -> None:
         """Let others go first: at least every TURN_S, and for longer where much came that nobody wanted."""
-        if not is_wanted:
-            self._unwanted += 1
-            if self._unwanted % UNWANTED_AT_ONCE == 0:
+        if unwanted:
+            self._unwanted += unwanted
+            if self._unwanted >= UNWANTED_AT_ONCE:
+                self._unwanted = 0
                 await asyncio.sleep(UNWANTED_PAUSE_S)
                 self._since = time.monotonic()
         elif time.monotonic() - self._since > TURN_S:

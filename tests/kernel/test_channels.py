@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jupyter_client.session import DELIM, Session
 
-from kernels_app.channels import FRAME_VALUES, Channels
+from kernels_app.channels import FRAME_VALUES, HEADER_BYTES, Channels
 from kernels_app.throttle import MESSAGE_BYTES, VALUE_BYTES
 
 SESSION = Session(key=b"k")
@@ -58,3 +58,20 @@ def test_a_frame_of_more_values_than_any_output_has_is_not_read(values: int, is_
     refused: list[str] = []
     opened(read, refused)._take("iopub", frame({"entries": [1] * values}))
     assert (len(read), refused) == ((1, []) if is_read else (0, ["too large"]))
+
+
+def test_a_long_message_that_nobody_wants_counts_for_many():
+    def taken(header: dict[str, Any]) -> int:
+        signed = [json.dumps(header).encode(), b"{}", b"{}", b"{}"]
+        return opened([], [])._take("shell", [DELIM, SESSION.sign(signed), *signed])
+
+    assert taken({"msg_type": "x"}) == 1
+    assert taken({"msg_type": "x", "rubbish": [[]] * 900}) > 5
+
+
+def test_a_header_longer_than_any_is_not_parsed():
+    refused: list[str] = []
+    parts = frame({"entries": []})
+    parts[2] = json.dumps({"msg_type": "rill_frame", "rubbish": [[]] * HEADER_BYTES}).encode()
+    opened([], refused)._take("iopub", parts)
+    assert refused == ["unreadable"]
