@@ -44,9 +44,13 @@ class _ByFile(LoadFileScheduling):
         return "ray" if "/test_ray_" in file else file
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what uses Chromium: Playwright's synchronous API leaves an event loop running in its thread, in which no
     asynchronous test can start, so that `make test` runs these apart. Long ones come first."""
+    if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        apart = [item for item in items if item.get_closest_marker("postgresql")]
+        items[:] = [item for item in items if item not in apart]
+        config.hook.pytest_deselected(items=apart)
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")

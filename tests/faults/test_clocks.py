@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -134,8 +133,6 @@ def test_a_clock_that_is_set_back_locks_nobody_out_for_longer(set_clock: SetCloc
 @pytest.fixture
 def leased(lab: Lab, settings: Any) -> uuid.UUID:
     """A notebook, in a database that has a clock of its own: leases last two seconds."""
-    if connection.vendor == "sqlite":
-        pytest.skip("SQLite is a file of one machine, whose clock it is")
     settings.LEASE_SECONDS = 2
     return lab.notebook.pk
 
@@ -144,6 +141,7 @@ def claimed(notebook_id: uuid.UUID, machine: str) -> bool:
     return leases.claim(notebook_id, f"{machine}:1:{uuid.uuid4().hex}") is not None
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("by", [-HOUR, HOUR], ids=["an hour behind", "an hour ahead"])
 def test_a_lease_of_a_machine_whose_clock_is_wrong_ends_when_it_dies_and_not_before(
     leased: uuid.UUID, set_clock: SetClock, by: timedelta
@@ -160,6 +158,7 @@ def test_a_lease_of_a_machine_whose_clock_is_wrong_ends_when_it_dies_and_not_bef
     assert claimed(leased, "right")
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("by", [-HOUR, HOUR], ids=["an hour behind", "an hour ahead"])
 def test_who_reads_with_a_wrong_clock_sees_what_lives_and_what_is_over(
     leased: uuid.UUID, set_clock: SetClock, by: timedelta
@@ -174,6 +173,7 @@ def test_who_reads_with_a_wrong_clock_sees_what_lives_and_what_is_over(
     assert not KernelSession.objects.live().exists()
 
 
+@pytest.mark.postgresql
 def test_clear_stale_sessions_of_a_machine_whose_clock_is_ahead_leaves_what_lives(
     leased: uuid.UUID, set_clock: SetClock
 ):

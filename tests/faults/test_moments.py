@@ -204,7 +204,7 @@ async def test_an_error_of_the_server_in_a_query_is_said_in_the_cell(lab: Lab, m
 @pytest.mark.parametrize("where", ["values", "load", "broker"])
 async def test_a_kernel_that_does_not_answer_or_a_broker_that_does_not_start_is_said(where: str, tmp_path: Any):
     async def stored(read: Any) -> Any:
-        return "shop", "postgresql://127.0.0.1/shop"
+        return SimpleNamespace(name="shop", usable_dsn=lambda: "postgresql://127.0.0.1/shop")
 
     async def call(what: str, **_: Any) -> Any:
         if what == where:
