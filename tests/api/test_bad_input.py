@@ -89,15 +89,14 @@ def test_a_body_that_is_none_of_ours_is_refused_with_its_reason(client, known, o
 
 @pytest.mark.database
 @pytest.mark.parametrize("operation", WITH_BODY, ids=str)
-def test_a_refusal_of_a_name_that_cannot_be_kept_is_kept_for_its_key(client, known, operation):
+def test_a_name_that_cannot_be_kept_is_refused_alike_at_each_retry(client, known, operation):
     for number, sent in enumerate((b'{"\\u0000": 1}', b'{"\\u0000": 1, "\\u0000": 1}', b'{"a\\udfff": 1}')):
-        for is_retry in (False, True):
+        for _ in range(2):
             answer = client.generic(
                 operation.method.upper(), address(operation, known), sent, content_type=JSON,
                 headers={"Idempotency-Key": f"k{number}"},
             )  # fmt: skip
             refused(answer, 400, "\ufffd", of=sent)
-            assert ("Idempotency-Replayed" in answer.headers) == is_retry
 
 
 # Where every field is optional.
