@@ -180,9 +180,8 @@ class NotebookDatabase(ApiView):
 
 def _connection_of(user: Any, notebook: Notebook, dsn: str) -> Connection:
     """The person's connection with this DSN, made if there is none. Raises BadRequest naming what is wrong in it."""
-    for known in Connection.objects.filter(owner=user):
-        if import_connections.dsn_of(known) == dsn:
-            return known
+    if known := import_connections.with_dsn(user, dsn):
+        return known
     made = Connection(owner=user, name=import_connections.free_name(user, notebook.name))
     api_own.save_connection(made, dsn)
     return made

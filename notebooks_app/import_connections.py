@@ -47,7 +47,7 @@ def choose(found: ImportedNotebook, owner: Any) -> Chosen:
     chosen = Chosen()
     check(found)
     if found.dsn:
-        chosen.notebook = _with_dsn(owner, found.dsn)
+        chosen.notebook = with_dsn(owner, found.dsn)
         if chosen.notebook is None:
             chosen.notebook = chosen.new = _make(owner, found)
     elif found.connection:
@@ -74,7 +74,8 @@ def dsn_of(connection: Connection) -> str | None:
         return None
 
 
-def _with_dsn(owner: Any, dsn: str) -> Connection | None:
+def with_dsn(owner: Any, dsn: str) -> Connection | None:
+    """The person's connection with this DSN, the first that they made."""
     owned = Connection.objects.filter(owner=owner).order_by("created_at")
     return next((connection for connection in owned if dsn_of(connection) == dsn), None)
 

@@ -54,8 +54,7 @@ def changing(notebook_id: uuid.UUID, user_ids: Collection[int]) -> Iterator[None
         before = _editors(notebook_id, user_ids)
         yield
         stayed = before & _editors(notebook_id, user_ids)
-        for person in get_user_model().objects.filter(pk__in=set(user_ids) - stayed):
-            services.detach_connections(notebook_id, person)
+        services.detach_connections(notebook_id, set(user_ids) - stayed)
 
 
 def _editors(notebook_id: uuid.UUID, user_ids: Collection[int]) -> set[int]:

@@ -10,12 +10,13 @@ Creating, importing and deleting whole notebooks is in notebooks.py; what is rea
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
@@ -56,6 +57,10 @@ class Accepted:
     revision: int
     event: Event
     inverse: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, change: Change) -> Accepted:
+        return cls(change.seq, change.revision, change.event, change.inverse)
 
     @property
     def version(self) -> int | None:
@@ -372,11 +377,15 @@ def delete_connection(connection: Connection, *, author: Author) -> None:
         connection.delete()
 
 
-def detach_connections(notebook_id: uuid.UUID, owner: Any) -> None:
-    """Take a person's connections out of a notebook and its cells, as an edit of theirs."""
+def detach_connections(notebook_id: uuid.UUID, owners: Collection[int]) -> None:
+    """Take people's connections out of a notebook and its cells, each as an edit of theirs."""
     with transaction.atomic():
-        cells = Cell.objects.filter(notebook_id=notebook_id, connection__owner=owner)
-        _detach(cells, Notebook.objects.filter(pk=notebook_id, connection__owner=owner), Author.of(owner))
+        cells = Cell.objects.filter(notebook_id=notebook_id, connection__owner__in=owners)
+        notebooks = Notebook.objects.filter(pk=notebook_id, connection__owner__in=owners)
+        lent = {owner for rows in (cells, notebooks) for owner in rows.values_list("connection__owner", flat=True)}
+        for owner in get_user_model().objects.filter(pk__in=lent):
+            theirs = {"connection__owner": owner}
+            _detach(cells.filter(**theirs), notebooks.filter(**theirs), Author.of(owner))
 
 
 def _detach(cells: QuerySet[Cell], notebooks: QuerySet[Notebook], author: Author) -> None:
@@ -470,8 +479,7 @@ def accept(
         with transaction.atomic():
             return _accept_new(notebook_id, operation_id, author, change)
     except _KnownOperation as known:
-        first = known.change
-        return Accepted(first.seq, first.revision, first.event, first.inverse)
+        return Accepted.of(known.change)
 
 
 def first_answer(notebook_id: uuid.UUID, operation_id: uuid.UUID) -> Accepted | None:
@@ -482,7 +490,7 @@ def first_answer(notebook_id: uuid.UUID, operation_id: uuid.UUID) -> Accepted | 
     """
     Notebook.objects.select_for_update().filter(pk=notebook_id).values_list("pk", flat=True).first()
     first = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
-    return Accepted(first.seq, first.revision, first.event, first.inverse) if first else None
+    return Accepted.of(first) if first else None
 
 
 class _KnownOperation(Exception):

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -151,3 +153,18 @@ def test_that_a_connection_went_is_told_as_an_edit(lent: Lent):
     members.remove(lent.notebook.pk, lent.editor.pk)
     told = Change.objects.filter(notebook=lent.notebook, author=lent.editor).order_by("-seq")[:2]
     assert {change.kind for change in told} == {"cell.updated", "notebook.updated"}
+
+
+def test_revoking_a_link_costs_the_same_however_many_came_by_it(owner: Any):
+    notebook = Notebook.objects.create(owner=owner, name="Open")
+
+    def cost(count: int) -> int:
+        link, _ = sharing.create(notebook, role="editor")
+        for number in range(count):
+            person = get_user_model().objects.create(username=f"{count} {number}")
+            Membership.objects.create(notebook=notebook, user=person, role="editor", link=link)
+        with CaptureQueriesContext(connection) as captured:
+            sharing.revoke(notebook.pk, link.pk)
+        return len(captured)
+
+    assert cost(2) == cost(12)
