@@ -180,7 +180,8 @@ class NotebookDatabase(ApiView):
 
 def _connection_of(user: Any, notebook: Notebook, dsn: str) -> Connection:
     """The person's connection with this DSN, made if there is none. Raises BadRequest naming what is wrong in it."""
-    if known := import_connections.with_dsn(user, dsn):
+    known = import_connections.with_dsn(user, dsn)
+    if known is not None and not known.refusal():
         return known
     made = Connection(owner=user, name=import_connections.free_name(user, notebook.name))
     api_own.save_connection(made, dsn)

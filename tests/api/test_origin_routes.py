@@ -72,6 +72,15 @@ def test_a_wrong_database_is_refused_and_no_connection_is_left(client, at, noteb
     assert Notebook.objects.get(pk=notebook.pk).revision == 0
 
 
+def test_a_dsn_that_is_refused_is_so_also_where_an_import_kept_it(client, at, cast):
+    kept = Connection(owner=cast["owner"], name="imported")
+    kept.keep_dsn("mysql://user:s3cret@host/db")
+    kept.save()
+    answer = client.put(f"{at}db/", {"dsn": "mysql://user:s3cret@host/db"}, format="json")
+    assert answer.status_code == 400 and "driver" in answer.json()["error"]["message"]
+    assert list(Connection.objects.all()) == [kept]
+
+
 def test_sources_and_outputs_are_left_out_when_they_are_not_wanted(client, at, add):
     cell = add("x = 1")
     Output.objects.create(cell_id=cell, index=0, kind="stream", data={"name": "stdout", "text": "hi\n", "cut": None})
