@@ -16,8 +16,8 @@ help: ## List the commands
 run: .venv/.installed ## Start Rillbook; prints one URL that signs you in (HOST=, PORT= to choose)
 	@exec $(PYTHON) manage.py serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
-# Each file's tests stay together, in the order of tests/conftest.py.
-PYTEST := $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# Each file's tests stay together, in the order of tests/conftest.py; a few that fail are run once more, alone, and told.
+PYTEST := $(PYTHON) scripts/run_tests.py -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test: .venv/.installed-dev ## Run the tests: on SQLite, then those of the database on PostgreSQL
 	$(PYTEST) -m "not browser and not soak"

@@ -97,3 +97,37 @@ def test_the_pins_name_no_machine_and_no_index():
         pins = [line for line in lines if line and not line.startswith(("#", "-r "))]
         assert pins
         assert [line for line in pins if "==" not in line or "://" in line or os.sep in line] == []
+
+
+FLAKY = """
+import pathlib
+def test_that_passes(): pass
+def test_that_fails_once(tmp_path):
+    seen = pathlib.Path(__file__).with_name("seen")
+    first = not seen.exists()
+    seen.touch()
+    assert not first
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said", "again"),
+    [
+        ("def test_good(): pass", 0, "1 passed", False),
+        (FLAKY, 0, "ONLY THE SECOND TIME (mend the test, or what it tests):\n  test_it.py::test_that_fails_once", True),
+        (FLAKY + "def test_bad(): assert 0", 1, "1 failed, 1 passed", True),
+        ("import pytest\n@pytest.mark.parametrize('n', range(9))\ndef test_bad(n): assert 0", 1, "9 failed", False),
+        ("import nothing_of_that_name", 1, "1 error", True),
+        ("import pytest\ndef test_bad(): pytest.exit('no', returncode=3)", 3, "no", False),
+    ],
+)  # fmt: skip
+def test_what_fails_is_run_once_more_and_told(tmp_path: Path, text: str, code: int, said: str, again: bool):
+    (tmp_path / "test_it.py").write_text(text, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts/run_tests.py"), "-n", "2", "--dist", "loadfile", "-p", "no:django"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, "Once more, alone" in done.stdout) == (code, again), done.stdout
+    assert said in done.stdout
+    assert not (tmp_path / ".pytest_cache").exists()

@@ -28,7 +28,7 @@ class Opened:
         self.page = self.context.new_page()
         self.page.on("dialog", lambda dialog: (self.ran.append("dialog"), dialog.dismiss()))
         self.page.on("popup", lambda popup: self.ran.append(f"popup {popup.url}"))
-        # Not until "load": with requests held up for `route`, Chromium at times never ends the load of a frame (1 in 30).
+        # Not until "load": with requests held up for `route`, Chromium at times never ends it (one page in 30).
         self.page.goto(file.as_uri(), wait_until="domcontentloaded")
 
     def _went_out(self, route: Any) -> None:
