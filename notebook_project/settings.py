@@ -330,7 +330,7 @@ KERNELS_PER_USER = env_int("KERNELS_PER_USER", 10 if RILLBOOK_MODE == "multi" el
 KERNELS_MAX = env_int("KERNELS_MAX", 200 if RILLBOOK_MODE == "multi" and KERNEL_HOST == "local" else 0)
 KERNEL_WORK_DIR = DATA_DIR / "work"
 SAMPLE_DATABASE = DATA_DIR / "sample" / "sample.duckdb"
-LEASE_SECONDS = 8
+LEASE_SECONDS = 7
 LEASE_LOST_KILL_S = env_int("LEASE_LOST_KILL_S", 300, least=1)
 DRAIN_S = env_int("DRAIN_S", 5)
 SQL_ROW_CAP = env_int("SQL_ROW_CAP", 10_000, least=1)
