@@ -122,8 +122,9 @@ export class Runs {
     });
   }
 
-  /** @param {() => Promise<any>} act */
+  /** What is asked for while the page has only just come waits for its connection. @param {() => Promise<any>} act */
   async #try(act) {
+    await this.#socket.begun();
     try {
       await act();
     } catch (error) {

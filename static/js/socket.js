@@ -93,10 +93,20 @@ export class NotebookSocket extends EventTarget {
 
   /** Resolves once there is a connection. @returns {Promise<void>} */
   online() {
-    if (this.state === "online") return Promise.resolve();
+    return this.#until(() => this.state === "online");
+  }
+
+  /** Resolves once the first connection stands or has failed. @returns {Promise<void>} */
+  begun() {
+    return this.#until(() => this.state !== "connecting");
+  }
+
+  /** @param {() => boolean} isSo @returns {Promise<void>} */
+  #until(isSo) {
+    if (isSo()) return Promise.resolve();
     return new Promise((resolve) => {
       const check = () => {
-        if (this.state !== "online") return;
+        if (!isSo()) return;
         this.removeEventListener("state", check);
         resolve();
       };

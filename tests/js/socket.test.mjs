@@ -50,6 +50,23 @@ test("it says hello with its cursor and is online when that is answered", async 
   socket.close();
 });
 
+test("a run that is asked for while the page comes up is sent once there is a connection", async () => {
+  const { socket, lines } = make();
+  socket.connect();
+  const store = { cells: [], cell: () => null, notebook: { run_mode: "lazy" } };
+  const running = new Runs(store, socket, { flush: async () => 3, takeTyped: () => true }).run(["a"]);
+  await tick();
+  const [line] = lines;
+  assert.deepEqual(line.sent, []);
+  line.open();
+  line.receive({ type: "reply", id: line.sent[0].id, ok: true });
+  for (let n = 0; n < 3; n++) await tick();
+  assert.deepEqual([line.sent[1].type, line.sent[1].cells], ["run", [{ cell: "a", version: 3 }]]);
+  line.receive({ type: "reply", id: line.sent[1].id, ok: true });
+  await running;
+  socket.close();
+});
+
 test("a reply settles the request with its id and no other", async () => {
   const { socket, line } = await online();
   const first = socket.request("run", { cells: [] });
