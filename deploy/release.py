@@ -69,12 +69,14 @@ class Release:
     def run(self, *, to: str | None = None, kernels: bool = False) -> None:
         if kernels:  # before anything moves: what was begun under the old head must not go on under the new one
             self._until(NODES_LIMIT_S, "the nodes of an earlier release", self._is_free)
+        head = self._service(self.facts["head_service"])
+        moves_head = kernels or not head.get("runningCount")
+        definition = self.facts["head_task_definition"] if moves_head else head["taskDefinition"]
+        self.keep_image(definition, is_needed=moves_head)
         if not to:
             self.migrate()
-        head = self.facts["head_service"]
-        if kernels or not self._service(head).get("runningCount"):
-            self.move(head, self.facts["head_task_definition"])
-        self.keep_image()
+        if moves_head:
+            self.move(self.facts["head_service"], definition)
         self.move(self.facts["web_service"], to or self.facts["web_task_definition"])
         if kernels:
             refresh = self.replace_nodes()
@@ -127,15 +129,17 @@ class Release:
         )
         return str(begun["InstanceRefreshId"])
 
-    def keep_image(self) -> None:
+    def keep_image(self, definition: str, *, is_needed: bool) -> None:
         """See to it that the repository keeps the image that head and nodes run, however many are pushed after it.
 
-        By one more tag. An image that is gone already is said: what runs goes on, but what ends does not start again.
+        By one more tag. Raises ReleaseFailed where there is no such image and a head is to start from it; one that is
+        gone while it runs is said: what runs goes on, but a head that ends does not start again.
         """
-        definition = self._service(self.facts["head_service"])["taskDefinition"]
         described = self.ecs.describe_task_definition(taskDefinition=definition)["taskDefinition"]
         repository, _, tag = described["containerDefinitions"][0]["image"].partition("/")[2].rpartition(":")
         found = self.ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": tag}])["images"]
+        if not found and is_needed:
+            raise ReleaseFailed(f"The repository has no image {tag}, which head and nodes are to run: push it first.")
         if not found:
             self.say(f"The repository has no image {tag} any more, which head and nodes run: release with --kernels.")
             return

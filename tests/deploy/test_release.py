@@ -70,16 +70,17 @@ class Far:
         ended = {"lastStatus": "STOPPED", "containers": [{"exitCode": code}], "stoppedReason": "Essential container"}
         self.expects("ecs", "describe_tasks", {"tasks": [ended]}, {"cluster": "r", "tasks": [TASK]})
 
-    def head_runs(self, count: int = 1) -> None:
+    def head_runs(self, count: int = 1, *, moves: bool = False, is_kept: bool = False, is_there: bool = True) -> None:
+        """What it runs, or is to run, is kept first: that the repository lets nobody do so stops a release."""
         asked = {"cluster": "r", "services": ["head"]}
-        self.expects("ecs", "describe_services", {"services": [{"runningCount": count}]}, asked)
+        head = {"runningCount": count, "taskDefinition": "r-head:7"}
+        self.expects("ecs", "describe_services", {"services": [head]}, asked)
+        self.keeps_image("8" if moves or not count else "7", is_kept=is_kept, is_there=is_there)
 
-    def keeps_image(self, tag: str = "7", *, is_kept: bool = False, is_there: bool = True) -> None:
+    def keeps_image(self, tag: str, *, is_kept: bool, is_there: bool) -> None:
         """By a tag of its own, which the repository's lifecycle spares; in the form in which it was pushed."""
-        head = {"services": [{"taskDefinition": "r-head:7"}]}
-        self.expects("ecs", "describe_services", head, {"cluster": "r", "services": ["head"]})
         definition = {"containerDefinitions": [{"image": f"123456789012.dkr.ecr.example.com/team/r:{tag}"}]}
-        asked = {"taskDefinition": "r-head:7"}
+        asked: dict[str, Any] = {"taskDefinition": f"r-head:{tag}"}
         self.expects("ecs", "describe_task_definition", {"taskDefinition": definition}, asked)
         manifest = {"imageManifest": "{}", "imageManifestMediaType": "application/vnd.oci.image.index.v1+json"}
         found = {"images": [manifest] if is_there else []}
@@ -134,9 +135,8 @@ def far() -> Far:
 
 
 def test_the_service_moves_once_the_database_is_migrated(far: Far) -> None:
-    far.migrates()
     far.head_runs()
-    far.keeps_image()
+    far.migrates()
     far.moves("web", WEB, [(WEB, "IN_PROGRESS"), (OLD, "COMPLETED")], [(WEB, "COMPLETED")])
     far.release().run()
     far.is_done()
@@ -144,6 +144,7 @@ def test_the_service_moves_once_the_database_is_migrated(far: Far) -> None:
 
 
 def test_a_migration_that_fails_stops_the_release_with_its_log(far: Far) -> None:
+    far.head_runs()
     far.migrates(code=1)
     asked = {"logGroupName": "/r/web", "logStreamName": "web/rillbook/abc", "limit": ANY}
     far.expects("logs", "get_log_events", {"events": [{"message": "relation is missing"}]}, asked)
@@ -153,6 +154,7 @@ def test_a_migration_that_fails_stops_the_release_with_its_log(far: Far) -> None
 
 
 def test_a_migration_that_does_not_start_stops_the_release(far: Far) -> None:
+    far.head_runs()
     far.expects("ecs", "run_task", {"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]})
     with pytest.raises(ReleaseFailed, match="RESOURCE:MEMORY"):
         far.release().run()
@@ -161,9 +163,8 @@ def test_a_migration_that_does_not_start_stops_the_release(far: Far) -> None:
 
 @pytest.mark.parametrize("state", [[(WEB, "FAILED"), (OLD, "IN_PROGRESS")], [(OLD, "COMPLETED")]])
 def test_a_roll_out_that_went_back_is_a_failure(far: Far, state: list[tuple[str, str]]) -> None:
-    far.migrates()
     far.head_runs()
-    far.keeps_image()
+    far.migrates()
     far.moves("web", WEB, state)
     with pytest.raises(ReleaseFailed, match="went back.*tasks failed"):
         far.release().run()
@@ -172,7 +173,6 @@ def test_a_roll_out_that_went_back_is_a_failure(far: Far, state: list[tuple[str,
 
 def test_going_back_migrates_nothing(far: Far) -> None:
     far.head_runs()
-    far.keeps_image()
     far.moves("web", OLD, [(OLD, "COMPLETED")])
     far.release().run(to=OLD)
     far.is_done()
@@ -181,9 +181,9 @@ def test_going_back_migrates_nothing(far: Far) -> None:
 def moved_with_kernels(far: Far, *earlier: str) -> None:
     """All of a release up to the nodes, which come last."""
     far.nodes_were(*(earlier or ("Successful",)))
+    far.head_runs(moves=True)
     far.migrates()
     far.moves("head", "r-head:8", [("r-head:8", "COMPLETED")])
-    far.keeps_image()
     far.moves("web", WEB, [(WEB, "COMPLETED")])
     far.replaces_nodes()
 
@@ -241,9 +241,9 @@ def test_nodes_that_an_earlier_release_still_replaces_are_waited_for_before_anyt
 
 def test_a_web_service_that_goes_back_leaves_the_nodes_alone(far: Far) -> None:
     far.nodes_were("Successful")
+    far.head_runs(moves=True)
     far.migrates()
     far.moves("head", "r-head:8", [("r-head:8", "COMPLETED")])
-    far.keeps_image()
     far.moves("web", WEB, [(OLD, "COMPLETED")])
     with pytest.raises(ReleaseFailed, match="went back"):
         far.release().run(kernels=True)
@@ -252,31 +252,38 @@ def test_a_web_service_that_goes_back_leaves_the_nodes_alone(far: Far) -> None:
 
 @pytest.mark.parametrize(("is_kept", "is_there"), [(True, True), (False, False)])
 def test_an_image_that_is_kept_already_or_gone_stops_no_release(far: Far, is_kept: bool, is_there: bool) -> None:
+    far.head_runs(is_kept=is_kept, is_there=is_there)
     far.migrates()
-    far.head_runs()
-    far.keeps_image("2026-11-01-1", is_kept=is_kept, is_there=is_there)
     far.moves("web", WEB, [(WEB, "COMPLETED")])
     far.release().run()
     far.is_done()
-    gone = [words for words in far.said if "no image 2026-11-01-1 any more" in words]
+    gone = [words for words in far.said if "no image 7 any more" in words]
     assert len(gone) == (not is_there)
 
 
 def test_a_head_that_does_not_run_is_started_before_web_tasks_join_it(far: Far) -> None:
     """As after the first apply, which found no image."""
-    far.migrates()
     far.head_runs(0)
+    far.migrates()
     far.moves("head", "r-head:8", [("r-head:8", "COMPLETED")])
-    far.keeps_image()
     far.moves("web", WEB, [(WEB, "COMPLETED")])
     far.release().run()
     far.is_done()
 
 
+@pytest.mark.parametrize("kernels", [True, False])
+def test_an_image_that_was_not_pushed_stops_a_release_that_moves_the_head(far: Far, kernels: bool) -> None:
+    if kernels:
+        far.nodes_were("Successful")
+    far.head_runs(int(kernels), moves=kernels, is_there=False)
+    with pytest.raises(ReleaseFailed, match="no image 8, .*push it first"):
+        far.release().run(kernels=kernels)
+    far.is_done()
+
+
 def test_the_same_definition_deployed_anew_is_judged_by_its_newest_deployment(far: Far) -> None:
-    far.migrates()
     far.head_runs()
-    far.keeps_image()
+    far.migrates()
     far.moves("web", WEB, [(WEB, "FAILED"), (WEB, "COMPLETED")])
     with pytest.raises(ReleaseFailed, match="went back"):
         far.release().run()
