@@ -5,18 +5,21 @@
     terraform output -json release | python deploy/release.py --manage "export_notebooks --output back" --files moving
 
 A migration that fails stops the release before anything that runs has changed. `--kernels` also replaces Ray's head
-and all nodes, which ends running kernels, and waits until the last old node is gone; so every process has read its
-secrets anew. A head that does not run is started anyway, for web tasks join it. `--to`
+and, once web tasks have moved, all nodes, which ends running kernels; it waits until the last old node is gone and as
+many new ones as always run have joined the cluster; so every process has read its secrets anew. Where an earlier one
+still replaces nodes, it waits for that first. A head that does not run is started anyway, for web tasks join it. Each
+release sees to it that the repository keeps the image that head and nodes run. `--to`
 goes back to an older web task definition, without a migration. `--manage` runs a management command as a task of
 its own, with a web task's settings, and prints what it says: nothing is released. Such a task has no files but those
 that `--files` names, below a prefix of Terraform's exchange_bucket: they are its working folder, and what the command
-writes there is put back (with_files.py). Needs boto3 and the rights to run and
-update these services, the nodes' group and its launch template; reads and prints no secret.
+writes there is put back (with_files.py). Needs boto3 and the rights to run and update these services, the nodes' group
+and its launch template, and to tag images; reads and prints no secret.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
 import sys
@@ -30,6 +33,13 @@ MIGRATE_LIMIT_S = 3600.0
 COMMAND_LIMIT_S = 24 * 3600.0  # an import of a whole production
 ROLLOUT_LIMIT_S = 1800.0
 NODES_LIMIT_S = 3600.0
+# A node that AWS calls healthy may still fetch the image: then doctor is asked again.
+DOCTOR_TRIES = 5
+DOCTOR_AGAIN_S = 60.0
+# Of a replacement of nodes that is not over: AWS begins no second one.
+UNDER_WAY = ("Pending", "InProgress", "Baking", "Cancelling", "RollbackInProgress")
+GOES_ON = "What was begun at AWS goes on there; a release may be run again."
+KEPT_TAG = "kernels-"  # the repository's lifecycle goes by it (terraform/modules/storage)
 LOG_LINES = 50
 SAID_LINES = 1000
 # What reads or writes files: commands, and an option of others.
@@ -53,18 +63,26 @@ class Release:
         self.facts, self.wait, self.say = facts, wait, say
         self.ecs, self.logs = clients("ecs"), clients("logs")
         self.ec2, self.scaling = clients("ec2"), clients("autoscaling")
+        self.ecr = clients("ecr")
+        self._told = ""
 
-    def run(self, *, to: str = "", kernels: bool = False) -> None:
+    def run(self, *, to: str | None = None, kernels: bool = False) -> None:
+        if kernels:  # before anything moves: what was begun under the old head must not go on under the new one
+            self._until(NODES_LIMIT_S, "the nodes of an earlier release", self._is_free)
+        head = self._service(self.facts["head_service"])
+        moves_head = kernels or not head.get("runningCount")
+        definition = self.facts["head_task_definition"] if moves_head else head["taskDefinition"]
+        self.keep_image(definition, is_needed=moves_head)
         if not to:
             self.migrate()
-        head = self.facts["head_service"]
-        if kernels or not self._runs(head):
-            self.move(head, self.facts["head_task_definition"])
-        refresh = self.replace_nodes() if kernels else ""
+        if moves_head:
+            self.move(self.facts["head_service"], definition)
         self.move(self.facts["web_service"], to or self.facts["web_task_definition"])
-        if refresh:
+        if kernels:
+            refresh = self.replace_nodes()
             self._until(NODES_LIMIT_S, "new nodes", lambda: self._refreshed(refresh))
-            self.say("All nodes are new.")
+            self.meet_nodes()
+            self.say("All nodes are new, and in the cluster.")
 
     def migrate(self) -> None:
         """Run the migrate task once. Raises ReleaseFailed with the end of its log unless it exits with 0."""
@@ -109,15 +127,60 @@ class Release:
         begun = self.scaling.start_instance_refresh(
             AutoScalingGroupName=self.facts["node_group"], Preferences=preferences | {"SkipMatching": False}
         )
-        self.say("Nodes are being replaced.")
         return str(begun["InstanceRefreshId"])
+
+    def keep_image(self, definition: str, *, is_needed: bool) -> None:
+        """See to it that the repository keeps the image that head and nodes run, however many are pushed after it.
+
+        By one more tag. Raises ReleaseFailed where there is no such image and a head is to start from it; one that is
+        gone while it runs is said: what runs goes on, but a head that ends does not start again.
+        """
+        described = self.ecs.describe_task_definition(taskDefinition=definition)["taskDefinition"]
+        repository, _, tag = described["containerDefinitions"][0]["image"].partition("/")[2].rpartition(":")
+        found = self.ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": tag}])["images"]
+        if not found and is_needed:
+            raise ReleaseFailed(f"The repository has no image {tag}, which head and nodes are to run: push it first.")
+        if not found:
+            self.say(f"The repository has no image {tag} any more, which head and nodes run: release with --kernels.")
+            return
+        manifest = {name: found[0][name] for name in ("imageManifest", "imageManifestMediaType") if name in found[0]}
+        with contextlib.suppress(self.ecr.exceptions.ImageAlreadyExistsException):
+            self.ecr.put_image(repositoryName=repository, imageTag=f"{KEPT_TAG}{tag}", **manifest)
+
+    def meet_nodes(self) -> None:
+        """Return once doctor finds at least as many nodes in the cluster as always run. Raises ReleaseFailed."""
+        for _ in range(DOCTOR_TRIES - 1):
+            try:
+                return self._doctor()
+            except ReleaseFailed:
+                self.say(f"Once more in {DOCTOR_AGAIN_S:.0f} s: a node may still be on its way …")
+                self.wait(DOCTOR_AGAIN_S)
+        self._doctor()
+
+    def _doctor(self) -> None:
+        self.manage(["doctor", "--nodes", str(self.facts["min_nodes"])])
+
+    def _is_free(self) -> bool:
+        """Whether no replacement of nodes is under way, whoever began it."""
+        group = self.facts["node_group"]
+        found = self.scaling.describe_instance_refreshes(AutoScalingGroupName=group)["InstanceRefreshes"]
+        for each in found:
+            if each["Status"] in UNDER_WAY:
+                self._tell(
+                    f"Nodes are still being replaced by an earlier release ({each.get('PercentageComplete', 0)} %): "
+                    "waiting for that. To end it instead: aws autoscaling cancel-instance-refresh "
+                    f"--auto-scaling-group-name {group}"
+                )
+                return False
+        return True
 
     def _refreshed(self, refresh: str) -> bool:
         """Whether all nodes are replaced. Raises ReleaseFailed if that was given up."""
         (found,) = self.scaling.describe_instance_refreshes(
             AutoScalingGroupName=self.facts["node_group"], InstanceRefreshIds=[refresh]
         )["InstanceRefreshes"]
-        if found["Status"] in ("Pending", "InProgress", "Baking"):
+        if found["Status"] in UNDER_WAY:
+            self._tell(f"Nodes are being replaced ({found.get('PercentageComplete', 0)} %) …")
             return False
         if found["Status"] != "Successful":
             raise ReleaseFailed(f"Not all nodes are new: {found['Status']}. {found.get('StatusReason', '')}".rstrip())
@@ -156,16 +219,19 @@ class Release:
         ended = self._until(limit_s, f"the {what}", lambda: self._stopped(task))
         return task, ended["containers"][0].get("exitCode"), ended.get("stoppedReason", "")
 
-    def _runs(self, service: str) -> bool:
-        found = self.ecs.describe_services(cluster=self.facts["cluster"], services=[service])["services"]
-        return bool(found and found[0].get("runningCount"))
+    def _service(self, service: str) -> dict[str, Any]:
+        cluster = self.facts["cluster"]
+        found = self.ecs.describe_services(cluster=cluster, services=[service])["services"]
+        if not found:
+            raise ReleaseFailed(f"There is no service {service} in the cluster {cluster}.")
+        return found[0]
 
     def _stopped(self, task: str) -> Any:
         found = self.ecs.describe_tasks(cluster=self.facts["cluster"], tasks=[task])["tasks"]
         return found[0] if found and found[0]["lastStatus"] == "STOPPED" else None
 
     def _settled(self, service: str, definition: str) -> bool:
-        found = self.ecs.describe_services(cluster=self.facts["cluster"], services=[service])["services"][0]
+        found = self._service(service)
         # The newest comes first, and counts where a definition is deployed anew.
         by_definition = {each["taskDefinition"]: each for each in reversed(found["deployments"])}
         ours = by_definition.get(definition)
@@ -184,6 +250,12 @@ class Release:
             return ""
         return "\n".join(event["message"] for event in found["events"])
 
+    def _tell(self, words: str) -> None:
+        """Say it unless that was said last."""
+        if words != self._told:
+            self._told = words
+            self.say(words)
+
     def _until(self, limit_s: float, what: str, ask: Callable[[], Any]) -> Any:
         waited = 0.0
         while not (answer := ask()):
@@ -199,26 +271,51 @@ def _newest_event(service: dict[str, Any]) -> str:
     return str(events[0]["message"])
 
 
-def main() -> int:
+def asked(words: list[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for. What says nothing, or two things at once, is refused: SystemExit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernels", action="store_true", help="replace head and nodes too; ends running kernels")
-    parser.add_argument("--to", default="", help="an older web task definition to go back to, without a migration")
-    parser.add_argument("--manage", default="", metavar="COMMAND", help="run this of manage.py, and release nothing")
-    parser.add_argument("--files", default="", metavar="PREFIX", help="of the exchange bucket: the command's folder")
-    options = parser.parse_args()
+    parser.add_argument("--to", metavar="ARN", help="an older web task definition to go back to, without a migration")
+    parser.add_argument("--manage", metavar="COMMAND", help="run this of manage.py, and release nothing")
+    parser.add_argument("--files", metavar="PREFIX", help="of the exchange bucket: the command's folder")
+    options = parser.parse_args(words)
+    for name in ("to", "manage", "files"):
+        given = getattr(options, name)
+        if given is not None and not given.strip("/ "):
+            parser.error(f"--{name} is empty: name something, or leave it out")
+    if options.manage and (options.to or options.kernels):
+        parser.error("--manage releases nothing: it goes with neither --to nor --kernels")
+    if options.files and not options.manage:
+        parser.error("--files is the folder of a command: it goes with --manage")
+    if options.to and options.kernels:
+        parser.error(
+            "--to goes back with web tasks alone, and --kernels moves head and nodes to the newest: to go back with "
+            "all, apply the older image_tag and release that"
+        )
+    return options
+
+
+def main(words: list[str] | None = None) -> int:
+    options = asked(words)
     import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
 
     facts = json.load(sys.stdin)
-    session = boto3.Session(region_name=facts["region"])
     try:
-        release = Release(facts, session.client)
+        release = Release(facts, boto3.Session(region_name=facts["region"]).client)
         if options.manage:
-            release.manage(shlex.split(options.manage), options.files.strip("/"))
+            release.manage(shlex.split(options.manage), (options.files or "").strip("/"))
         else:
             release.run(to=options.to, kernels=options.kernels)
     except ReleaseFailed as error:
         print(error, file=sys.stderr)
         return 1
+    except (BotoCoreError, ClientError) as error:
+        print(f"AWS was not reached, or refused: {error}\n{GOES_ON}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"Interrupted. {GOES_ON}", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 PART = "cluster"
 
 
-def check_cluster() -> Iterator[Finding]:
+def check_cluster(nodes_wanted: int = 1) -> Iterator[Finding]:
+    """What is found of members and room; fewer nodes than are wanted are a failure."""
     from kernels_app.doctor import fail, ok, warn
 
     if settings.KERNEL_HOST != "ray":
@@ -25,7 +26,7 @@ def check_cluster() -> Iterator[Finding]:
     if words:
         return
     if not cluster.is_member():
-        yield from _from_outside()
+        yield from _from_outside(nodes_wanted)
         return
     try:
         cluster.attach()
@@ -38,8 +39,8 @@ def check_cluster() -> Iterator[Finding]:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         offering = [node for node in nodes if node["Resources"].get("CPU")]
         found = f"Ray {ray.__version__}: {len(nodes)} members, {len(offering)} of them run kernels"
-        if not offering:
-            yield fail(PART, f"{found}: none has a place", "Start nodes: manage.py raynode join.")
+        if len(offering) < nodes_wanted:
+            yield _too_few(found, nodes_wanted)
         elif cluster.is_too_large(needs.standard().resources()):
             small = f"{found}: none of them is large enough for a kernel, which needs {needs.standard()}"
             yield fail(PART, small, "Start larger nodes, or lower KERNEL_RAY_CPUS, _MEMORY_BYTES, _GPUS.")
@@ -52,7 +53,14 @@ def check_cluster() -> Iterator[Finding]:
         ray.shutdown()
 
 
-def _from_outside() -> Iterator[Finding]:
+def _too_few(found: str, wanted: int) -> Finding:
+    from kernels_app.doctor import fail
+
+    words = "nobody has a place" if wanted == 1 else f"{wanted} nodes were asked for"
+    return fail(PART, f"{found}: {words}", "Start nodes: manage.py raynode join. One that does not join logs why.")
+
+
+def _from_outside(nodes_wanted: int) -> Iterator[Finding]:
     """As a task of its own looks at it (release.py --manage): the head tells who is there, and nothing is begun."""
     from kernels_app.doctor import fail, warn
 
@@ -63,8 +71,8 @@ def _from_outside() -> Iterator[Finding]:
         return
     offering = sum(bool(offered.get("CPU")) for offered in members)
     found = f"{len(members)} members, {offering} of them run kernels; looked at from outside: this machine is none"
-    if not offering:
-        yield fail(PART, f"{found}. Nobody has a place", "Start nodes: manage.py raynode join.")
+    if offering < nodes_wanted:
+        yield _too_few(found, nodes_wanted)
         return
     yield warn(
         PART, f"{found}, so their room was not asked for",

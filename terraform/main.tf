@@ -114,6 +114,7 @@ module "database" {
   multi_az              = var.database_multi_az
   backup_retention_days = var.database_backup_retention_days
   deletion_protection   = var.deletion_protection
+  apply_immediately     = var.apply_immediately
   ca_file               = var.database_ca_file
   log_retention_days    = var.log_retention_days
 }
@@ -127,6 +128,7 @@ module "cache" {
   kms_key_arn       = module.security.kms_key_arn
   node_type         = var.cache_node_type
   replicas          = var.cache_replicas
+  apply_immediately = var.apply_immediately
 }
 
 module "storage" {

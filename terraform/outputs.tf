@@ -48,6 +48,7 @@ output "release" {
     node_group              = module.kernels.node_group_name
     node_template           = module.kernels.node_template_id
     node_template_version   = module.kernels.node_template_version
+    min_nodes               = var.kernel_min_nodes
     subnets                 = module.networking.private_subnet_ids
     security_groups         = [module.security.web_security_group_id]
     migrate_log_group       = module.compute.log_group_name

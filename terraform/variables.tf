@@ -144,13 +144,13 @@ variable "image_tag" {
   type        = string
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", var.image_tag)) && var.image_tag != "latest"
-    error_message = "image_tag must name one image for ever; latest does not."
+    condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9._-]{0,119}$", var.image_tag)) && var.image_tag != "latest"
+    error_message = "image_tag must name one image for ever, in 120 letters or fewer; latest does not."
   }
 }
 
 variable "images_kept" {
-  description = "How many images the repository keeps, for roll-backs."
+  description = "How many images the repository keeps, for roll-backs; beside them so many that head and nodes ran."
   type        = number
   default     = 20
 
@@ -256,6 +256,12 @@ variable "extra_secrets" {
 }
 
 # --- Database, cache, outputs -----------------------------------------------------------------------------------
+
+variable "apply_immediately" {
+  description = "Whether changes of database and cache are made at once, with their interruption, or in the maintenance window on Sunday."
+  type        = bool
+  default     = false
+}
 
 variable "database_engine_version" {
   description = "PostgreSQL version, 16 or newer: a major version alone takes its newest minor."

@@ -27,11 +27,13 @@ def migrated(rays: RayCluster) -> None:
     subprocess.run(command, cwd=ROOT, env=rays._all(), check=True, timeout=120)
 
 
-def examined(rays: RayCluster, *walls: str, **environment: str) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+def examined(
+    rays: RayCluster, *walls: str, nodes: int = 1, **environment: str
+) -> tuple[int, dict[str, list[dict[str, Any]]]]:
     """The exit code, and the findings of each part. Nothing isolates kernels here, as on Fargate."""
     given = rays._all() | {"KERNEL_SANDBOX": "none"} | environment
     done = subprocess.run(
-        [*walls, sys.executable, "manage.py", "doctor", "--json"],
+        [*walls, sys.executable, "manage.py", "doctor", "--json", "--nodes", str(nodes)],
         cwd=ROOT,
         env=given,
         capture_output=True,
@@ -87,5 +89,14 @@ def test_a_task_with_another_token_fails_and_does_not_tell_it(rays: RayCluster) 
 def test_a_cluster_whose_nodes_are_gone_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head, and a member beside a web server."""
     monkeypatch.setattr(cluster, "seen_from_outside", lambda: [{"memory": 1.0}, {"memory": 1.0, "CPU": 0.0}])
-    (found,) = doctor_cluster._from_outside()
+    (found,) = doctor_cluster._from_outside(1)
     assert found.level is Level.FAIL and "0 of them run kernels" in found.words and "Start nodes" in found.mend
+
+
+@pytest.mark.parametrize("walls", [(), TASK], ids=["member", "task"])
+def test_fewer_nodes_than_are_asked_for_fail(rays: RayCluster, walls: tuple[str, ...]) -> None:
+    """As a release asks after it replaced them."""
+    assert examined(rays, *walls, nodes=len(NODES))[0] == 0
+    code, parts = examined(rays, *walls, nodes=len(NODES) + 1)
+    (failed,) = [each for each in parts["cluster"] if each["level"] == "fail"]
+    assert code == 1 and f"{len(NODES) + 1} nodes were asked for" in failed["words"]

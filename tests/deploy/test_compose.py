@@ -9,20 +9,34 @@ import secrets
 import subprocess
 import sys
 from base64 import b64encode
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from tests.servers import ROOT
 
-NGINX = ROOT / "deploy" / "nginx" / "rillbook.conf.template"
+TEMPLATES = [ROOT / "deploy" / "nginx" / f"{name}.conf.template" for name in ("rillbook", "store")]
+EXAMPLE = (ROOT / "deploy" / "compose.env.example").read_text(encoding="utf-8")
+VALUES = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", EXAMPLE, re.MULTILINE))
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+
+
+def filled(text: str, values: dict[str, str] | None = None) -> str:
+    """As compose does, where `values` is the environment."""
+
+    def value(found: re.Match[str]) -> str:
+        given = (values or {}).get(found[1], "")
+        return (found[3] if given else "") if found[2] == "+" else given or found[3] or ""
+
+    return re.sub(r"\$\{([A-Z0-9_]+)(?::([-?+])([^}]*))?\}", value, text)
 
 
 def servers(compose: dict[str, Any]) -> list[dict[str, Any]]:
@@ -71,27 +85,25 @@ def test_everything_with_a_state_has_a_volume_and_a_fixed_version(compose: dict[
 
 
 def test_nginx_is_given_every_name_of_its_template(compose: dict[str, Any]) -> None:
-    asked = set(re.findall(r"\$\{([A-Z_]+)\}", NGINX.read_text(encoding="utf-8")))
+    texts = "".join(path.read_text(encoding="utf-8") for path in TEMPLATES)
+    asked = set(re.findall(r"\$\{([A-Z_]+)\}", texts))
     given = compose["services"]["nginx"]["environment"]
     assert set(given) == asked
 
 
 def test_nginx_finds_the_servers_after_they_were_replaced(compose: dict[str, Any]) -> None:
-    """It asks for a name once; so they have addresses, which no other container is given."""
-    webs = [service for name, service in compose["services"].items() if name.startswith("web")]
-    fixed = [service["networks"]["inside"]["ipv4_address"] for service in webs]
-    asked = compose["services"]["nginx"]["environment"]["WEB_SERVERS"]
-    assert re.findall(r"server (\S+):8000 max_fails=1 fail_timeout=5s;", asked) == fixed and len(set(fixed)) == 2
+    """It asks for a name once; so they have addresses, which no other container is given. So has MinIO."""
+    behind = [compose["services"][name] for name in ("web1", "web2", "minio")]
+    fixed = [service["networks"]["inside"]["ipv4_address"] for service in behind]
+    told = compose["services"]["nginx"]["environment"]
+    asked = re.findall(r"server (\S+):8000 max_fails=1 fail_timeout=5s ?;", filled(told["WEB_SERVERS"]))
+    assert len(set(fixed)) == 3
+    assert [*asked, filled(told["OUTPUTS_STORE"])] == [*map(filled, fixed[:2]), f"{filled(fixed[2])}:9000"]
     network = compose["networks"]["inside"]["ipam"]["config"][0]
     given = ipaddress.ip_network(filled(network["ip_range"]))
     for address in fixed:
         assert ipaddress.ip_address(filled(address)) in ipaddress.ip_network(filled(network["subnet"]))
         assert ipaddress.ip_address(filled(address)) not in given
-
-
-def filled(text: str) -> str:
-    """As compose does where the environment says nothing."""
-    return re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", text)
 
 
 def test_servers_write_to_their_volume_and_nowhere_else(compose: dict[str, Any]) -> None:
@@ -114,6 +126,35 @@ def test_the_bucket_is_there_before_the_servers_where_minio_is(compose: dict[str
     for server in servers(compose):
         waits = server["depends_on"]["bucket"]
         assert waits == {"condition": "service_completed_successfully", "required": False}
+
+
+def test_servers_of_the_example_reach_the_store_by_the_name_that_browsers_use(compose: dict[str, Any]) -> None:
+    """nginx has that name among the containers, and runs before the servers, which do not start without the bucket."""
+    web, nginx, store = (compose["services"][name] for name in ("web1", "nginx", "minio"))
+    endpoint = urlsplit(filled(web["environment"]["OUTPUTS_ENDPOINT_URL"], VALUES))
+    assert (endpoint.scheme, endpoint.port, endpoint.path) == ("https", None, "")
+    aliases = [filled(each, VALUES) for each in nginx["networks"]["outside"]["aliases"]]
+    assert aliases == [endpoint.hostname] == [filled(nginx["environment"]["OUTPUTS_NAME"], VALUES)]
+    assert nginx["environment"]["LISTEN_HTTPS"] == "443" and "outside" in web["networks"]
+    assert set(nginx["networks"]) & set(store["networks"])
+    for server in servers(compose):
+        assert server["depends_on"]["nginx"] == {"condition": "service_started"}
+
+
+def test_nobody_waits_for_who_waits_for_them(compose: dict[str, Any]) -> None:
+    """nginx waited for the servers, which wait for the store behind nginx."""
+    waits = {name: set(service.get("depends_on", {})) for name, service in compose["services"].items()}
+    assert waits["nginx"] == set() and waits["bucket"] == {"minio"}
+    assert len(list(TopologicalSorter(waits).static_order())) == len(waits)
+
+
+@pytest.mark.parametrize(("count", "runs"), [("", "1"), ("0", "0")])
+def test_without_a_bucket_the_second_server_is_left_out(compose: dict[str, Any], count: str, runs: str) -> None:
+    """It would not find the first one's files. nginx does not ask for it then."""
+    values = VALUES | {"WEB2_COUNT": count}
+    assert filled(compose["services"]["web2"]["deploy"]["replicas"], values) == runs
+    told = filled(compose["services"]["nginx"]["environment"]["WEB_SERVERS"], values).split(";")[:2]
+    assert [each.split()[-1] == "down" for each in told] == [False, runs == "0"]
 
 
 @pytest.mark.parametrize("failing", ["", "alias", "mb"])
@@ -145,7 +186,7 @@ def test_a_command_finds_the_files_that_a_server_without_a_bucket_keeps(compose:
 
 def test_lines_of_the_operators_page_name_services_that_are_there(compose: dict[str, Any]) -> None:
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    lines = [line.strip() for line in page.splitlines() if re.match(r"    docker compose |    for server in", line)]
+    lines = [line.strip() for line in page.splitlines() if line.startswith("    docker compose ")]
     called = re.findall(r"docker compose (?:run|exec)((?: -T| --rm| --volume \S+)*) (\w+)", "\n".join(lines))
     assert {name for _, name in called} == {"migrate", "postgres", "web1"}
     for options, name in called:  # a second container of web1 would want its address
@@ -155,6 +196,32 @@ def test_lines_of_the_operators_page_name_services_that_are_there(compose: dict[
     assert len(both) == 2 and all(f"--username {user}" in line for line in both)
 
 
+def lines_of_both_servers() -> list[str]:
+    """What the operators' page shows for one server after the other: an upgrade, and a restart."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    return [block for block in re.findall(r"(?:^    .+\n)+", page, re.MULTILINE) if " web2\n" in block]
+
+
+@pytest.mark.parametrize("failing", ["", "web1", "migrate"])
+@pytest.mark.parametrize("lines", lines_of_both_servers(), ids=["upgrade", "restart"])
+def test_one_server_is_replaced_after_the_other_answers_or_not_at_all(tmp_path: Path, lines: str, failing: str) -> None:
+    """What is shown, word for word, with programs that note how they are called. nginx asks again after 5 s."""
+    for name in ("docker", "sleep"):
+        program = (
+            f'#!/bin/sh\necho {name} "$@" >> "$NOTES"\n[ -z "$FAILING" ] || case "$*" in *$FAILING*) exit 1; esac\n'
+        )
+        (tmp_path / name).write_text(program, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    own = {"PATH": f"{tmp_path}:/usr/bin:/bin", "NOTES": str(tmp_path / "notes"), "FAILING": failing}
+    done = subprocess.run(["/bin/sh", "-c", lines], env=own, timeout=30, check=False)
+    noted = (tmp_path / "notes").read_text(encoding="utf-8").splitlines()
+    if failing and failing in lines:
+        assert done.returncode == 1 and failing in noted[-1] and not any("web2" in line for line in noted)
+        return
+    ups = [line.split()[-1] for line in noted if line.startswith("docker compose up --detach --wait --no-deps ")]
+    assert done.returncode == 0 and ups == ["web1", "web2"] and noted[-2] == "sleep 6"
+
+
 def test_the_upload_limit_is_the_servers(compose: dict[str, Any]) -> None:
     limit = int(compose["services"]["web1"]["environment"]["UPLOAD_MAX_BYTES"])
     assert compose["services"]["nginx"]["environment"]["UPLOAD_MAX"] == f"{limit // 1024**2}m"
@@ -162,28 +229,27 @@ def test_the_upload_limit_is_the_servers(compose: dict[str, Any]) -> None:
 
 def test_the_example_of_the_environment_names_what_is_asked(compose: dict[str, Any]) -> None:
     text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-    asked = set(re.findall(r"\$\{([A-Z_]+)[:}]", text))
-    example = (ROOT / "deploy" / "compose.env.example").read_text(encoding="utf-8")
-    named = set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
-    assert asked - named == set() and named - asked == {"COMPOSE_PROFILES"}
+    asked = set(re.findall(r"\$\{([A-Z0-9_]+)[:}]", text))
+    assert asked - set(VALUES) == set() and set(VALUES) - asked == {"COMPOSE_PROFILES"}
     secrets = {entry["file"] for entry in compose["secrets"].values()}
-    assert all(file.removeprefix("./") in example for file in secrets)
+    assert all(file.removeprefix("./") in EXAMPLE for file in secrets)
 
 
-def test_servers_start_checking_with_what_they_are_given(compose: dict[str, Any], tmp_path: Path) -> None:
+NO_STORE = dict.fromkeys(("COMPOSE_PROFILES", "OUTPUTS_NAME", "OUTPUTS_BUCKET", "OUTPUTS_ENDPOINT_URL"), "")
+
+
+@pytest.mark.parametrize("choice", [{}, NO_STORE | {"WEB2_COUNT": "0"}], ids=["MinIO", "no store"])
+def test_servers_start_checking_with_what_they_are_given(
+    compose: dict[str, Any], tmp_path: Path, choice: dict[str, str]
+) -> None:
     """The example's values, secrets made as it says: settings load, and nothing is found wrong with them."""
-    example = (ROOT / "deploy" / "compose.env.example").read_text(encoding="utf-8")
-    values = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, re.MULTILINE))
-    values["EMAIL_URL"] = "smtp://rillbook:word@mail.example.com"  # whoever leaves it empty is told by the check
-
-    def filled(text: str) -> str:
-        return re.sub(r"\$\{([A-Z_]+)(?::[-?]([^}]*))?\}", lambda found: values.get(found[1]) or found[2] or "", text)
-
+    # Whoever leaves it empty is told by the check.
+    values = VALUES | {"EMAIL_URL": "smtp://rillbook:word@mail.example.com"} | choice
     made = {"secret_key": secrets.token_hex(32), "database_password": secrets.token_hex(24)}
     made["connection_keys"] = b64encode(secrets.token_bytes(32)).decode()
     for name, value in made.items():
         (tmp_path / name).write_text(value, encoding="utf-8")
-    given = {name: filled(str(value)) for name, value in compose["services"]["web1"]["environment"].items()}
+    given = {name: filled(str(value), values) for name, value in compose["services"]["web1"]["environment"].items()}
     given = {name: value.replace("/run/secrets", str(tmp_path)) for name, value in given.items()}
     own = {"PATH": os.environ["PATH"], "RILLBOOK_DATA_DIR": str(tmp_path), "KERNEL_SANDBOX": "auto"}
     done = subprocess.run(

@@ -8,18 +8,24 @@ import contextlib
 import datetime
 import gzip
 import http.client
+import io
 import ipaddress
 import json
 import secrets
+import socket
 import ssl
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import boto3
 import pytest
 import websockets
+from botocore.config import Config
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,15 +34,28 @@ from cryptography.x509.oid import NameOID
 from scripts.nginx import HASHED, fill, main_file, nginx
 from scripts.with_postgres import free_port
 from tests.servers import ROOT, LiveServer
+from tests.storage.far_sides import moto_server
 
 BASE = "/rillbook"
 UPLOAD_MAX = 8 * 1024 * 1024
+UNREACHED = "max_fails=0"  # asked at each request, though nobody listens
+
+
+TEMPLATES = ROOT / "deploy" / "nginx"
+STORE_NAME = "localhost"
+
+
+def as_image_does(folder: Path) -> str:
+    """The main file: nginx's image writes whole lines of requests wherever nothing else is said."""
+    text = main_file(folder)
+    assert text.count("access_log off;") == 1
+    return text.replace("access_log off;", f"access_log {folder}/image.log;")
 
 
 class Proxy:
-    """nginx on free ports, with the template's names filled in as its image does."""
+    """nginx on free ports, with the templates' names filled in as its image does. `store` is that of outputs."""
 
-    def __init__(self, folder: Path, servers: list[LiveServer]) -> None:
+    def __init__(self, folder: Path, servers: list[LiveServer], store: str = "127.0.0.1:1") -> None:
         self.folder, self.servers = folder, servers
         self.http_port, self.port = free_port(), free_port()
         self.host = f"127.0.0.1:{self.port}"
@@ -50,11 +69,13 @@ class Proxy:
             "BASE_PATH": BASE,
             "UPLOAD_MAX": str(UPLOAD_MAX),
             "BALANCE": HASHED,
-            "WEB_SERVERS": " ".join(f"server 127.0.0.1:{each.port} max_fails=1 fail_timeout=5s;" for each in servers),
+            "WEB_SERVERS": " ".join(f"server 127.0.0.1:{each.port} max_fails=1 fail_timeout=5s;" for each in servers)
+            or f"server 127.0.0.1:1 {UNREACHED};",
+            "OUTPUTS_NAME": STORE_NAME,
+            "OUTPUTS_STORE": store,
         }
-        template = (ROOT / "deploy" / "nginx" / "rillbook.conf.template").read_text(encoding="utf-8")
-        (folder / "rillbook.conf").write_text(fill(template, values), encoding="utf-8")
-        (folder / "nginx.conf").write_text(main_file(folder), encoding="utf-8")
+        (folder / "rillbook.conf").write_text(fill(both_templates(), values), encoding="utf-8")
+        (folder / "nginx.conf").write_text(as_image_does(folder), encoding="utf-8")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -91,6 +112,16 @@ class Proxy:
     def log(self) -> str:
         return (self.folder / "access.log").read_text(encoding="utf-8")
 
+    def log_of_the_image(self) -> str:
+        """What is written by what the main file says, errors too."""
+        paths = [self.folder / name for name in ("image.log", "error.log")]
+        return "".join(path.read_text(encoding="utf-8") for path in paths if path.exists())
+
+
+def both_templates() -> str:
+    """In the order in which the image includes them."""
+    return "".join(path.read_text(encoding="utf-8") for path in sorted(TEMPLATES.glob("*.conf.template")))
+
 
 def _certificate(folder: Path) -> ssl.SSLContext:
     """A certificate of 127.0.0.1 in `folder`, and what trusts it alone."""
@@ -100,8 +131,8 @@ def _certificate(folder: Path) -> ssl.SSLContext:
     made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     made = made.serial_number(x509.random_serial_number())
     made = made.not_valid_before(now - datetime.timedelta(1)).not_valid_after(now + datetime.timedelta(1))
-    addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = made.add_extension(addresses, critical=False)
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(STORE_NAME)]
+    made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
     made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     (folder / "certificate.pem").write_bytes(pem)
@@ -168,14 +199,16 @@ def call(proxy: Proxy, token: str, method: str, path: str, body: Any = None) -> 
     return proxy.ask(method, f"{BASE}/api/v1/{path}", data, Authorization=token, Content_Type="application/json")
 
 
-@pytest.mark.parametrize("base", ["", "/rillbook", "/a/b"])
-def test_the_configuration_is_valid_at_the_root_and_below_a_path(tmp_path: Path, base: str) -> None:
+@pytest.mark.parametrize(("base", "second"), [("", ""), ("/rillbook", "down"), ("/a/b", "")])
+def test_the_configuration_is_valid_at_the_root_and_below_a_path(tmp_path: Path, base: str, second: str) -> None:
+    """With one server as with two."""
     _certificate(tmp_path)
     names = {"SERVER_NAME": "books.example.com", "LISTEN_HTTP": "127.0.0.1:8080", "LISTEN_HTTPS": "127.0.0.1:8443"}
     names |= {"TLS_CERTIFICATE": f"{tmp_path}/certificate.pem", "TLS_KEY": f"{tmp_path}/key.pem", "UPLOAD_MAX": "64m"}
-    names |= {"BASE_PATH": base, "BALANCE": HASHED, "WEB_SERVERS": "server 127.0.0.1:8000 max_fails=1 fail_timeout=5s;"}
-    template = (ROOT / "deploy" / "nginx" / "rillbook.conf.template").read_text(encoding="utf-8")
-    (tmp_path / "rillbook.conf").write_text(fill(template, names), encoding="utf-8")
+    each = "server 127.0.0.1:800{} max_fails=1 fail_timeout=5s {};"
+    names |= {"BASE_PATH": base, "BALANCE": HASHED, "WEB_SERVERS": each.format(0, "") + each.format(1, second)}
+    names |= {"OUTPUTS_NAME": "outputs.invalid", "OUTPUTS_STORE": "172.29.84.13:9000"}  # as without a store here
+    (tmp_path / "rillbook.conf").write_text(fill(both_templates(), names), encoding="utf-8")
     (tmp_path / "nginx.conf").write_text(main_file(tmp_path), encoding="utf-8")
     done = subprocess.run(
         [nginx(), "-t", "-c", str(tmp_path / "nginx.conf")], capture_output=True, text=True, timeout=30, check=False
@@ -297,9 +330,6 @@ def test_the_server_knows_the_browsers_address_whatever_it_claims(
 
 def through(proxy: Proxy, headers: dict[str, str]) -> dict[str, str]:
     """The headers that arrive behind a proxy configured the same, by their names in small letters."""
-    import socket
-    import threading
-
     with socket.create_server(("127.0.0.1", 0)) as listening, contextlib.ExitStack() as stack:
         folder = proxy.folder / "headers"
         folder.mkdir()
@@ -309,11 +339,11 @@ def through(proxy: Proxy, headers: dict[str, str]) -> dict[str, str]:
         text = (proxy.folder / "rillbook.conf").read_text(encoding="utf-8")
         for server in proxy.servers:
             text = text.replace(f"127.0.0.1:{server.port} ", f"127.0.0.1:{listening.getsockname()[1]} ")
-        text = text.replace(f":{proxy.port} ", f":{other.port} ").replace(
+        text = text.replace(f":{proxy.port} ssl", f":{other.port} ssl").replace(
             f":{proxy.http_port};", f":{other.http_port};"
         )
         (folder / "rillbook.conf").write_text(text, encoding="utf-8")
-        (folder / "nginx.conf").write_text(main_file(folder), encoding="utf-8")
+        (folder / "nginx.conf").write_text(as_image_does(folder), encoding="utf-8")
         heard: list[bytes] = []
 
         def answer() -> None:
@@ -348,12 +378,103 @@ def answers_of(server: LiveServer, notebook: str) -> int:
     return sum(line.get("notebook_id") == notebook and line.get("route") == "api_notebook" for line in lines)
 
 
+SECRET_PATHS = ("/welcome/a-key-of-one-time/", "/accounts/confirm-email/another-key/?next=words", "/share/a-third-key/")
+
+
+def told_of_secrets(log: str) -> list[str]:
+    return [word for word in ("a-key-of-one-time", "another-key", "words", "a-third-key") if word in log]
+
+
 def test_one_time_links_are_not_in_the_access_log(proxy: Proxy) -> None:
-    proxy.get("/welcome/a-key-of-one-time/")
-    proxy.get("/accounts/confirm-email/another-key/?next=words")
+    for path in SECRET_PATHS:
+        proxy.get(path)
     log = proxy.log()
-    assert f"{BASE}/welcome/..." in log and "a-key-of-one-time" not in log
-    assert "another-key" not in log and "words" not in log
+    assert f"{BASE}/welcome/..." in log and told_of_secrets(log) == []
+    assert told_of_secrets(proxy.log_of_the_image()) == []
+
+
+def test_one_time_links_that_are_sent_to_https_are_not_logged(proxy: Proxy) -> None:
+    """A mail's link that was typed without the s."""
+    for path in SECRET_PATHS:
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.http_port, timeout=10)
+        connection.request("GET", f"{BASE}{path}", headers={"Host": "127.0.0.1"})
+        assert connection.getresponse().status == 301
+        connection.close()
+    assert told_of_secrets(proxy.log() + proxy.log_of_the_image()) == []
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Callable[[str], Proxy]]:
+    """nginx whose servers are away, before the store that is named."""
+    with contextlib.ExitStack() as stack:
+
+        def start(store: str) -> Proxy:
+            proxy = Proxy(tmp_path, [], store)
+            stack.callback(proxy.stop)
+            proxy.start()
+            return proxy
+
+        yield start
+
+
+def test_one_time_links_are_not_logged_where_every_server_refuses(alone: Callable[[str], Proxy]) -> None:
+    proxy = alone("127.0.0.1:1")
+    assert [proxy.get(path)[0].status for path in SECRET_PATHS] == [502] * 3
+    assert " 502 " in proxy.log() and told_of_secrets(proxy.log() + proxy.log_of_the_image()) == []
+
+
+def test_outputs_are_kept_and_fetched_by_signed_urls_through_nginx(alone: Callable[[str], Proxy]) -> None:
+    """moto in MinIO's place, asked by the one name, for servers and for browsers."""
+    with moto_server() as url:
+        proxy = alone(urlsplit(url).netloc)
+        store = client_of(proxy)
+        store.create_bucket(Bucket="outputs")
+        data = secrets.token_bytes(12 * 1024**2)  # in parts
+        store.upload_fileobj(io.BytesIO(data), "outputs", KEY)
+        signed = urlsplit(store.generate_presigned_url("get_object", Params={"Bucket": "outputs", "Key": KEY}))
+        answer, body = proxy.ask("GET", f"{signed.path}?{signed.query}", Host=signed.netloc)
+        assert (answer.status, body) == (200, data)
+        # The store's own administration is not for everybody, and the pages' name does not lead to the store.
+        assert proxy.ask("GET", "/minio/admin/v3/info", Host=signed.netloc)[0].status == 404
+        assert proxy.ask("GET", f"{signed.path}?{signed.query}")[0].status == 404
+    assert "Signature" not in proxy.log() + proxy.log_of_the_image()
+
+
+def test_what_is_signed_reaches_the_store_as_it_was_sent(alone: Callable[[str], Proxy]) -> None:
+    """Method, path, query and host, none of them written anew: else no signature is good."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+        proxy = alone(f"127.0.0.1:{listening.getsockname()[1]}")
+        heard: list[str] = []
+
+        def answer() -> None:
+            near, _ = listening.accept()
+            with near:
+                heard.extend(near.recv(65536).decode().split("\r\n"))
+                near.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        store = client_of(proxy)
+        url = store.generate_presigned_url("get_object", Params={"Bucket": "outputs", "Key": KEY})
+        sent = urlsplit(url)
+        assert "%" in sent.path and proxy.ask("GET", f"{sent.path}?{sent.query}", Host=sent.netloc)[0].status == 200
+        thread.join(30)
+    assert heard[0].split()[:2] == ["GET", f"{sent.path}?{sent.query}"] and f"Host: {sent.netloc}" in heard
+
+
+KEY = "a notebook/50% of+two//\u00fc.html"
+
+
+def client_of(proxy: Proxy) -> Any:
+    """As the server's own (notebook_project/outputs.py)."""
+    config = Config(signature_version="s3v4", s3={"addressing_style": "path"})
+    return boto3.Session("testing", "testing", region_name="us-east-1").client(
+        "s3",
+        endpoint_url=f"https://{STORE_NAME}:{proxy.port}",
+        verify=str(proxy.folder / "certificate.pem"),
+        config=config,
+    )
 
 
 def test_doctor_finds_the_way_open(proxy: Proxy, servers: list[LiveServer]) -> None:

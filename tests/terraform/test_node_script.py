@@ -34,7 +34,11 @@ STUBS = {
     '"secretsmanager get-secret-value") echo "value-of-${4##*/}" ;;\n'
     '"ssm get-parameters") echo postgresql://rillbook@db/rillbook ;;\n'
     '"ecr get-login-password") echo login ;;\nesac\n',
-    "docker": 'echo "docker $*" >> /var/notes\n[ "$1" != login ] || cat > /dev/null\n',
+    # An image is on the disk once it was fetched.
+    "docker": 'case "$1" in\n'
+    "image) exec test -e /var/pulled ;;\n"
+    "login) cat > /dev/null ;;\n"
+    'pull) touch /var/pulled ;;\nesac\necho "docker $*" >> /var/notes\n',
     "systemctl": 'echo "systemctl $*" >> /var/notes\n',
     # As where the network is not there yet when the machine starts.
     "dnf": 'echo "dnf $*" >> /var/notes\n[ -e /var/tried ] || { touch /var/tried; exit 1; }\n',
@@ -132,10 +136,20 @@ def test_a_first_start_has_time_to_fetch_the_image_and_an_end_to_finish_what_run
     assert stopping is not None and 60 <= int(stopping[1]) < int(given["TimeoutStopSec"])
 
 
-def test_the_image_is_fetched_before_each_start(machine: Path) -> None:
+def test_the_image_is_fetched_before_the_first_start(machine: Path) -> None:
     notes = (machine / "var/notes").read_text(encoding="utf-8").splitlines()
     assert notes[:2] == ["dnf install -y docker"] * 2 and "systemctl enable --now rillbook-node" in notes
     assert notes[-2:] == [
         f"docker login --username AWS --password-stdin {VALUES['registry']}",
         f"docker pull --quiet {VALUES['image']}",
     ]
+
+
+def test_an_image_that_is_on_the_disk_is_not_asked_for_again(machine: Path) -> None:
+    """A node starts anew though the registry is away, or has no such image any more."""
+    run(machine, "/usr/local/sbin/rillbook-prepare")
+    notes = (machine / "var/notes").read_text(encoding="utf-8")
+    assert notes.count("docker pull") == notes.count("docker login") == 1
+    (machine / "var/pulled").unlink()
+    run(machine, "/usr/local/sbin/rillbook-prepare")
+    assert (machine / "var/notes").read_text(encoding="utf-8").count("docker pull") == 2

@@ -192,6 +192,20 @@ def test_images_are_scanned_and_their_tags_never_move(plan: Planned) -> None:
     assert repository["image_scanning_configuration"][0]["scan_on_push"]
 
 
+def test_what_head_and_nodes_run_is_counted_among_itself_and_spared_from_the_rest(plan: Planned) -> None:
+    """The rule of the smaller number decides about what it names; it must not keep fewer (modules/storage)."""
+    of_kernels, of_all = json.loads(plan.one("aws_ecr_lifecycle_policy")["policy"])["rules"]
+    assert (of_kernels["rulePriority"], of_all["rulePriority"]) == (1, 2)
+    chosen, rest = of_kernels["selection"], of_all["selection"]
+    assert (chosen["tagStatus"], chosen["tagPrefixList"], rest["tagStatus"]) == ("tagged", ["kernels-"], "any")
+    assert chosen["countNumber"] == rest["countNumber"] == 20
+
+
+def test_changes_of_database_and_cache_wait_for_the_window_unless_asked(plan: Planned, moving: Planned) -> None:
+    for kind in ("aws_db_instance", "aws_elasticache_replication_group"):
+        assert (plan.one(kind)["apply_immediately"], moving.one(kind)["apply_immediately"]) == (False, True)
+
+
 # --- Web --------------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +350,7 @@ OFF_BY_DEFAULT = {
     "extra_secrets": '{RAY_REDIS_PASSWORD = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tables"}',
     "import_tables": '["arn:aws:dynamodb:eu-central-1:123456789012:table/notebooks"]',
     "exchange_bucket": "exchange",
+    "apply_immediately": "true",
 }  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from kernels_app.doctor import Finding, Level, examine
+from kernels_app.doctor import Check, Finding, Level, examine
+from kernels_app.doctor_cluster import check_cluster
 from kernels_app.doctor_socket import check_way
 
 
@@ -19,13 +20,19 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--url", help="Also ask the server that runs there, as a browser would: https://…")
+        parser.add_argument("--nodes", type=int, default=1, help="So many nodes of the cluster must run kernels (1).")
         parser.add_argument("--json", action="store_true", help="One JSON list instead of lines.")
 
-    def handle(self, *args: Any, url: str | None, json: bool, **options: Any) -> None:
+    def handle(self, *args: Any, url: str | None, nodes: int, json: bool, **options: Any) -> None:
         if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
             raise CommandError("--url must be http://… or https://…")
+        if nodes < 1:
+            raise CommandError("--nodes must be 1 or more.")
         found: list[Finding] = []
-        for finding in examine({"way": partial(check_way, url)} if url else {}):
+        asked: dict[str, Check] = {"cluster": partial(check_cluster, nodes)}
+        if url:
+            asked["way"] = partial(check_way, url)
+        for finding in examine(asked):
             found.append(finding)
             if not json:
                 self._tell(finding)

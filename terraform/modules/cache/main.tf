@@ -69,5 +69,5 @@ resource "aws_elasticache_replication_group" "this" {
   snapshot_retention_limit   = 0
   auto_minor_version_upgrade = true
   maintenance_window         = "sun:04:30-sun:05:30"
-  apply_immediately          = false
+  apply_immediately          = var.apply_immediately
 }

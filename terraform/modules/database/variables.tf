@@ -8,6 +8,11 @@ variable "subnet_ids" {
   type        = list(string)
 }
 
+variable "apply_immediately" {
+  description = "Whether changes are made at once, or in the maintenance window."
+  type        = bool
+}
+
 variable "security_group_id" {
   description = "Group that says who may connect."
   type        = string

@@ -127,14 +127,30 @@ resource "aws_ecr_repository" "this" {
   }
 }
 
+# Head and nodes run their image until a release with --kernels, however many web releases come after it. So each release
+# gives what they run a tag of its own (deploy/release.py, KEPT_TAG), and images with one are counted among themselves: the
+# first rule spares them from the second.
 resource "aws_ecr_lifecycle_policy" "this" {
   repository = aws_ecr_repository.this.name
   policy = jsonencode({
-    rules = [{
-      rulePriority = 1
-      description  = "Keep the newest ${var.images_kept} images"
-      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = var.images_kept }
-      action       = { type = "expire" }
-    }]
+    rules = [
+      {
+        rulePriority = 1
+        description  = "Keep the newest ${var.images_kept} images that head and nodes ran"
+        selection = {
+          tagStatus     = "tagged"
+          tagPrefixList = ["kernels-"]
+          countType     = "imageCountMoreThan"
+          countNumber   = var.images_kept
+        }
+        action = { type = "expire" }
+      },
+      {
+        rulePriority = 2
+        description  = "Keep the newest ${var.images_kept} images"
+        selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = var.images_kept }
+        action       = { type = "expire" }
+      },
+    ]
   })
 }

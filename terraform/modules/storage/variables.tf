@@ -29,7 +29,7 @@ variable "noncurrent_days" {
 }
 
 variable "images_kept" {
-  description = "How many images are kept."
+  description = "How many images are kept, and how many of those that head and nodes ran."
   type        = number
 }
 
