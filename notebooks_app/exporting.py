@@ -20,7 +20,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from notebooks_app import files, html_page, output_ops, reading, snapshots
+from notebooks_app import files, html_page, import_outputs, output_ops, reading, snapshots
 from notebooks_app.crypto import DecryptionError
 from notebooks_app.errors import RillbookError
 from notebooks_app.formats import ImportedCell, ImportedNotebook, bundles, ipynb, legacy, percent_writer
@@ -29,6 +29,8 @@ from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile
 
 READ_BYTES = 4 * 1024 * 1024
 MAX_STEM = 80  # characters of a name that a file's name begins with
+MAX_STEM_BYTES = 200  # of a file's name, which has at most 255, before our id
+MAX_ID_BYTES = 240  # of an old id that is a file's name
 
 type Json = dict[str, Any]
 
@@ -65,7 +67,19 @@ def load(notebook: Notebook, *, with_dsn: bool = False, with_outputs: bool = Tru
 
     `with_dsn`: also the DSN of its connection, in the clear, where that is its owner's.
     """
-    return values_of(read_whole(notebook.pk, with_outputs=with_outputs), with_dsn=with_dsn)
+    whole = read_whole(notebook.pk, with_outputs=with_outputs)
+    found = values_of(whole, with_dsn=with_dsn)
+    _tell_apart(found.cells, whole.cells)
+    return found
+
+
+def _tell_apart(cells: list[ImportedCell], rows: list[Cell]) -> None:
+    """Give a cell whose old id is that of another before it, as copies have and scripts may, our own."""
+    used: set[str | None] = set()
+    for cell, row in zip(cells, rows, strict=True):
+        if cell.id in used:
+            cell.id = str(row.pk)
+        used.add(cell.id)
 
 
 def read_whole(notebook_id: uuid.UUID, *, with_outputs: bool = True) -> Whole:
@@ -174,11 +188,13 @@ def _outputs_of(whole: Whole) -> dict[uuid.UUID, list[Json]]:
     found: dict[uuid.UUID, list[Json]] = defaultdict(list)
     attempts: dict[uuid.UUID, uuid.UUID | None] = {}
     for row in whole.outputs:
-        output = row.as_json({})
+        output, rest = row.as_json({}), None
         for file in large.get(row.pk, []):
-            if row.kind != Output.Kind.STREAM or row.cell_id not in late:  # pieces count from the row's own text
+            if row.attempt is None and file.mime_type == import_outputs.REST:
+                rest = file
+            elif row.kind != Output.Kind.STREAM or row.cell_id not in late:  # pieces count from the row's own text
                 _put_back(output, file)
-        found[row.cell_id].append(output)
+        found[row.cell_id] += _restored(output, rest) if rest else [output]
         attempts[row.cell_id] = row.attempt
     for (cell_id, attempt), ops in whole.pieces.items():
         found[cell_id] = output_ops.apply(found[cell_id] if attempts.get(cell_id) == attempt else [], ops)
@@ -195,6 +211,15 @@ def _put_back(output: Json, file: OutputFile) -> None:
         output |= {"text": value, "cut": None}
     else:
         output["data"] = {**output["data"], file.mime_type: value}
+
+
+def _restored(output: Json, rest: OutputFile) -> list[Json]:
+    """What the row of an imported output could not hold, put back: one output, or many."""
+    data = read_file(rest)
+    try:
+        return import_outputs.restored(output, data)
+    except ValueError:
+        raise CannotExport(f"Output file {rest.pk} is not the JSON that it should be.") from None
 
 
 def _without_cut(output: Json) -> Json:
@@ -237,9 +262,15 @@ def file_name(notebook: Notebook, ending: str, *, old_id: str = "") -> str:
     """
     if ending == "json":
         stem = _NOT_IN_NAMES.sub("-", old_id).strip(".-") if old_id else str(notebook.pk)
-        return f"{stem}.json" if stem == (old_id or stem) and len(stem) <= 150 else f"{stem[:100]}-{notebook.pk}.json"
-    stem = _NOT_IN_NAMES.sub("-", notebook.name).strip(".-")[:MAX_STEM] or "notebook"
+        is_whole = stem == (old_id or stem) and len(stem) <= 150 and len(stem.encode()) <= MAX_ID_BYTES
+        return f"{stem}.json" if is_whole else f"{_beginning(stem, 100)}-{notebook.pk}.json"
+    stem = _beginning(_NOT_IN_NAMES.sub("-", notebook.name).strip(".-"), MAX_STEM) or "notebook"
     return f"{stem}-{str(notebook.pk)}.{ending}"
+
+
+def _beginning(stem: str, most: int) -> str:
+    """At most so many characters of it, and MAX_STEM_BYTES."""
+    return stem[:most].encode()[:MAX_STEM_BYTES].decode(errors="ignore")
 
 
 def write_file(path: Path, text: str) -> bool:

@@ -16,9 +16,11 @@ from notebooks_app import facts, import_outputs, positions
 from notebooks_app.errors import BadRequest, TooLarge
 from notebooks_app.formats import ImportedCell, ImportedNotebook
 from notebooks_app.models import Cell, Connection, Notebook, Output
+from notebooks_app.outputs import MAX_ITEMS
 from notebooks_app.text import clean_source
 
 BATCH = 200
+MANY_OUTPUTS = 50_000  # rows of a notebook after which a cell gets one for all its outputs
 # Ids that are no uuids map to uuids in this namespace: never change it.
 NAMESPACE = uuid.UUID("5f0c7c2e-3f0e-5d2b-9c46-0d8f3c5b7a11")
 
@@ -49,10 +51,10 @@ def build(
         if keep_ids and item.id != str(pk):
             cell.external_id = (item.id or "")[:200]
         rows.cells.append(cell)
-        for index, output in enumerate(item.outputs):
-            prepared = import_outputs.prepare(output)
-            rows.prepared.append(prepared)
-            rows.outputs.append(output_row(pk, None, index, prepared.output))
+        most = MAX_ITEMS if len(rows.outputs) < MANY_OUTPUTS else 1
+        prepared = import_outputs.prepare(item.outputs, most=most)
+        rows.prepared += prepared
+        rows.outputs += [output_row(pk, None, index, one.output) for index, one in enumerate(prepared)]
     return rows
 
 

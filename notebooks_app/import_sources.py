@@ -76,7 +76,7 @@ class FileSource:
         warnings: list[str] = []
         parsed = legacy.parse(self.path.name, data, warnings)
         if isinstance(parsed, dict) and "nbformat" in parsed:
-            return Loaded(ipynb.read(self.path.name, data), hashlib.sha256(data).hexdigest())
+            return Loaded(ipynb.read(self.path.name, data, max_cells=max_cells), hashlib.sha256(data).hexdigest())
         if self.in_tree and not legacy.is_document(parsed):
             raise NotANotebook
         found = legacy.read_document(self.path.name, parsed, max_cells=max_cells)

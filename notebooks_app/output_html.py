@@ -122,6 +122,12 @@ def _stream(output: Output) -> SafeString:
     )
 
 
+def _error(output: Output) -> SafeString:
+    """The error; one of an import that was cut leads to the file that has the whole."""
+    links = (_file_link(mime, file) for mime, file in (output.get("files") or {}).items())
+    return mark_safe(error_html(output) + "".join(links))  # noqa: S308 - each part is escaped
+
+
 def _text_block(css: str, text: str) -> SafeString:
     return format_html('<div class="{}">{}</div>', css, ansi_html(text))
 
@@ -258,7 +264,7 @@ def _json_tree(value: dict[str, Any] | list[Any], depth: int) -> SafeString:
     return format_html("<details{}><summary>{}</summary><ul>{}{}</ul></details>", is_open, words, rows, more)
 
 
-DRAW_KIND: dict[str, Callable[[Output], SafeString]] = {"stream": _stream, "error": error_html}
+DRAW_KIND: dict[str, Callable[[Output], SafeString]] = {"stream": _stream, "error": _error}
 DRAW_MIME: dict[str, Callable[[Any], SafeString]] = {
     TABLE_MIME: table_html,
     "text/markdown": _markdown,

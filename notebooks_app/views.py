@@ -27,7 +27,7 @@ from notebooks_app.authentication import or_guest
 from notebooks_app.bodies import check_file
 from notebooks_app.errors import RillbookError
 from notebooks_app.facts import CellState
-from notebooks_app.formats import FormatError, read_file
+from notebooks_app.formats import FormatError, read_upload
 from notebooks_app.models import Notebook
 
 WINDOW = 20  # cells drawn whole; the others are placeholders filled as they come near
@@ -108,7 +108,8 @@ def notebook_import(request: HttpRequest) -> HttpResponse:
     for file in files:
         try:
             check_file(file.size or 0)
-            made = notebooks.import_notebook(request.user, read_file(file.name, file.read()))
+            found = read_upload(file.name, file.read(), max_cells=settings.NOTEBOOK_MAX_CELLS)
+            made = notebooks.import_notebook(request.user, found)
         except FormatError as error:
             messages.error(request, str(error))
         except RillbookError as error:

@@ -12,6 +12,7 @@ from notebooks_app.text import replace_surrogates
 type Json = dict[str, Any]
 
 MAX_BYTES = 100 * 1024 * 1024
+MAX_OUTPUTS = 200_000  # of all cells of a file
 MAX_NAME = 200  # characters of a notebook's name
 MAX_RESULT_NAME = 100
 OURS = "rillbook"  # our one key in a file's metadata
@@ -66,6 +67,22 @@ class ImportedNotebook:
 def check_size(name: str, data: bytes) -> None:
     if len(data) > MAX_BYTES:
         raise FormatError(f"{name}: {len(data):,} bytes are more than the {MAX_BYTES:,} that can be imported.")
+
+
+def check_count(where: str, count: int, max_cells: int | None) -> None:
+    """Before cells are made: each takes much more memory than what it is in a file."""
+    if max_cells is not None and count > max_cells:
+        raise FormatError(f"{where}: {count:,} cells are more than the {max_cells:,} a notebook may have.")
+
+
+def check_outputs(where: str, cells: list[Any]) -> None:
+    """Whether the cells of a JSON format have no more outputs than can be read, before any is."""
+    count = 0
+    for number, cell in enumerate(cells, start=1):
+        outputs = cell.get("outputs") if isinstance(cell, dict) else None
+        count += len(outputs) if isinstance(outputs, list) else 0
+        if count > MAX_OUTPUTS:
+            raise FormatError(f"{where}: cell {number}: that is more than the {MAX_OUTPUTS:,} outputs a file may have.")
 
 
 def source_text(where: str, text: str) -> str:

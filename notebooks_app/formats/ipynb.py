@@ -25,6 +25,8 @@ from notebooks_app.formats.base import (
     ImportedCell,
     ImportedNotebook,
     Json,
+    check_count,
+    check_outputs,
     check_size,
     result_name,
     source_text,
@@ -43,10 +45,11 @@ MAX_CONNECTION = 200  # characters of a connection's name
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
-def read(name: str, data: bytes) -> ImportedNotebook:
+def read(name: str, data: bytes, *, max_cells: int | None = None) -> ImportedNotebook:
     """The notebook in an .ipynb file; `name` is the file's, for messages and the title. Raises FormatError."""
     warnings: list[str] = []
     found = _parse(name, data, warnings)
+    _check_amount(name, found, max_cells)
     old_name = _object(found.get("metadata")).get("name") if found["nbformat"] < 4 else None
     if found["nbformat"] != 4:
         warnings.append(f"Upgraded from nbformat {found['nbformat']}.")
@@ -65,6 +68,16 @@ def read(name: str, data: bytes) -> ImportedNotebook:
         metadata=metadata | ({OURS: ours} if ours else {}),
         warnings=warnings,
     )
+
+
+def _check_amount(name: str, found: Json, max_cells: int | None) -> None:
+    """Raises FormatError for more cells or outputs than can be read, those of all worksheets of an older format."""
+    worksheets = found.get("worksheets") if found["nbformat"] < 4 else None
+    sheets = [found, *(worksheets if isinstance(worksheets, list) else [])]
+    lists = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
+    cells = [cell for each in lists if isinstance(each, list) for cell in each]
+    check_count(name, len(cells), max_cells)
+    check_outputs(name, cells)
 
 
 def _parse(name: str, data: bytes, warnings: list[str]) -> Json:

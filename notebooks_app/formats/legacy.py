@@ -21,6 +21,8 @@ from notebooks_app.formats.base import (
     ImportedCell,
     ImportedNotebook,
     Json,
+    check_count,
+    check_outputs,
     one_line,
     result_name,
     source_text,
@@ -88,8 +90,8 @@ def read_document(where: str, found: Any, *, max_cells: int | None = None) -> Im
     cells = found.get("cells")
     if not isinstance(cells, list):
         raise FormatError(f"{where}: this is JSON but not a notebook: it has no list of cells.")
-    if max_cells is not None and len(cells) > max_cells:
-        raise FormatError(f"{where}: {len(cells):,} cells are more than the {max_cells:,} a notebook may have.")
+    check_count(where, len(cells), max_cells)
+    check_outputs(where, cells)
     warnings: list[str] = []
     made = ImportedNotebook(
         name=UNTITLED,

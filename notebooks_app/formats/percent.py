@@ -22,6 +22,7 @@ from notebooks_app.formats.base import (
     ImportedCell,
     ImportedNotebook,
     Json,
+    check_count,
     check_size,
     result_name,
     source_text,
@@ -49,6 +50,7 @@ QUOTE = "#|"  # before every line of a source that would be read as something el
 METADATA = "metadata"  # in a mark of ours: metadata whose keys are no words, or words of ours
 RESERVED = frozenset({METADATA, "id", "result_name", "disabled", "quoted"})
 _JOIN_AT_MOST = 50  # chunks looked at for the end of a string that holds marks
+MAX_LINES = 1_000_000
 MARK_AT_MOST = 2_000  # characters of a mark that is searched for metadata
 
 
@@ -62,10 +64,11 @@ class _Chunk:
     of_jupytext: bool = False
 
 
-def read(name: str, data: bytes) -> ImportedNotebook:
+def read(name: str, data: bytes, *, max_cells: int | None = None) -> ImportedNotebook:
     """The notebook in a Python file; `name` is the file's. Raises FormatError in words for who chose the file."""
     check_size(name, data)
     text = source_text(name, _decoded(name, data))
+    _check_amount(name, text, max_cells)
     warnings: list[str] = []
     lines, dsn, has_database = _without_dsn(_without_interpreter(text.split("\n")))
     lines, of_jupytext = _without_header(lines)
@@ -79,6 +82,14 @@ def read(name: str, data: bytes) -> ImportedNotebook:
     cells = [_cell(chunk) for chunk in chunks]
     dsn = dsn or (in_words if "=" in in_words else "")  # `host=… dbname=…` is one; "None" and other words are not
     return ImportedNotebook(name=title_of(name, title), cells=cells, warnings=warnings, dsn=dsn)
+
+
+def _check_amount(name: str, text: str, max_cells: int | None) -> None:
+    """Raises FormatError for more lines or marks than can be read."""
+    count = text.count("\n") + 1
+    if count > MAX_LINES:
+        raise FormatError(f"{name}: {count:,} lines are more than the {MAX_LINES:,} that are read of a script.")
+    check_count(name, sum(1 for line in text.split("\n") if _MARK.match(line)), max_cells)
 
 
 def _decoded(name: str, data: bytes) -> str:

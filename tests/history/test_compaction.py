@@ -194,6 +194,7 @@ def test_the_command_merges_in_all_notebooks_and_says_how_much(bench: Workbench,
     assert kinds(bench) == kinds(other) == ["cell.inserted", "cell.edited"]
 
 
-def test_the_command_leaves_the_last_day_alone():
+@pytest.mark.parametrize("days", ["0", "-1", "-9999999999"])
+def test_the_command_leaves_the_last_day_alone(days: str):
     with pytest.raises(CommandError):
-        call_command("compact_changes", "--older-than", "0")
+        call_command("compact_changes", f"--older-than={days}")

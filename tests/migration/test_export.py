@@ -16,6 +16,7 @@ from django.core.files.storage import storages
 from notebooks_app import exporting
 from notebooks_app.demo import demo_notebook
 from notebooks_app.formats import ipynb, legacy
+from notebooks_app.import_rows import notebook_id
 from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile, StreamChunk
 from notebooks_app.notebooks import import_notebook
 from tests.migration.conftest import DSN, cell, document, run
@@ -236,3 +237,37 @@ def test_a_notebook_that_finds_a_fault_of_ours_stops_no_other(
 def test_a_folder_that_cannot_be_made_is_said(owner: Any, tmp_path: Path):
     (tmp_path / "file").write_text("")
     assert export(tmp_path / "file" / "out").failure.endswith("Not a directory")
+
+
+def test_cells_of_one_old_id_come_back_apart(owner: Any, tmp_path: Path):
+    script = tmp_path / "twice.py"
+    script.write_text("# %% python [a]\nx = 1\n\n# %% python [a]\ny = 2\n")
+    assert run("import_notebooks", str(script), "--owner", "owner", "--verify").failure == ""
+    before = list(Cell.objects.in_order().values_list("pk", "source"))
+    assert export(tmp_path / "out").failure == ""
+    Notebook.objects.all().delete()
+    ran = run("import_notebooks", str(tmp_path / "out"), "--owner", "owner", "--verify")
+    assert (ran.failure, ran.err) == ("", "")
+    assert list(Cell.objects.in_order().values_list("source", flat=True)) == ["x = 1", "y = 2"]
+    assert Cell.objects.in_order().last().pk == before[1][0]
+
+
+@pytest.mark.parametrize("ending", ["json", "ipynb", "py", "html"])
+@pytest.mark.parametrize("letter", ["売", "𠮷", "é", "a"])
+def test_a_file_has_a_name_that_every_folder_takes(owner: Any, tmp_path: Path, letter: str, ending: str):
+    old_id = letter * 200
+    facts = {"rillbook": {"import": {"id": old_id}}}
+    Notebook.objects.create(owner=owner, name=letter * 200, id=notebook_id(old_id), metadata=facts)
+    assert export(tmp_path / "out", "--format", ending).failure == ""
+    [file] = (tmp_path / "out").iterdir()
+    assert file.name.startswith(letter * 50)
+    assert len(file.name.encode()) <= 255
+
+
+def test_an_old_id_that_is_a_files_name_stays_it(owner: Any, tmp_path: Path):
+    for old_id in ("é" * 120, "売" * 85):
+        facts = {"rillbook": {"import": {"id": old_id}}}
+        Notebook.objects.create(owner=owner, name="x", id=notebook_id(old_id), metadata=facts)
+    assert export(tmp_path / "out").failure == ""
+    names = sorted(file.stem for file in (tmp_path / "out").iterdir())
+    assert names == ["é" * 120, f"{'売' * 66}-{notebook_id('売' * 85)}"]

@@ -136,3 +136,9 @@ def test_notebooks_of_others_are_not_touched(owner):
 def test_a_lease_of_no_length_is_refused():
     with pytest.raises(CommandError):
         clear("--minutes", "0")
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "1e12", "-1"])
+def test_a_length_that_no_time_has_is_refused_in_words(minutes):
+    with pytest.raises(CommandError, match="--minutes: a number above 0, at most"):
+        clear("--minutes", minutes)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from notebook_project.env import env_database, env_mailer
@@ -204,6 +204,12 @@ def test_stats_as_text_hold_no_source_and_no_output(owner):
     assert "2.0 KB" in out.getvalue()
     assert "the_source" not in out.getvalue()
     assert "the_output" not in out.getvalue()
+
+
+@pytest.mark.parametrize("limit", ["-1", "0", "9223372036854775808"])
+def test_stats_of_a_senseless_number_of_lines_are_refused(limit: str):
+    with pytest.raises(CommandError, match="--limit: a number from 1 to 10,000."):
+        call_command("notebook_stats", f"--limit={limit}")
 
 
 @pytest.mark.django_db

@@ -136,6 +136,7 @@ STATIC_OUTPUTS = {
         files={"text/plain": {"url": "/outputs/1/2/", "size_bytes": 1234}},
     ),
     "error": KEY_ERROR,
+    "error with file": KEY_ERROR | {"files": {"a/b": {"url": "/outputs/1/2/", "size_bytes": 1234}}},
     "error without frames": error("ValueError", HOSTILE + "\nsecond line", []),
     "syntax error": error(
         "SyntaxError", "bad", ["  Cell 2, line 1\n    foo bar\n        ^\nSyntaxError: bad\n"]

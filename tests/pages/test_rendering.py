@@ -171,6 +171,10 @@ def test_an_error_leads_to_its_line_and_folds_the_library() -> None:
     assert "Traceback (most" not in html
 
 
+def test_an_error_that_was_cut_leads_to_the_file_that_has_the_whole() -> None:
+    assert '<a class="text-button" href="/outputs/1/2/">' in item_html(STATIC_OUTPUTS["error with file"])
+
+
 def test_a_chart_without_script_is_its_picture_or_a_word_about_it() -> None:
     assert "needs JavaScript" in item_html(STATIC_OUTPUTS["plotly"])
     assert "<img" in item_html(STATIC_OUTPUTS["vega with picture"])

@@ -11,6 +11,7 @@ from django.utils import timezone
 from kernels_app import stale
 
 MINUTES = 10
+MOST_MINUTES = 60_000_000  # more than a century
 
 
 class Command(BaseCommand):
@@ -23,8 +24,8 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Say what would be ended; change nothing.")
 
     def handle(self, *args: Any, minutes: float, dry_run: bool, **options: Any) -> None:
-        if minutes <= 0:
-            raise CommandError("--minutes must be above 0.")
+        if not 0 < minutes <= MOST_MINUTES:  # "nan" is a number, too
+            raise CommandError(f"--minutes: a number above 0, at most {MOST_MINUTES:,}.")
         now = timezone.now()
         before = now - timedelta(minutes=minutes)
         count = 0

@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def handle(
         self, *args: Any, older_than: int, notebook: uuid.UUID | None, dry_run: bool, **options: Any
     ) -> None:
-        age = timedelta(days=min(older_than, 36_500))
+        age = timedelta(days=max(0, min(older_than, 36_500)))
         if age < SHORTEST_AGE:
             raise CommandError(f"--older-than: at least {SHORTEST_AGE.days} day; open pages may need younger changes.")
         before = timezone.now() - age

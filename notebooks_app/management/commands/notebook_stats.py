@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
 from notebooks_app import metrics, usage
+
+MOST_LINES = 10_000
 
 
 class Command(BaseCommand):
@@ -19,6 +21,8 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="One JSON object instead of text.")
 
     def handle(self, *args: Any, limit: int, json: bool, **options: Any) -> None:
+        if not 1 <= limit <= MOST_LINES:
+            raise CommandError(f"--limit: a number from 1 to {MOST_LINES:,}.")
         found = collect(limit)
         if json:
             self.stdout.write(_dump(found))

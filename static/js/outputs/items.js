@@ -44,8 +44,10 @@ export function drawStatic(output) {
   if (output.kind === "stream") {
     view.text = new TextView(element);
     view.text.set(output);
-  } else if (output.kind === "error") element.append(drawError(output));
-  else view.ready = drawBundle(element, output, mime);
+  } else if (output.kind === "error") {
+    const links = Object.entries(output.files ?? {}).map(([mime, file]) => fileLink(mime, file));
+    element.append(drawError(output), ...links);
+  } else view.ready = drawBundle(element, output, mime);
   return view;
 }
 
