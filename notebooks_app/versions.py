@@ -25,7 +25,10 @@ type Document = dict[str, Any]
 
 VERSIONS_AT_MOST = 500  # of a notebook; then some must be deleted first
 NAME_MAX_LENGTH = 200
-COPIED = ("position", "type", "source", "source_hash", "result_name", "connection_id", "disabled", "code_hidden")
+COPIED = (
+    "position", "type", "source", "source_hash", "result_name", "connection_id", "disabled", "code_hidden",
+    "external_id", "metadata",
+)  # fmt: skip
 SIDE = ("type", "source_hash", "result_name", "connection_id", "disabled", "code_hidden")
 # Of a difference: beyond, cells are named and their texts left out.
 DIFFS_AT_MOST = 200
