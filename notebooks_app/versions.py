@@ -116,6 +116,7 @@ def version_document(version: Any) -> Document:
 
 def version_cells(version: Version) -> list[Document]:
     """The cells as they were, in order."""
+    cells = VersionCell.objects.filter(version=version).defer("metadata").order_by("position")
     return [
         {
             "id": str(cell.cell_id),
@@ -127,7 +128,7 @@ def version_cells(version: Version) -> list[Document]:
             "disabled": cell.disabled,
             "code_hidden": cell.code_hidden,
         }
-        for number, cell in enumerate(VersionCell.objects.filter(version=version).order_by("position"), start=1)
+        for number, cell in enumerate(cells, start=1)
     ]
 
 
