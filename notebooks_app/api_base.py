@@ -262,13 +262,17 @@ def cell_documents(
     cell_ids: Iterable[uuid.UUID] | None = None,
     with_outputs: bool = True,
     with_sources: bool = True,
+    from_bin: bool = False,
 ) -> list[Document]:
     """Cells as docs/architecture.md section 2 has them, with their number on the page, status and freshness on top.
 
-    Outputs and sources that were not asked for are null, which is not the same as none.
+    Outputs and sources that were not asked for are null, which is not the same as none; so is the number of a cell in
+    the bin.
     """
     known = live.states(notebook_id) if states is None else states
-    documents = reading.cell_documents(notebook_id, states=known, cell_ids=cell_ids, with_outputs=with_outputs)
+    documents = reading.cell_documents(
+        notebook_id, states=known, cell_ids=cell_ids, with_outputs=with_outputs, from_bin=from_bin
+    )
     numbers = reading.cell_numbers(notebook_id) if cell_ids is not None else _counted(documents)
     for document in documents:
         document["number"] = numbers.get(document["id"])

@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from notebooks_app import etags, serializers, services
+from notebooks_app import etags, facts, serializers, services
 from notebooks_app.access import Role
 from notebooks_app.api_base import ApiView, cell_documents, numbers, parts, second, text_id
 from notebooks_app.api_parameters import OPERATION, OUTPUTS, REFUSED, REFUSED_CHANGE, SOURCES
@@ -174,7 +174,17 @@ def _cell(notebook_id: uuid.UUID, cell_id: uuid.UUID, **parts: bool) -> Document
 def _changed_cell(
     notebook_id: uuid.UUID, cell_id: uuid.UUID, accepted: Accepted, operation_id: uuid.UUID
 ) -> Document:
-    return {**_cell(notebook_id, cell_id), **numbers(accepted, operation_id)}
+    """The cell as it is now; one deleted since as it is in the bin, or, gone from there, as it was inserted."""
+    found = cell_documents(notebook_id, cell_ids=[cell_id], from_bin=True)
+    return {**(found[0] if found else _as_inserted(cell_id, accepted)), **numbers(accepted, operation_id)}
+
+
+def _as_inserted(cell_id: uuid.UUID, accepted: Accepted) -> Document:
+    if accepted.event["type"] != "cell.inserted":
+        raise NotFound(f"There is no cell {cell_id} in this notebook.")
+    state = facts.NEVER_RUN.as_json()
+    shown = {"number": None, "status": state["status"], "freshness": state["freshness"], "outputs": []}
+    return {**accepted.event["cell"], "state": state, **shown}
 
 
 def _query_id(request: Request, name: str) -> uuid.UUID | None:

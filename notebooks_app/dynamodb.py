@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from notebooks_app.formats import FormatError, dynamodb, legacy
-from notebooks_app.import_sources import Loaded, digest_of
+from notebooks_app.import_sources import Loaded
 
 ATTEMPTS = 8  # of a request, with growing pauses: tables have a limit of reads
 CONNECT_S, READ_S = 10, 60
@@ -163,7 +163,7 @@ class ItemSource:
             raise FormatError(f"{self.name}: a number in it cannot be read ({error}).") from error
         found = legacy.read_document(self.name, document, max_cells=max_cells)
         found.warnings[:0] = warnings
-        return Loaded(found, digest_of(found), is_legacy=True, by_user=True)
+        return Loaded.of_legacy(found, by_user=True)
 
     def _rows(self, max_cells: int) -> list[Any] | None:
         """The rows of its cells, never more than a notebook may have. Raises FormatError, TableError."""

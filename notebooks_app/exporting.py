@@ -24,6 +24,7 @@ from notebooks_app import files, html_page, import_outputs, output_ops, reading,
 from notebooks_app.crypto import DecryptionError
 from notebooks_app.errors import RillbookError
 from notebooks_app.formats import ImportedCell, ImportedNotebook, bundles, ipynb, legacy, percent_writer
+from notebooks_app.formats.base import STORED_ID
 from notebooks_app.import_rows import notebook_id, second_id
 from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile
 
@@ -146,7 +147,7 @@ def is_second(notebook: Notebook) -> bool:
 
 def _cell(cell: Cell, outputs: list[Json]) -> ImportedCell:
     metadata = dict(cell.metadata)
-    old_id = metadata.pop(ipynb.STORED_ID, None)
+    old_id = metadata.pop(STORED_ID, None)
     return ImportedCell(
         id=old_id if isinstance(old_id, str) else cell.external_id or str(cell.pk),
         type=cell.type,

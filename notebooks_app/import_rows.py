@@ -15,6 +15,7 @@ from django.conf import settings
 from notebooks_app import facts, import_outputs, positions
 from notebooks_app.errors import BadRequest, TooLarge
 from notebooks_app.formats import ImportedCell, ImportedNotebook
+from notebooks_app.formats.base import STORED_ID
 from notebooks_app.models import Cell, Connection, Notebook, Output
 from notebooks_app.outputs import MAX_ITEMS
 from notebooks_app.text import clean_source
@@ -102,6 +103,11 @@ def second_id(old_id: str, user_id: str) -> uuid.UUID:
     return uuid.uuid5(NAMESPACE, f"{user_id}\0{old_id}")
 
 
+def file_id(owner_id: int, sha256: str) -> uuid.UUID:
+    """The id of the notebook that this owner has from a file of this content: two imports at once make one of it."""
+    return uuid.uuid5(NAMESPACE, f"{owner_id}\0{sha256}")
+
+
 def as_uuid(text: str | None) -> uuid.UUID | None:
     """The uuid that a text spells in the usual 36 characters, else None."""
     if text is None or not _UUID.match(text):
@@ -140,7 +146,7 @@ def _cell(
         code_hidden=item.code_hidden,
         disabled=item.disabled,
         execution_count=item.execution_count,
-        metadata={**item.metadata, "rillbook_id": item.id} if item.id else item.metadata,
+        metadata={**item.metadata, STORED_ID: item.id} if item.id else item.metadata,
     )
     cell.source_hash = cell.current_hash()
     if cell.type == facts.CellType.MARKDOWN:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from notebooks_app.formats import FormatError, ImportedNotebook, ipynb, legacy, percent, read_file
-from notebooks_app.formats.base import MAX_BYTES
+from notebooks_app.formats.base import MAX_BYTES, Json, title_of
+from notebooks_app.formats.checking import with_whole_numbers
 from notebooks_app.text import replace_surrogates
 
 ENDINGS = (".json", ".ipynb", ".py")
@@ -26,15 +27,29 @@ class NotANotebook(Exception):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A notebook of a source. `sha256` tells contents apart; `is_legacy`: its id says which notebook it is for ever,
-    `by_user`: among those of its user alone.
+    """A notebook of a source. `sha256` tells contents apart, and `earlier` did in older imports; `is_legacy`: its id
+    says which notebook it is for ever, `by_user`: among those of its user alone; `title`: what it is called where only
+    the name of its file says so.
     """
 
     notebook: ImportedNotebook
     sha256: str
+    earlier: str = ""
+    title: str = ""
     is_legacy: bool = False
     by_user: bool = False
     modified: datetime | None = None  # when its file was written, for one that says no times
+
+    @classmethod
+    def of_file(cls, name: str, notebook: ImportedNotebook, data: bytes) -> Loaded:
+        return cls(notebook, hashlib.sha256(data).hexdigest(), title=title_of(name))
+
+    @classmethod
+    def of_legacy(cls, notebook: ImportedNotebook, **more: Any) -> Loaded:
+        """Whether it came as a file or as items, its digest is the same; it is not of its DSN, a secret."""
+        document = legacy.write_document(notebook) | {"db_conn_string": None}
+        digest, earlier = _digest_of(with_whole_numbers(document)), _digest_of(document)
+        return cls(notebook, digest, earlier, is_legacy=True, **more)
 
 
 class Source(Protocol):
@@ -69,25 +84,22 @@ class FileSource:
             return self._load_json(data, max_cells, datetime.fromtimestamp(status.st_mtime, UTC))
         if self.in_tree and self.path.suffix.lower() == ".py" and not _is_script(data):
             raise NotANotebook
-        found = read_file(self.path.name, data, max_cells=max_cells)
-        return Loaded(found, hashlib.sha256(data).hexdigest())
+        return Loaded.of_file(self.path.name, read_file(self.path.name, data, max_cells=max_cells), data)
 
     def _load_json(self, data: bytes, max_cells: int, modified: datetime) -> Loaded:
         warnings: list[str] = []
         parsed = legacy.parse(self.path.name, data, warnings)
         if isinstance(parsed, dict) and "nbformat" in parsed:
-            return Loaded(ipynb.read(self.path.name, data, max_cells=max_cells), hashlib.sha256(data).hexdigest())
+            return Loaded.of_file(self.path.name, ipynb.read(self.path.name, data, max_cells=max_cells), data)
         if self.in_tree and not legacy.is_document(parsed):
             raise NotANotebook
         found = legacy.read_document(self.path.name, parsed, max_cells=max_cells)
         found.warnings[:0] = warnings
         found.id = found.id or replace_surrogates(self.path.stem)
-        return Loaded(found, digest_of(found), is_legacy=True, modified=modified)
+        return Loaded.of_legacy(found, modified=modified)
 
 
-def digest_of(found: ImportedNotebook) -> str:
-    """SHA-256 of what a legacy notebook says, whether it came as a file or as items. Not of its DSN, a secret."""
-    document = legacy.write_document(found) | {"db_conn_string": None}
+def _digest_of(document: Json) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -16,12 +16,13 @@ from enum import StrEnum
 from typing import Any
 
 from django.conf import settings
+from django.db.models import F
 
 from notebooks_app import import_connections, import_rows, verifying
 from notebooks_app.errors import BadRequest
 from notebooks_app.formats.base import OURS, ImportedNotebook
 from notebooks_app.import_owners import PREFIXES, Owners, user_id_of
-from notebooks_app.import_rows import notebook_id, second_id
+from notebooks_app.import_rows import file_id, notebook_id, second_id
 from notebooks_app.import_sources import Loaded, Source
 from notebooks_app.models import Notebook
 from notebooks_app.notebooks import import_notebook, replace_imported
@@ -68,10 +69,13 @@ class Options:
         return self._sources[pk][2] if pk in self._sources else ""
 
     def files_of(self, owner: Any) -> dict[str, uuid.UUID]:
-        """The notebooks that came from files without ids, by the digest of their content. Read once an owner."""
+        """The notebooks that came from files without ids, by the digest of their content; one in the bin where no
+        other is left. Read once an owner.
+        """
         if owner.pk not in self._files:
-            facts = Notebook.objects.alive().filter(owner=owner, metadata__rillbook__import__sha256__isnull=False)
-            found = facts.order_by("created_at").values_list("metadata__rillbook__import__sha256", "pk")
+            facts = Notebook.objects.filter(owner=owner, metadata__rillbook__import__sha256__isnull=False)
+            in_order = facts.order_by(F("deleted_at").asc(nulls_last=True), "created_at")
+            found = in_order.values_list("metadata__rillbook__import__sha256", "pk")
             self._files[owner.pk] = {digest: pk for digest, pk in found if isinstance(digest, str)}
         return self._files[owner.pk]
 
@@ -104,7 +108,7 @@ def import_source(source: Source, options: Options) -> Result:
     result = _take(source, loaded, owner, pk, known, options)
     result.warnings = found.warnings
     if options.verify:
-        result.differences, result.notes = verifying.compare(found, result.notebook, is_legacy=loaded.is_legacy)
+        result.differences, result.notes = verifying.compare(loaded, result.notebook)
     return result
 
 
@@ -128,7 +132,10 @@ def _known(loaded: Loaded, owner: Any, pk: uuid.UUID | None, options: Options) -
     """The notebook that is here for this source. Raises BadRequest where it is somebody else's."""
     notebooks = Notebook.objects.select_related("owner", "connection")
     if pk is None:
-        return notebooks.alive().filter(owner=owner, pk=options.files_of(owner).get(loaded.sha256)).first()
+        made = file_id(owner.pk, loaded.sha256)
+        noted = options.files_of(owner).get(loaded.sha256, made)
+        here = notebooks.filter(owner=owner).in_bulk([noted, made])
+        return here.get(noted) or here.get(made)  # which another import has made since the digests were read
     known = notebooks.filter(pk=pk).first()
     if known is not None and known.owner_id != owner.pk:
         raise BadRequest(f"It is here already as {known.pk}, and belongs to another account.")
@@ -154,7 +161,8 @@ def _take(
 
 
 def _is_same(loaded: Loaded, known: Notebook) -> bool:
-    return known.import_facts().get("sha256") == loaded.sha256 and import_connections.is_same(loaded.notebook, known)
+    is_content = known.import_facts().get("sha256") in (loaded.sha256, loaded.earlier)
+    return is_content and import_connections.is_same(loaded.notebook, known)
 
 
 def _import(source: Source, loaded: Loaded, owner: Any, pk: uuid.UUID | None, options: Options) -> Result:
@@ -166,6 +174,8 @@ def _import(source: Source, loaded: Loaded, owner: Any, pk: uuid.UUID | None, op
     fields: dict[str, Any] = {"connection": chosen.notebook, "revision": found.revision}
     if pk is not None:
         fields |= {"id": pk, "kind": _kind(found.id, owner), "external_id": _external_id(found, pk)}
+    elif not Notebook.objects.filter(pk=(made_id := file_id(owner.pk, loaded.sha256))).exists():
+        fields["id"] = made_id  # else it was given to another account
     noted = _with_origin(source, loaded, seq=0, revision=found.revision)
     made = import_notebook(owner, noted, keep_ids=True, connections=chosen.cells, new=chosen.new, **fields)
     if pk is None:

@@ -147,12 +147,14 @@ def cell_documents(
     cell_ids: Iterable[uuid.UUID] | None = None,
     with_outputs: bool = True,
     sources_of: Collection[uuid.UUID] | None = None,
+    from_bin: bool = False,
 ) -> list[Document]:
     """Cells in order, with source, state and outputs (or without that key); all of them, or those named.
 
-    `sources_of`: the source of every other cell is null.
+    `sources_of`: the source of every other cell is null. `from_bin`: also those that were deleted and are there still.
     """
-    cells = Cell.objects.alive().filter(notebook_id=notebook_id).defer("metadata").in_order()
+    rows_of = Cell.objects.all() if from_bin else Cell.objects.alive()
+    cells = rows_of.filter(notebook_id=notebook_id).defer("metadata").in_order()
     if cell_ids is not None:
         cells = cells.filter(pk__in=list(cell_ids))
     if sources_of is None:

@@ -89,7 +89,7 @@ class _Restoring:
         self.who = {"author": author.name, "operation_id": str(operation_id)}
         present = Cell.objects.alive().filter(notebook_id=self.notebook_id).defer("source", "metadata")
         self.present = {cell.pk: cell for cell in present.in_order()}
-        wanted = list(VersionCell.objects.filter(version=version).defer("source").order_by("position"))
+        wanted = list(VersionCell.objects.filter(version=version).defer("source", "metadata").order_by("position"))
         self._check_room(len(wanted))
         usable = self._usable_connections(wanted)
         for row in wanted:
@@ -159,14 +159,23 @@ class _Restoring:
             raise Conflict("A cell of this version is in another notebook now.")
         sources = versions.sources_of_version(self.version, ids)
         found = {}
+        anew = self._made_anew([cell_id for cell_id in ids if cell_id not in binned])
         for cell_id in ids:
-            row, cell = self.wanted[cell_id], binned.get(cell_id) or Cell(id=cell_id, notebook_id=self.notebook_id)
+            row, cell = self.wanted[cell_id], binned.get(cell_id) or anew[cell_id]
             old = (cell.source, *(getattr(cell, name) for name in FIELDS))
             self._set_fields(cell, row, sources[cell_id])
             if not cell._state.adding and old != (cell.source, *(getattr(cell, name) for name in FIELDS)):
                 cell.version += 1
             found[cell_id] = cell
         return found
+
+    def _made_anew(self, ids: list[uuid.UUID]) -> dict[uuid.UUID, Cell]:
+        """Cells that are not even in the bin: what people cannot change of a cell is as it was."""
+        rows = VersionCell.objects.filter(version=self.version, cell_id__in=ids)
+        return {
+            cell_id: Cell(id=cell_id, notebook_id=self.notebook_id, external_id=external_id, metadata=metadata)
+            for cell_id, external_id, metadata in rows.values_list("cell_id", "external_id", "metadata")
+        }
 
     def _set_fields(self, cell: Cell, row: VersionCell, source: str) -> None:
         cell.source = source

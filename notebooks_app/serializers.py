@@ -365,6 +365,7 @@ class CellOut(RunCellOut):
 
 
 class ChangedCellOut(CellOut):
+    number = serializers.IntegerField(allow_null=True, help_text="place on the page, from 1; null: deleted since")
     seq = serializers.IntegerField()
     revision = serializers.IntegerField()
     operation_id = serializers.UUIDField()

@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from notebooks_app import exporting, import_connections
-from notebooks_app.formats.base import OURS, ImportedCell, ImportedNotebook, Json
+from notebooks_app.formats.base import OURS, ImportedCell, ImportedNotebook, Json, title_of
+from notebooks_app.formats.checking import with_whole_numbers
 from notebooks_app.import_rows import as_uuid
+from notebooks_app.import_sources import Loaded
 from notebooks_app.models import Cell, Notebook
 
 MAX_SHOWN = 60  # characters of a value that a difference shows
 
 
-def compare(found: ImportedNotebook, known: Notebook | None, *, is_legacy: bool) -> tuple[list[str], list[str]]:
+def compare(loaded: Loaded, known: Notebook | None) -> tuple[list[str], list[str]]:
     """What is not here as the source has it, and notes. Each names its place; none holds a DSN or a whole source."""
     if known is None:
         return ["It is not here."], []
@@ -30,22 +32,31 @@ def compare(found: ImportedNotebook, known: Notebook | None, *, is_legacy: bool)
         ours = exporting.values_of(whole)
     except exporting.CannotExport as error:
         return [error.message], []
-    known = whole.notebook
+    known, found = whole.notebook, loaded.notebook
+    copy_notes = list(_copied(loaded, known))
     differences = [
-        *_notebooks(found, ours, whole, is_legacy=is_legacy),
+        *([] if copy_notes else _value("name", found.name, ours.name)),
+        *_notebooks(found, ours, whole, is_legacy=loaded.is_legacy),
         *_order(found, ours, whole.cells, known.pk),
         *_cells(found, ours, known.pk),
     ]
     if differences and known.seq != known.import_facts().get("seq"):
         differences.append("It was changed or run here since it was imported.")
-    return differences, list(_notes(found, ours))
+    return differences, [*copy_notes, *_notes(found, ours)]
+
+
+def _copied(loaded: Loaded, known: Notebook) -> Iterator[str]:
+    """Files of the same content are one notebook: it has one name, that of the first, unless they say theirs."""
+    first = str(known.import_facts().get("path") or "")
+    is_named_by_file = loaded.title and loaded.notebook.name == loaded.title
+    if is_named_by_file and title_of(first) != loaded.title and known.name != loaded.title:
+        yield f"name: it is {_shown(known.name)} here, from {_shown(first)}, which has the same content."
 
 
 def _notebooks(
     found: ImportedNotebook, ours: ImportedNotebook, whole: exporting.Whole, *, is_legacy: bool
 ) -> Iterator[str]:
     known = whole.notebook
-    yield from _value("name", found.name, ours.name)
     yield from _value("metadata", _without_ours(found.metadata), _without_ours(ours.metadata))
     yield from _connection(found, whole)
     if not is_legacy:
@@ -110,8 +121,9 @@ def _row_id(number: int, cell: ImportedCell, key: str, row: Cell, notebook_id: u
 
 def _keys(found: ImportedNotebook, ours: ImportedNotebook, notebook_id: uuid.UUID) -> list[str]:
     """The old ids of the cells here; of one that had none in the source, the place it was imported from."""
-    places = [f"#{number}" for number, cell in enumerate(found.cells, start=1) if not cell.id]
-    by_place = {str(uuid.uuid5(notebook_id, place)): place for place in places}
+    places = {number: f"#{number}" for number, cell in enumerate(found.cells, start=1) if not cell.id}
+    by_place = {str(uuid.uuid5(notebook_id, f"{place}#{number}")): place for number, place in places.items()}
+    by_place |= {str(uuid.uuid5(notebook_id, place)): place for place in places.values()}
     return _unique([by_place.get(cell.id or "", cell.id or "") for cell in ours.cells])
 
 
@@ -179,16 +191,14 @@ def _value(name: str, found: Any, ours: Any) -> Iterator[str]:
 
 
 def _same(found: Any, ours: Any) -> bool:
-    """Whether two JSON values say the same; PostgreSQL writes 1e100 as a whole number."""
+    """Whether two JSON values say the same; PostgreSQL writes 1e100 as a whole number, and so does DynamoDB 1.0."""
     if isinstance(found, dict) and isinstance(ours, dict):
         return found.keys() == ours.keys() and all(_same(value, ours[key]) for key, value in found.items())
     if isinstance(found, list) and isinstance(ours, list):
         return len(found) == len(ours) and all(map(_same, found, ours))
     if isinstance(found, bool) or isinstance(ours, bool):
         return found is ours
-    if isinstance(found, float) and isinstance(ours, int):
-        return found == ours or found == float(ours)
-    return found == ours
+    return with_whole_numbers(found) == with_whole_numbers(ours)
 
 
 def _text(name: str, found: str, ours: str) -> Iterator[str]:

@@ -25,7 +25,10 @@ type Document = dict[str, Any]
 
 VERSIONS_AT_MOST = 500  # of a notebook; then some must be deleted first
 NAME_MAX_LENGTH = 200
-COPIED = ("position", "type", "source", "source_hash", "result_name", "connection_id", "disabled", "code_hidden")
+COPIED = (
+    "position", "type", "source", "source_hash", "result_name", "connection_id", "disabled", "code_hidden",
+    "external_id", "metadata",
+)  # fmt: skip
 SIDE = ("type", "source_hash", "result_name", "connection_id", "disabled", "code_hidden")
 # Of a difference: beyond, cells are named and their texts left out.
 DIFFS_AT_MOST = 200
@@ -113,6 +116,7 @@ def version_document(version: Any) -> Document:
 
 def version_cells(version: Version) -> list[Document]:
     """The cells as they were, in order."""
+    cells = VersionCell.objects.filter(version=version).defer("metadata").order_by("position")
     return [
         {
             "id": str(cell.cell_id),
@@ -124,7 +128,7 @@ def version_cells(version: Version) -> list[Document]:
             "disabled": cell.disabled,
             "code_hidden": cell.code_hidden,
         }
-        for number, cell in enumerate(VersionCell.objects.filter(version=version).order_by("position"), start=1)
+        for number, cell in enumerate(cells, start=1)
     ]
 
 

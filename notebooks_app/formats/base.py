@@ -16,6 +16,7 @@ MAX_OUTPUTS = 200_000  # of all cells of a file
 MAX_NAME = 200  # characters of a notebook's name
 MAX_RESULT_NAME = 100
 OURS = "rillbook"  # our one key in a file's metadata
+STORED_ID = "rillbook_id"  # the importer keeps a cell's id of the file under this key of its metadata
 
 
 DATABASE_WARNING = "It names a database. That was not kept: make a connection and choose it."

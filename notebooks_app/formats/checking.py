@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
 
 from notebooks_app.formats.base import FormatError
@@ -38,6 +39,17 @@ def cleaned(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [cleaned(item, depth + 1) for item in value]
     return {clean_text(key): cleaned(item, depth + 1) for key, item in value.items()}
+
+
+def with_whole_numbers(value: Any) -> Any:
+    """The value with whole floats as the ints that they are written as: DynamoDB and PostgreSQL keep 1.0 as 1."""
+    if isinstance(value, float) and value.is_integer():
+        return int(Decimal(repr(value)))
+    if isinstance(value, list):
+        return [with_whole_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: with_whole_numbers(item) for key, item in value.items()}
+    return value
 
 
 def _checked(where: str, value: Any, path: tuple[str | int, ...]) -> Any:

@@ -21,6 +21,7 @@ import nbformat
 from notebooks_app.formats import bundles, known, magics
 from notebooks_app.formats.base import (
     OURS,
+    STORED_ID,
     FormatError,
     ImportedCell,
     ImportedNotebook,
@@ -36,7 +37,6 @@ from notebooks_app.formats.checking import cleaned
 from notebooks_app.outputs import OutputLog, canonical_mime, clean_text, is_json_mime
 
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
-STORED_ID = "rillbook_id"  # the importer keeps a cell's id of the file under this key of its metadata
 SCHEMA_JSON = re.compile(r"application/(?:.*\+)?json\Z")
 MAX_COUNT = 2**31
 MAX_CONNECTION = 200  # characters of a connection's name
@@ -114,12 +114,16 @@ def _float(text: str, lost: list[str]) -> float | None:
 
 
 def _upgrade(name: str, found: Json) -> Json:
+    """The notebook in nbformat 4. Its cells have no ids: the converter makes other ones up at each reading."""
     old = found["nbformat"]
     try:
         with _quiet():
             # The version's own reader joins the lines of texts; the converter takes them for whole.
             upgraded = nbformat.convert(nbformat.reader.reads(json.dumps(found)), 4)
-            return json.loads(json.dumps(upgraded, default=bytes.decode))  # version 2 has base64 as bytes
+            made = json.loads(json.dumps(upgraded, default=bytes.decode))  # version 2 has base64 as bytes
+            for cell in made["cells"]:
+                cell.pop("id", None)
+            return made
     except Exception as error:  # a converter that trusts its input, fed with a file from anywhere
         words = f"{type(error).__name__}: {error}"[:200]
         raise FormatError(f"{name}: a notebook of nbformat {old} that cannot be upgraded ({words}).") from None

@@ -17,6 +17,7 @@ from notebooks_app.formats import legacy_outputs
 from notebooks_app.formats.base import (
     DATABASE_WARNING,
     OURS,
+    STORED_ID,
     FormatError,
     ImportedCell,
     ImportedNotebook,
@@ -207,6 +208,7 @@ def _cell(where: str, found: Any, warnings: list[str]) -> ImportedCell:
     made.execution_count = count if type(count) is int and 0 <= count < 2**31 else None
     if extra := _extra(where, found, _CELL_KEYS):
         made.metadata[OURS] = _object(made.metadata.get(OURS)) | {EXTRA: extra}
+    made.metadata.pop(STORED_ID, None)
     return made
 
 

@@ -43,6 +43,9 @@ class VersionCell(models.Model):
     connection_id = models.UUIDField(null=True, blank=True)
     disabled = models.BooleanField(default=False)
     code_hidden = models.BooleanField(default=False)
+    # For a cell that is made anew (restoring.py): versions of before these columns know neither.
+    external_id = models.CharField(max_length=200, blank=True, default="", db_default="")
+    metadata = models.JSONField(default=dict, blank=True, db_default={})
 
     class Meta:
         constraints = [

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from notebooks_app import restoring, services, versions
+from notebooks_app import binning, restoring, services, versions
 from notebooks_app.models import Cell, Change, Connection, IdempotentAnswer, Notebook, Version
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -147,10 +147,13 @@ def test_a_change_whose_server_went_away_before_it_kept_the_answer_is_done_once(
 
 MEANWHILE: dict[str, list[str]] = {  # what others deleted before the write was sent again
     "cells/{other_cell}/": [
-        "insert after", "insert before", "insert at a place", "edit", "move after", "move to a place", "batch",
-        "restore a version",
+        "insert after", "insert before", "insert at a place", "edit", "move after", "move before", "move to a place",
+        "batch", "restore a version",
     ],
-    "cells/{cell_id}/": ["insert after", "move before", "delete"],
+    "cells/{cell_id}/": [
+        "insert after", "move after", "move before", "delete", "edit", "edit with fields", "update", "batch",
+    ],
+    "cells/00000000-0000-4000-8000-000000000001/": ["insert under an id"],
     "versions/{version_id}/": ["restore a version", "undo of restoring"],
 }  # fmt: skip
 
@@ -170,6 +173,18 @@ def test_a_change_sent_again_after_what_it_named_is_gone_gets_the_number_of_the_
             first.json()[key] for key in ("seq", "revision", "operation_id")
         ]
     assert stored() == before
+
+
+def test_a_cell_that_was_deleted_since_it_was_inserted_is_answered_without_a_place(client, at, notebook, send):
+    operation = str(uuid.uuid4())
+    first = send("insert under an id", operation).json()
+    client.delete(f"{at}cells/{first['id']}/")
+    expected = (201, first | {"number": None})
+    assert said(send("insert under an id", operation)) == expected
+    binning.empty_cells(notebook.pk)
+    as_inserted = (201, first | {"number": None, "references": []})  # before it was analysed
+    assert said(send("insert under an id", operation)) == as_inserted
+    assert client.get(f"{at}cells/{first['id']}/").status_code == 404
 
 
 def test_a_change_sent_again_after_its_connection_is_gone_makes_none(client, send, done):

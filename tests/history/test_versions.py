@@ -248,6 +248,18 @@ def test_a_cell_that_left_the_bin_for_good_is_made_anew_with_its_id(bench: Workb
     assert Cell.objects.get(pk=cell).source_hash == Cell.objects.get(pk=cell).current_hash()
 
 
+def test_what_people_cannot_change_of_a_cell_comes_back_with_one_that_left_the_bin_for_good(bench: Workbench):
+    kept = {"metadata": {"rillbook": {"attachments": {"a.png": {"image/png": "AA=="}}}}, "external_id": "old-7"}
+    cell, first = bench.add("![](attachment:a.png)", cell_type="markdown"), bench.add("first")
+    Cell.objects.filter(pk=cell).update(**kept)
+    version = name(bench)
+    bench.delete(cell)
+    Cell.objects.filter(pk=cell).delete()
+    restore(bench, version)
+    assert bench.order() == [cell, first]
+    assert Cell.objects.values(*kept).get(pk=cell) == kept
+
+
 def test_restoring_what_is_there_already_changes_nothing(bench: Workbench):
     bench.add("x = 1")
     version = name(bench)

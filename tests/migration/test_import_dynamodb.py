@@ -121,6 +121,24 @@ def test_two_tables_give_the_same_notebook_as_its_file_did(owner: Any, server: s
     assert "hunter2" not in ran.out
 
 
+@pytest.mark.parametrize("is_file_first", [True, False])
+def test_whole_floats_of_a_file_are_the_whole_numbers_of_its_item(
+    owner: Any, server: str, tables: Any, old: Any, is_file_first: bool
+):
+    times = {"created_at": "2024-01-02T03:04:05Z", "updated_at": "2024-02-03T04:05:06Z"}
+    numbers = [1.0, 2.5, -3.0, 0.0, 1e22, 1e100, 12345678901234567890, True]
+    chart = {"mime_type": "application/vnd.plotly.v1+json", "data": {"y": numbers}, "metadata": {"scale": 2.0}}
+    cells = [cell("a", outputs=[chart])]
+    path = old(document("n1", cells=cells, **times))
+    put(tables[0], [item("n1", cells=cells)])
+    takes = [lambda: run("import_notebooks", str(path), "--owner", "owner", "--verify")]
+    takes.insert(int(is_file_first), lambda: import_tables(server, "--verify"))
+    for take, outcome in zip(takes, ("imported", "unchanged"), strict=True):
+        ran = take()
+        assert (ran.failure, ran.err) == ("", "")
+        assert ran.out.splitlines()[-1] == f"1 {outcome}, 1 verified the same, 0 different."
+
+
 def test_an_item_written_both_ways_has_the_cells_of_the_table(owner: Any, server: str, tables: Any):
     head, rows = split(item("both"))
     put(tables[0], [head | {"cells": as_items([cell("old", "old = 1")])}, item("first")])
