@@ -25,7 +25,7 @@ from tests.servers import LiveServer
 UPLOAD_MAX = 8 * MB
 CHUNK = b"%x\r\n" % 65536 + b"x" * 65536 + b"\r\n"
 LOGIN = "/accounts/login/"
-SYSTEM_BYTES = 48 * MB  # that the system may hold of a connection: 32 MiB (tcp_rmem) and 4 MiB (tcp_wmem) here, with room
+SYSTEM_BYTES = 48 * MB  # that the system may hold: 32 MiB (tcp_rmem) and 4 MiB (tcp_wmem) here, with room
 NOTEBOOK = json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": []}).encode()
 
 
