@@ -89,7 +89,7 @@ def of_notebook(notebook_id: uuid.UUID, common: Profile) -> Allowance:
 
 def is_trusted(notebook_id: uuid.UUID) -> bool:
     """Whether an operator lets this notebook's code command the cluster that runs it."""
-    return settings.KERNEL_HOST == "ray" and str(notebook_id) in settings.RAY_TRUSTED_NOTEBOOKS
+    return settings.KERNEL_HOST == "ray" and notebook_id in settings.RAY_TRUSTED_NOTEBOOKS
 
 
 def _with_cluster(common: Profile) -> Profile:
