@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from django.conf import settings
@@ -89,7 +89,7 @@ def of_notebook(notebook_id: uuid.UUID, common: Profile) -> Allowance:
 
 def is_trusted(notebook_id: uuid.UUID) -> bool:
     """Whether an operator lets this notebook's code command the cluster that runs it."""
-    return settings.KERNEL_HOST == "ray" and str(notebook_id) in settings.RAY_TRUSTED_NOTEBOOKS
+    return settings.KERNEL_HOST == "ray" and notebook_id in settings.RAY_TRUSTED_NOTEBOOKS
 
 
 def _with_cluster(common: Profile) -> Profile:
@@ -102,10 +102,19 @@ def _with_cluster(common: Profile) -> Profile:
     return replace(common, sandbox="none", network=True, env=env)
 
 
-def check_room(notebook_id: uuid.UUID, allowance: Allowance, here: Iterable[tuple[uuid.UUID, int]]) -> None:
-    """Raise NoRoom if one more kernel is one too many. `here`: notebooks (and owners) with a kernel in this process,
-    which may not be saved yet."""
-    live = KernelSession.objects.live().filter(state__in=_LIVE)
+def check_room(
+    notebook_id: uuid.UUID,
+    allowance: Allowance,
+    here: Iterable[tuple[uuid.UUID, int]],
+    hosted: Collection[uuid.UUID] = (),
+) -> None:
+    """Raise NoRoom if one more kernel is one too many. `here`: notebooks (and owners) with a kernel in this process.
+    `hosted`: all notebooks of this process, which knows better than their rows, for those are saved a little later.
+
+    Of others that ask at the same time, those who asked before count: as many get in as there is room for. (Two of two
+    machines in the same instant may miss each other: one kernel more is borne.)
+    """
+    live = KernelSession.objects.live().filter(state__in=_LIVE).asked_before(notebook_id).exclude(pk__in=hosted)
     held = dict(live.values_list("notebook_id", "notebook__owner_id")) | dict(here)
     held.pop(notebook_id, None)
     mine = sum(owner == allowance.owner for owner in held.values())

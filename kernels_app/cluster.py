@@ -46,9 +46,22 @@ def package_refusals() -> list[str]:
         found.append("KERNEL_HOST=ray needs the package ray: pip install -r requirements-ray.txt.")
     if os.environ.get("RAY_AUTH_MODE", "token") != "token":
         found.append("RAY_AUTH_MODE must be token: without it whoever reaches the cluster's ports commands it.")
-    if not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
-        found.append("KERNEL_HOST=ray needs RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, the same on all machines.")
+    if words := _why_no_token():
+        found.append(words)
     return found
+
+
+def _why_no_token() -> str:
+    """Why Ray finds no token by its own rule, the variable before the file and no blanks around; empty if it does."""
+    token, path = os.environ.get("RAY_AUTH_TOKEN", ""), os.environ.get("RAY_AUTH_TOKEN_PATH", "")
+    if not token and not path:
+        return "KERNEL_HOST=ray needs RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, the same on all machines."
+    if token:
+        return "" if token.strip() else "RAY_AUTH_TOKEN is blank: it must be the token of the cluster, or unset."
+    try:
+        return "" if Path(path).read_bytes().strip() else f"RAY_AUTH_TOKEN_PATH: the file {path} is empty."
+    except OSError as error:
+        return f"RAY_AUTH_TOKEN_PATH: the file {path} cannot be read ({error.strerror})."
 
 
 def attach() -> None:

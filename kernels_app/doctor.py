@@ -83,7 +83,7 @@ def told(part: str, *troubles: Trouble | None) -> list[Finding]:
 
 def _database_answers() -> bool:
     """Asked before what needs it in passing: the database's own part says why it does not."""
-    return not any(database_troubles(connection, migrates=False))
+    return all(trouble.is_bearable for trouble in database_troubles(connection, migrates=False))
 
 
 def examine(extra: dict[str, Check] | None = None) -> Iterator[Finding]:
@@ -109,9 +109,9 @@ MENDS = {
 
 
 def check_database() -> Iterator[Finding]:
-    found = told("database", *database_troubles(connection, migrates=True))
-    yield from found
-    if found and not all("newer" in finding.words for finding in found):
+    found = list(database_troubles(connection, migrates=True))
+    yield from told("database", *(trouble for trouble in found if not trouble.is_bearable))
+    if found and not all("newer" in trouble.words or trouble.is_bearable for trouble in found):
         return
     begun = time.perf_counter()
     with connection.cursor() as cursor:
@@ -127,6 +127,7 @@ def check_database() -> Iterator[Finding]:
         yield ok("database", words)
     yield from _check_sqlite() if connection.vendor == "sqlite" else _check_postgresql()
     yield from _check_migrations()
+    yield from (warn("migrations", trouble.sentence, trouble.mend) for trouble in found if trouble.is_bearable)
 
 
 def _version() -> str:

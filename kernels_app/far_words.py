@@ -21,6 +21,7 @@ class Trouble:
     words: str
     mend: str
     at: str = ""  # host and port, for what is elsewhere
+    is_bearable: bool = False  # keeps nobody from starting
 
     @property
     def sentence(self) -> str:

@@ -610,7 +610,7 @@ class Runtime:
         if old is not None:
             await old.kill(Death("shutdown", "The kernel was restarted."))
         try:
-            kernel = await self._stored(lambda: self.host.claim_kernel(self.notebook_id))
+            kernel = await self._stored(lambda: self.host.claim_kernel(self.notebook_id, self.epoch))
         except (KernelStartTimeout, OSError, RuntimeError) as error:
             log.warning("no kernel for notebook %s: %s", self.notebook_id, error)
             metrics.kernel_start_failed()

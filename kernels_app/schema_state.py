@@ -16,9 +16,9 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
+from kernels_app import releases
 from kernels_app.far_words import Trouble, of_database
 
-OURS = ("notebooks_app", "kernels_app")
 SERVER_OLDEST = 140_000  # PostgreSQL 14
 TLS_S = 5
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # PostgreSQL's protocol, Message Formats
@@ -77,13 +77,10 @@ def _at(connection: BaseDatabaseWrapper, trouble: Trouble) -> Trouble:
 def _tables(connection: BaseDatabaseWrapper, *, migrates: bool) -> Iterator[Trouble]:
     executor = MigrationExecutor(connection)
     known = set(executor.loader.disk_migrations)
-    newer = sorted(key for key in executor.loader.applied_migrations if key[0] in OURS and key not in known)
+    applied = executor.loader.applied_migrations
+    newer = sorted(key for key in applied if key[0] in releases.OURS and key not in known)
     if newer:
-        yield Trouble(
-            "DATABASE_URL",
-            f"the database is of a newer Rillbook ({newer[-1][0]}.{newer[-1][1]} is not known here).",
-            "Deploy that release, or take its migrations back with it (docs/operations.md, Deploy).",
-        )
+        yield _of_newer(".".join(newer[-1]), is_next=releases.is_next(executor.loader))
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing and not newer and not migrates:
         first = missing[0][0]
@@ -92,6 +89,22 @@ def _tables(connection: BaseDatabaseWrapper, *, migrates: bool) -> Iterator[Trou
             f"the database lacks {len(missing)} migrations ({first.app_label}.{first.name} is the first).",
             "Run manage.py migrate.",
         )
+
+
+def _of_newer(migration: str, *, is_next: bool) -> Trouble:
+    """`is_next`: of the release after this one, whose migrations leave this one running."""
+    if is_next:
+        return Trouble(
+            "DATABASE_URL",
+            f"the database is of the next release ({migration} is not known here), on which this one still runs.",
+            "Go no further back: the release before this one does not run on it (docs/operations.md, Deploy).",
+            is_bearable=True,
+        )
+    return Trouble(
+        "DATABASE_URL",
+        f"the database is of a newer Rillbook ({migration} is not known here).",
+        "Deploy that release, or take its migrations back with it (docs/operations.md, Deploy).",
+    )
 
 
 def _of_file(error: DatabaseError, connection: BaseDatabaseWrapper) -> Trouble:

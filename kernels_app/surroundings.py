@@ -47,11 +47,6 @@ def troubles(*, migrates: bool) -> list[Trouble]:
         return [*database.result(), *(trouble for future in found if (trouble := future.result()))]
 
 
-def is_bearable(trouble: Trouble) -> bool:
-    """What does not work and keeps nobody from starting: people have other ways to sign in."""
-    return trouble.setting == "OIDC_ISSUER"
-
-
 # --- Near ------------------------------------------------------------------------------------------------------------
 
 
@@ -164,12 +159,14 @@ def ask_storage() -> Trouble | None:
 
 
 def ask_oidc() -> Trouble | None:
-    """Whether the provider's description can be fetched and is that of this issuer."""
-    if settings.OIDC is None:
-        return None
+    """Whether the provider describes itself, as this issuer. People have other ways to sign in while it does not."""
+    found = _ask_issuer(settings.OIDC.issuer) if settings.OIDC else None
+    return found and replace(found, is_bearable=True)
+
+
+def _ask_issuer(issuer: str) -> Trouble | None:
     import requests
 
-    issuer = settings.OIDC.issuer
     try:
         answer = requests.get(f"{issuer}/.well-known/openid-configuration", timeout=ASK_S)
         answer.raise_for_status()

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import tempfile
+import uuid
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -87,6 +88,17 @@ def env_list(name: str, default: list[str]) -> list[str]:
     if value is None:
         return default
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def env_ids(name: str) -> frozenset[uuid.UUID]:
+    """Ids of notebooks, however they are spelled."""
+    found = set()
+    for part in env_list(name, []):
+        try:
+            found.add(uuid.UUID(part))
+        except ValueError:
+            raise ImproperlyConfigured(f"{name} must hold ids as in a notebook's address, not {part!r}.") from None
+    return frozenset(found)
 
 
 def env_hosts(name: str, default: list[str]) -> list[str]:

@@ -20,8 +20,8 @@ from notebook_project.env import (
     env_database,
     env_float,
     env_hosts,
+    env_ids,
     env_int,
-    env_list,
     env_mailer,
     env_origins,
     env_path,
@@ -306,7 +306,7 @@ KERNEL_RAY_GPUS = env_resource("KERNEL_RAY_GPUS", 0.0, is_whole_above_one=True)
 KERNEL_RAY_MEMORY_BYTES = env_int("KERNEL_RAY_MEMORY_BYTES", 512 * 1024**2)
 KERNEL_RAY_WAIT_S = env_int("KERNEL_RAY_WAIT_S", 20)
 # Ids of notebooks whose kernels are given the cluster's token and the network: their code may do all that Ray can.
-RAY_TRUSTED_NOTEBOOKS = env_list("RAY_TRUSTED_NOTEBOOKS", [])
+RAY_TRUSTED_NOTEBOOKS = env_ids("RAY_TRUSTED_NOTEBOOKS")
 KERNEL_PYTHON = env_str("KERNEL_PYTHON")  # empty: the server's own interpreter
 KERNEL_SANDBOX = env_choice("KERNEL_SANDBOX", ("auto", "bubblewrap", "landlock", "none"), "auto")
 KERNEL_POOL_SIZE = env_int("KERNEL_POOL_SIZE", 1)

@@ -260,8 +260,11 @@ class LocalKernelHost(HostBase):
 
     # --- Kernels ------------------------------------------------------------------------------------------------
 
-    async def claim_kernel(self, notebook_id: uuid.UUID) -> Kernel:
-        """A kernel with the limits of the notebook's owner. Raises NoRoom, KernelStartTimeout, RuntimeError."""
+    async def claim_kernel(self, notebook_id: uuid.UUID, epoch: int) -> Kernel:
+        """A kernel with the limits of the notebook's owner. Raises NoRoom, KernelStartTimeout, RuntimeError.
+
+        `epoch` is that of the notebook's lease.
+        """
         pool = self._pool
         assert pool is not None
         if words := await asyncio.to_thread(checks.refusal):
@@ -270,8 +273,9 @@ class LocalKernelHost(HostBase):
             await asyncio.wait_for(self._sampled.wait(), SAMPLE_S)
         async with self._claiming:  # one after the other, so that none is counted too late
             allowance = await db.read(lambda: allowances.of_notebook(notebook_id, pool.profile))
+            await db.write(lambda: KernelSession.objects.starts(notebook_id, epoch=epoch))
             here = [(held, owner) for held, owner in self._owners.items() if self._holds_kernel(held)]
-            await db.read(lambda: allowances.check_room(notebook_id, allowance, here))
+            await db.read(lambda: allowances.check_room(notebook_id, allowance, here, tuple(self._runtimes)))
             self._owners[notebook_id] = allowance.owner
             self._starting.add(notebook_id)
         try:

@@ -105,8 +105,8 @@ class SingleKernelHost(LocalKernelHost):
             unsaved=tuple(runtime.unsaved_cells()) if with_states else (),
         )
 
-    async def claim_kernel(self, notebook_id: uuid.UUID) -> Kernel:
-        kernel = await super().claim_kernel(notebook_id)
+    async def claim_kernel(self, notebook_id: uuid.UUID, epoch: int) -> Kernel:
+        kernel = await super().claim_kernel(notebook_id, epoch)
         assert self._pool is not None
         await self._pool.shrink(0)  # this process will need no other
         return kernel

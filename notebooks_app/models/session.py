@@ -48,7 +48,7 @@ class KernelSessionQuerySet(models.QuerySet["KernelSession"]):
         if silent is not None:
             is_over |= Q(epoch=silent[0], expires=silent[1])
         claimed = self.filter(Q(notebook_id=notebook_id), is_over).update(
-            epoch=F("epoch") + 1, host=host, expires=now + ttl, started_at=now, state="starting", detail=""
+            epoch=F("epoch") + 1, host=host, expires=now + ttl, started_at=None, state="starting", detail=""
         )
         if not claimed:
             return None
@@ -60,6 +60,19 @@ class KernelSessionQuerySet(models.QuerySet["KernelSession"]):
         """Prolong the lease, also after it ran out: nobody took it while the epoch is still ours. False: fenced."""
         now = now or LeaseClock()
         return self.filter(notebook_id=notebook_id, epoch=epoch).exclude(host="").update(expires=now + ttl) == 1
+
+    def starts(self, notebook_id: uuid.UUID, *, epoch: int) -> None:
+        """The runtime is about to start a kernel: note since when it asks for room (`asked_before`)."""
+        held = self.filter(notebook_id=notebook_id, epoch=epoch).exclude(host="")
+        held.update(started_at=LeaseClock(), state="starting", detail="")
+
+    def asked_before(self, notebook_id: uuid.UUID) -> KernelSessionQuerySet:
+        """Without those that start a kernel and asked for room after this notebook, or have not asked yet."""
+        asked = KernelSession.objects.filter(notebook_id=notebook_id).values_list("started_at", flat=True).first()
+        later = Q(started_at=None)
+        if asked is not None:
+            later |= Q(started_at__gt=asked) | Q(started_at=asked, notebook_id__gt=notebook_id)
+        return self.exclude(Q(state="starting") & later)
 
     def release(self, notebook_id: uuid.UUID, *, epoch: int, now: datetime, detail: str = "") -> None:
         self.filter(notebook_id=notebook_id, epoch=epoch).update(host="", expires=now, state="stopped", detail=detail)
@@ -93,6 +106,7 @@ class KernelSession(models.Model):
     detail = models.CharField(max_length=500, blank=True, default="")
     # Executions so far: the next cell's execution count.
     executions = models.PositiveIntegerField(default=0)
+    # Since when it has its kernel, or asked for room for one. Empty where none was begun under this lease.
     started_at = models.DateTimeField(null=True, blank=True)
 
     read_at: datetime  # of rows that `objects` has read

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kernels_app import cluster
 from tests.cluster.rays import RayCluster
 from tests.servers import ROOT
 
@@ -54,6 +55,34 @@ def test_what_is_missing_is_named(tmp_path: Path, missing: str, words: str):
 
 def test_a_cluster_without_tokens_is_refused(tmp_path: Path):
     assert "RAY_AUTH_MODE must be token" in checked(tmp_path, **GOOD, RAY_AUTH_MODE="disabled")
+
+
+@pytest.mark.parametrize(
+    ("token", "kept", "words"),
+    [
+        ("  ", "a" * 48, "RAY_AUTH_TOKEN is blank"),
+        ("", None, "token cannot be read (No such file or directory)"),
+        ("", " \n", "token is empty"),
+    ],
+)
+def test_a_token_that_is_none_is_named(tmp_path: Path, token: str, kept: str | None, words: str):
+    path = tmp_path / "token"
+    if kept is not None:
+        path.write_text(kept, encoding="utf-8")
+    said = checked(tmp_path, **GOOD | {"RAY_AUTH_TOKEN": token, "RAY_AUTH_TOKEN_PATH": str(path)})
+    assert words in said and "RAY_AUTH_TOKEN" in said
+
+
+@pytest.mark.parametrize(("token", "kept"), [("a" * 48, None), ("", f" {'a' * 48}\n")])
+def test_a_token_that_ray_would_read_is_none_of_the_refusals(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, token: str, kept: str | None
+):
+    path = tmp_path / "token"
+    if kept is not None:
+        path.write_text(kept, encoding="utf-8")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
+    assert cluster.package_refusals() == []
 
 
 JOIN = ("raynode", "join", "--node-ip", "127.0.0.9")

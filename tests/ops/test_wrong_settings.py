@@ -7,12 +7,15 @@ import importlib
 import os
 import re
 import runpy
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from kernels_app import allowances
 from notebook_project import oidc, outputs
 from tests.servers import ROOT
 
@@ -25,7 +28,7 @@ FREE = {
     "RILLBOOK_DATA_DIR", "STATIC_ROOT", "KERNEL_PYTHON", "OUTPUTS_BUCKET", "OUTPUTS_REGION", "OIDC_NAME",
     "EMAIL_FROM", "METRICS_TOKEN", "DATABASE_PASSWORD", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "REDIS_IAM_USER",
     "REDIS_IAM_CACHE", "AWS_REGION", "SECRET_KEY", "CONNECTION_KEYS", "SECRET_KEY_FALLBACKS",
-    "RAY_REDIS_ADDRESS", "RAY_TRUSTED_NOTEBOOKS",
+    "RAY_REDIS_ADDRESS",
 }  # fmt: skip
 NUMBERS_FROM_ONE = {"OUTPUTS_URL_SECONDS", "SQL_TIMEOUT_S", "PROXY_COUNT", "DATABASE_POOL_SIZE", "UPLOAD_MAX_BYTES"}
 
@@ -72,6 +75,14 @@ def test_the_readme_has_every_setting_that_is_read_and_none_besides():
     assert table() - of_ray == set(reads())
 
 
+@pytest.mark.parametrize("spelled", [str, lambda each: str(each).upper(), lambda each: f" {each.hex} "])
+def test_a_trusted_notebook_is_known_however_its_id_is_spelled(bare: pytest.MonkeyPatch, settings: Any, spelled: Any):
+    notebooks = [uuid.uuid4(), uuid.uuid4()]
+    loaded = load(bare, RAY_TRUSTED_NOTEBOOKS=",".join(map(spelled, notebooks)))
+    settings.KERNEL_HOST, settings.RAY_TRUSTED_NOTEBOOKS = "ray", loaded["RAY_TRUSTED_NOTEBOOKS"]
+    assert [allowances.is_trusted(each) for each in (*notebooks, uuid.uuid4())] == [True, True, False]
+
+
 def test_the_defaults_load_without_any_setting(bare: pytest.MonkeyPatch):
     assert load(bare)["RILLBOOK_MODE"] == "single"
 
@@ -81,6 +92,7 @@ BAD = {
     "env_targets": "a b", "env_database": "mysql://host/name", "env_mailer": "carrier-pigeon://x",
     "env_hosts": "https://notebooks.example.com", "env_origins": "notebooks.example.com", "env_url": "ftp://host",
     "env_resource": "much", "env_address": "10.0.0.5",
+    "env_ids": "Sales, 2026",
 }  # fmt: skip
 
 

@@ -8,12 +8,9 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
@@ -28,6 +25,7 @@ from notebook_project import outputs
 from notebook_project.env import env_database
 from notebook_project.oidc import Provider
 from scripts.with_postgres import free_port
+from tests.ops.apart import apart, empty_database
 from tests.ops.far_sides import Pair, http, listening, mute, postgres_refusing, saying, tls
 from tests.servers import ROOT
 from tests.storage.conftest import BUCKET, s3_url
@@ -126,33 +124,10 @@ def test_a_database_that_speaks_no_tls_or_is_none(monkeypatch: pytest.MonkeyPatc
         hold(database(monkeypatch, url(port)), "DATABASE_URL", "in time")
 
 
-def apart(work: Callable[[], Any], address: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The work where this database is the default one: in a thread, for connections belong to one."""
-    monkeypatch.setenv("DATABASE_URL", address)
-
-    def within() -> Any:
-        wrapper = ConnectionHandler({"default": env_database("DATABASE_URL", Path("unused"))})["default"]
-        connections["default"] = wrapper
-        try:
-            return work()
-        finally:
-            wrapper.close()
-            if wrapper.vendor == "postgresql":
-                wrapper.close_pool()  # type: ignore[attr-defined]
-
-    with ThreadPoolExecutor(1) as threads:
-        return threads.submit(within).result()
-
-
 @pytest.mark.django_db
 @pytest.mark.parametrize("engine", ["postgresql", "sqlite"])
 def test_a_database_of_another_version(engine: str, monkeypatch, request: pytest.FixtureRequest, tmp_path: Path):
-    where = f"sqlite:///{tmp_path}/x.sqlite3"
-    if engine == "postgresql":  # what other tests left in the shared one is not this one's
-        shared = request.getfixturevalue("postgres")
-        with psycopg.connect(shared, autocommit=True) as server:
-            server.execute("CREATE DATABASE of_another_version")
-        where = shared.rpartition("/")[0] + "/of_another_version"
+    where = empty_database(engine, "of_another_version", request, tmp_path)
 
     def troubles(migrates: bool) -> list[Trouble]:
         return list(database_troubles(connections["default"], migrates=migrates))

@@ -96,6 +96,18 @@ async def test_one_kernel_too_many_is_refused_in_plain_words(lab: Lab):
     assert await second.text("b") == "4"
 
 
+async def test_of_two_notebooks_run_at_once_where_one_may_have_a_kernel_one_gets_it(lab: Lab):
+    await allow(lab, kernels=1)
+    await lab.add(a="1 + 1")
+    other = await db.write(lambda: Notebook.objects.create(owner=lab.notebook.owner, name="Other"))
+    second = Lab(lab.host, other, lab.author)
+    await second.add(b="2 + 2")
+    await asyncio.gather(lab.runtime(), second.runtime())
+    await asyncio.gather(lab.run(), second.run())
+    states = [(await kernel_of(each))["state"] for each in (lab, second)]
+    assert sorted(states) == ["dead", "idle"]
+
+
 async def test_the_server_as_a_whole_takes_so_many_kernels_and_no_more(lab: Lab, settings: Any):
     settings.KERNELS_MAX, settings.KERNELS_PER_USER = 1, 0
     await lab.add(a="1 + 1")

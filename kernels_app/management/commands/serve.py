@@ -53,7 +53,7 @@ class Command(BaseCommand):
     def _ask_around(self, *, migrates: bool) -> None:
         """Refuse to start where something that is needed is not there; nothing was begun yet."""
         found = surroundings.troubles(migrates=migrates)
-        if not all(map(surroundings.is_bearable, found)):
+        if not all(trouble.is_bearable for trouble in found):
             lines = "\n".join(f"- {trouble}" for trouble in found)
             raise CommandError(f"Rillbook does not start:\n{lines}\nmanage.py doctor tells more.")
         for trouble in found:
