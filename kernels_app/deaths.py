@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 
 from kernels_app.limits import TASKS_BESIDE, Usage
-from kernels_app.nameless import MOST_OPEN, Nameless
+from kernels_app.nameless import MOST_OPEN, NETWORK_BYTES, Nameless
 from kernels_app.trees import Held
 
 GIB = 1024**3
@@ -116,6 +116,15 @@ def over_descriptors(found: Nameless) -> Death | None:
         return Death("processes", reason)
     if found.is_hidden:
         return Death("processes", "A process of the kernel hid which files it has open, so the kernel was ended.")
+    return None
+
+
+def over_network(found: Nameless) -> Death | None:
+    """Why a kernel is ended whose connections within itself hold too much; None if they do not."""
+    if found.network_bytes > NETWORK_BYTES:
+        held = f"{NETWORK_BYTES // 1024**2} MiB"
+        reason = f"The kernel's connections to itself held more than {held} that nobody had read, so it was ended."
+        return Death("memory", reason)
     return None
 
 

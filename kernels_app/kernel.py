@@ -579,6 +579,7 @@ class Kernel:
         self._oom.tick()
         self.memory = used.memory_bytes
         death = deaths.over_tasks(used, profile.processes) or deaths.over_descriptors(found)
+        death = death or deaths.over_network(found)
         if death is None and self._held.is_over(used, found.memory_bytes, profile.memory_bytes):
             death = deaths.out_of_memory(profile.memory_bytes)
         return self._lost_a_process(), death

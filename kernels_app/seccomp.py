@@ -59,7 +59,7 @@ DENIED: dict[str, tuple[int, int]] = {
     "vmsplice": (278, 75), "memfd_secret": (447, 447),
 }  # fmt: skip
 # Room on the disk without writing: gigabytes in a moment, where trees.py looks every few seconds. Of a file system that
-# cannot do it libraries expect this answer (posix_fallocate writes then). On XFS a hint does the same to what is written.
+# cannot do it libraries expect the answer EOPNOTSUPP (posix_fallocate writes then). On XFS a hint of the file does it.
 UNWRITTEN: dict[str, tuple[int, int]] = {"fallocate": (285, 47), "file_setattr": (469, 469)}
 _RESVSP, _RESVSP64, _ZERO_RANGE, _FSSETXATTR = 0x40305828, 0x4030582A, 0x40305839, 0x401C5820  # linux/falloc.h, fs.h
 
