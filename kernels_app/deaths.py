@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 
 from kernels_app.limits import TASKS_BESIDE, Usage
-from kernels_app.nameless import MOST_OPEN, Nameless
+from kernels_app.nameless import MOST_OPEN, NETWORK_BYTES, Nameless
 from kernels_app.trees import Held
 
 GIB = 1024**3
@@ -14,6 +14,9 @@ GIB = 1024**3
 OVER_BYTES, OVER_ENTRIES = 8 * GIB, 1_000_000
 # What may come to a folder that is over its bounds already, so that it can be looked at and emptied.
 SLACK_BYTES, SLACK_ENTRIES = 16 * 1024**2, 100
+
+# Of the file system of the folders, or a twentieth of it: under that no kernel's folder grows.
+FREE_BYTES = 2 * GIB
 
 _SIGNALS: dict[int, str] = {
     signal.SIGSEGV: "The kernel crashed in native code (segmentation fault).",
@@ -100,6 +103,28 @@ def over_disk(held: Held, before: Held, *, bound: int, most: int) -> str:
     return ""
 
 
+def free_wanted(size_bytes: int) -> int:
+    """How much of a file system has to be free for kernels to fill it: the server lives there, too."""
+    return min(FREE_BYTES, size_bytes // 20)
+
+
+def over_free(held: Held, roomy: Held) -> str:
+    """Why a kernel is ended where the disk is nearly full; "" if its folder holds about as much as when it was not."""
+    if held.bytes > roomy.bytes + SLACK_BYTES:
+        return "The server's disk is nearly full and the notebook's files grew, so its kernel was ended."
+    return ""
+
+
+def most_left(bound: int, most: int, *, is_short: bool) -> Held:
+    """What a folder may hold at most when its kernel was ended for that: what came last, above it, is deleted.
+
+    That is something only where no kernel could start to delete it, or the disk has no room for others. What is newer
+    than the last look that found the folder within its bounds no quota would have let be written.
+    """
+    allowed = bound if is_short else bound + OVER_BYTES
+    return Held(max(0, allowed - SLACK_BYTES), most + OVER_ENTRIES)  # so that the next kernel has some room
+
+
 def over_tasks(used: Usage, most: int) -> Death | None:
     """Why a kernel is ended that has more processes and threads than it may; None if it has not."""
     if used.processes > most:
@@ -119,9 +144,18 @@ def over_descriptors(found: Nameless) -> Death | None:
     return None
 
 
+def over_network(found: Nameless) -> Death | None:
+    """Why a kernel is ended whose connections within itself hold too much; None if they do not."""
+    if found.network_bytes > NETWORK_BYTES:
+        held = f"{NETWORK_BYTES // 1024**2} MiB"
+        reason = f"The kernel's connections to itself held more than {held} that nobody had read, so it was ended."
+        return Death("memory", reason)
+    return None
+
+
 def far_over_disk(held: Held, *, bound: int, most: int) -> str:
     """Why no kernel starts in a folder that holds so much; "" for less. More than a kernel may hold is let be, so that
-    it can be deleted; but what it writes before it is ended adds up, kernel after kernel."""
+    it can be deleted; but what kernels write before they end by themselves adds up."""
     said = "and no kernel starts there: an operator has to delete some, or allow more."
     if held.bytes > bound + OVER_BYTES:
         return f"The notebook's files take more than {(bound + OVER_BYTES) / GIB:.3g} GiB, {said}"

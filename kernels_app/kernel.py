@@ -41,6 +41,7 @@ LAST_WORDS_S = 1.0
 WATCH_S = 0.5
 DISK_WATCH_S = 2.0
 DISK_SHARE = 20  # a walk through many files is repeated after this many times as long
+REMOVE_S = 3.0  # of KILL_S: no other kernel starts in the folder meanwhile
 BROKEN_GRACE_S = 0.5
 ATTEMPTS_KEPT = 50_000
 GAP_MAX = 1_000_000  # frames: more were never sent between two
@@ -95,7 +96,9 @@ class Kernel:
         self._subshell: str | None = None
         self._published = asyncio.Event()
         self._claimed = asyncio.Event()
-        self._before = Held(0, 0)
+        self._before = self._roomy = Held(0, 0)  # when it was claimed; when the disk last had room
+        self._within_ns: int | None = None  # the newest change in the folder when it was last seen within its bounds
+        self._is_disk_short = False
         self._why: Death | None = None  # decided by us before the process ended
         self._oom = limits.OomWatch()
         self._nameless = nameless.Watch()
@@ -136,7 +139,8 @@ class Kernel:
 
     def belong_to(self, notebook_id: str, work: Path, before: Held) -> None:
         """The kernel was claimed: its work folder is the notebook's now, which held so much `before`."""
-        self.notebook_id, self.work, self._before = notebook_id, work, before
+        self.notebook_id, self.work, self._before, self._roomy = notebook_id, work, before, before
+        self._within_ns = None
         self._claimed.set()
 
     @property
@@ -218,6 +222,8 @@ class Kernel:
         was_out_of_memory = self._was_out_of_memory()
         await self._take_last_words()
         death = self._why or deaths.explain(code, self.launch.profile.memory_bytes, oom=was_out_of_memory)
+        if death.kind == "disk":
+            death = await self._without_excess(death)
         if not self.died.done():
             self.died.set_result(death)
         if self._plan:
@@ -579,6 +585,7 @@ class Kernel:
         self._oom.tick()
         self.memory = used.memory_bytes
         death = deaths.over_tasks(used, profile.processes) or deaths.over_descriptors(found)
+        death = death or deaths.over_network(found)
         if death is None and self._held.is_over(used, found.memory_bytes, profile.memory_bytes):
             death = deaths.out_of_memory(profile.memory_bytes)
         return self._lost_a_process(), death
@@ -595,20 +602,57 @@ class Kernel:
             self._keep(self.interrupt(), "kernel-overlong")
 
     async def _watch_disk(self) -> None:
-        """End a kernel whose files grow past its limit. What its notebook held before may stay, and not grow."""
-        profile = self.launch.profile
-        most = profile.disk_entries
+        """End a kernel whose files grow past its limit, or while the disk is nearly full. What its notebook held before
+        may stay, and not grow."""
         while self.is_alive:
-            began, owner, before = time.monotonic(), self.notebook_id, self._before
-            folders = (self.work, self.launch.run.parent)
-            held = await asyncio.to_thread(trees.measure, folders, most=deaths.entries_allowed(before, most))
-            held = replace(held, bytes=held.bytes + self._nameless.last.disk_bytes)
-            reason = deaths.over_disk(held, before, bound=profile.disk_bytes, most=most)
+            began, owner = time.monotonic(), self.notebook_id
+            reason = await self._look_at_disk()
             if reason and owner == self.notebook_id:
                 await self.kill(Death("disk", reason))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(DISK_WATCH_S, DISK_SHARE * (time.monotonic() - began))):
-                    await (self._claimed.wait() if owner is None else asyncio.shield(self.died))
+            pause_s = max(DISK_WATCH_S, DISK_SHARE * (time.monotonic() - began))
+            await self._until_next_walk(pause_s, self._claimed.wait() if owner is None else asyncio.shield(self.died))
+
+    async def _look_at_disk(self) -> str:
+        """Why the kernel is to be ended; "" if it may go on."""
+        owner, before, profile = self.notebook_id, self._before, self.launch.profile
+        most = profile.disk_entries
+        folders = (self.work, self.launch.run.parent)
+        held = await asyncio.to_thread(trees.measure, folders, most=deaths.entries_allowed(before, most))
+        held = replace(held, bytes=held.bytes + self._nameless.last.disk_bytes)
+        is_short = self._is_disk_short = await asyncio.to_thread(_is_short, self.work)
+        reason = deaths.over_disk(held, before, bound=profile.disk_bytes, most=most)
+        if owner == self.notebook_id and not reason:
+            self._within_ns = held.newest_ns if owner else None
+            self._roomy = self._roomy if is_short else held
+        return reason or (deaths.over_free(held, self._roomy) if is_short else "")
+
+    async def _until_next_walk(self, pause_s: float, event: Awaitable[Any]) -> None:
+        """Wait so long; less if this happens meanwhile, or the disk gets nearly full."""
+        waiting, until = asyncio.ensure_future(event), time.monotonic() + pause_s
+        try:
+            while not waiting.done() and (left_s := until - time.monotonic()) > 0:
+                await asyncio.wait({waiting}, timeout=min(WATCH_S, left_s))
+                if not self._is_disk_short and await asyncio.to_thread(_is_short, self.work):
+                    return
+        finally:
+            waiting.cancel()
+
+    async def _without_excess(self, death: Death) -> Death:
+        """Delete what the kernel wrote last where too much would stay; the death, which says so. No process is left."""
+        removed = await asyncio.to_thread(self._remove_excess)
+        if not removed:
+            return death
+        said = f"What it wrote last was deleted, {removed:,} of its files: there was no room for them."
+        return replace(death, reason=f"{death.reason} {said}")
+
+    def _remove_excess(self) -> int:
+        """How many files were deleted. Blocks."""
+        if self._within_ns is None:
+            return 0
+        profile = self.launch.profile
+        most = deaths.most_left(profile.disk_bytes, profile.disk_entries, is_short=_is_short(self.work))
+        held = trees.measure([self.work], most=2 * most.entries)
+        return trees.remove_newer(self.work, held, than_ns=self._within_ns, most=most, within_s=REMOVE_S)
 
     def _lost_a_process(self) -> bool:
         """Whether the system ended a process of the kernel's group for its memory."""
@@ -670,6 +714,14 @@ class Kernel:
     def _stderr(self) -> str:
         errors = self._provisioner.errors if self._manager.provisioner is not None else None
         return errors.text if errors else ""
+
+
+def _is_short(folder: Path) -> bool:
+    """Whether kernels may not fill the folder's file system any more. Blocks."""
+    with contextlib.suppress(OSError):
+        free_bytes, size_bytes = trees.free_bytes(folder)
+        return free_bytes < deaths.free_wanted(size_bytes)
+    return False
 
 
 _GONE = Death("exit", "The kernel is gone.")

@@ -299,7 +299,11 @@ class Provisioner(LocalProvisioner):
         """Who looks for what the kernel holds without a name. Behind walls no program is another user's (sudo is)."""
         rung = self._launch.profile.rung
         shared = self.uid.number if self.uid and rung is Rung.LANDLOCK else None
-        return nameless.Watch(shared, may_hide=rung is Rung.NONE)
+        has_namespaces = rung is Rung.BUBBLEWRAP
+        has_network = has_namespaces and not self._launch.profile.network
+        return nameless.Watch(
+            shared, may_hide=rung is Rung.NONE, has_namespaces=has_namespaces, has_network=has_network
+        )
 
     def kernel_pid(self) -> int | None:
         """The kernel's own process as the host numbers it: below what keeps it. None if it is not there."""

@@ -3,7 +3,8 @@
 Pure: `program` gives bytes for `bwrap --seccomp` or for seccomp(2); launch/enter.py hands them over. It is a list of
 what is denied, not of what is allowed: libraries of data people use most of the rest. What is denied opens the
 system's own inside (BPF, io_uring, keyrings, perf, modules, mounts, namespaces), other processes (ptrace and its kin),
-or what the sandbox does not contain (a virtual machine's sockets, a terminal's input).
+what the sandbox does not contain (a virtual machine's sockets, a terminal's input), or takes room on the disk or in
+memory that the server would see too late or not at all.
 
 Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux 6.18. Encoding:
 linux/filter.h (classic BPF), linux/seccomp.h.
@@ -28,7 +29,7 @@ NAMESPACES = 0x7E020000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _F_SETLEASE, _F_NOTIFY = 1024, 1026
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
-_STREAM_KIND, _DATAGRAM = 0xF, 2
+_KIND, _DATAGRAM = 0xF, 2
 
 # name: (x86_64, aarch64); 0: not on that machine.
 DENIED: dict[str, tuple[int, int]] = {
@@ -54,7 +55,13 @@ DENIED: dict[str, tuple[int, int]] = {
     # the machine's clock and name
     "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266), "adjtimex": (159, 171),
     "sethostname": (170, 161), "setdomainname": (171, 162),
+    # memory that no process and no file seems to hold: a page in a pipe keeps the huge page that it is of
+    "vmsplice": (278, 75), "memfd_secret": (447, 447),
 }  # fmt: skip
+# Room on the disk without writing: gigabytes in a moment, where trees.py looks every few seconds. Of a file system that
+# cannot do it libraries expect the answer EOPNOTSUPP (posix_fallocate writes then). On XFS a hint of the file does it.
+UNWRITTEN: dict[str, tuple[int, int]] = {"fallocate": (285, 47), "file_setattr": (469, 469)}
+_RESVSP, _RESVSP64, _ZERO_RANGE, _FSSETXATTR = 0x40305828, 0x4030582A, 0x40305839, 0x401C5820  # linux/falloc.h, fs.h
 
 # Where kernels share the machine's tables with everybody (no namespaces of their own), or no control group counts them.
 _SHARED: dict[str, tuple[int, int]] = {
@@ -75,7 +82,6 @@ _OF_FILES: dict[str, tuple[int, int]] = {
 _OF_FILES_TOO: dict[str, tuple[int, int]] = {
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "removexattrat": (466, 466),
-    "file_setattr": (469, 469),
 }  # fmt: skip
 _WATCHED: dict[str, tuple[int, int]] = {"inotify_add_watch": (254, 27)}  # Landlock lets it see names in any folder
 # A thread with a table of descriptors of its own: nobody would see what it has open (/proc/<pid>/fd is the first's).
@@ -113,7 +119,7 @@ def program(
     """The filter for a kernel, as an array of struct sock_filter.
 
     Without namespaces of its own (the Landlock rung) a kernel may not touch tables it shares with the machine, and
-    without a network it can make no connection: no socket but a Unix stream, and no connect(2). Without a uid of its
+    without a network it can make no connection: no socket but a Unix one, and no connect(2). Without a uid of its
     own there, it changes no file's mode, owner, times or attributes. `is_counted`: its control group counts memory;
     else it makes nothing of System V's, which holds memory that belongs to no process. Raises UnknownMachine.
     """
@@ -125,15 +131,19 @@ def program(
     if machine == "x86_64":  # the numbers of x32 would pass by another name
         steps += [_Step(_GREATER_OR_EQUAL, _X32, 0, 1), _refuse()]
     steps += _refuse_numbers(DENIED, column)
+    steps += _refuse_numbers(UNWRITTEN, column, errno.EOPNOTSUPP)
     steps += _when(_CLONE[column], [*_any_of(0, NAMESPACES), *_has_one_without(0, _CLONE_THREAD, _CLONE_FILES)])
     steps += _when(_CLONE3[column], [_refuse(errno.ENOSYS)])  # its flags cannot be seen; libraries then use clone
     steps += _when(_IOCTL[column], _is_one_of(1, (_TIOCSTI, _TIOCLINUX)))
+    room = (_RESVSP, _RESVSP64, _ZERO_RANGE, _FSSETXATTR)
+    steps += _when(_IOCTL[column], _is_one_of(1, room, errno.EOPNOTSUPP))
     # A lease on a file that its uid owns, if only to read, holds up all who open that file: the server, too.
     steps += _when(_FCNTL[column], _is_one_of(1, (_F_SETLEASE, _F_NOTIFY)))
     steps += _when(_PERSONALITY[column], _is_none_of(0, (0, 0xFFFFFFFF), errno.EPERM))
     families = (_UNIX, _INET, _INET6, _NETLINK) if has_namespaces or has_network else (_UNIX,)
     for call in (_SOCKET, _SOCKETPAIR):
         steps += _when(call[column], _is_none_of(0, families, errno.EACCES))
+        steps += _when(call[column], _is_unix_datagram())
     if not has_namespaces or not is_counted:
         steps += _refuse_numbers(_SHARED, column)
     if not has_namespaces:
@@ -153,8 +163,6 @@ def _without_namespaces(column: int, has_network: bool) -> list[_Step]:
     steps += _when(_IOPRIO_SET[column], [*_is_none_of(0, (1,), errno.EPERM), *_is_none_of(1, (0,), errno.EPERM)])
     if not has_network:
         steps += _when(_CONNECT[column], [_refuse(errno.EACCES)])
-        kind = [_load(_ARGUMENTS + 8), _Step(_AND, _STREAM_KIND), _Step(_EQUAL, _DATAGRAM, 0, 1)]
-        steps += _when(_SOCKET[column], [*kind, _refuse(errno.EACCES)])
     return steps
 
 
@@ -194,11 +202,17 @@ def _has_one_without(argument: int, bit: int, other: int) -> list[_Step]:
     return [_load(_ARGUMENTS + 8 * argument), _Step(_AND, bit | other), _Step(_EQUAL, bit, 0, 1), _refuse()]
 
 
-def _is_one_of(argument: int, values: Iterable[int]) -> list[_Step]:
+def _is_one_of(argument: int, values: Iterable[int], code: int = errno.EPERM) -> list[_Step]:
     steps = [_load(_ARGUMENTS + 8 * argument)]
     for value in values:
-        steps += [_Step(_EQUAL, value, 0, 1), _refuse()]
+        steps += [_Step(_EQUAL, value, 0, 1), _refuse(code)]
     return steps
+
+
+def _is_unix_datagram() -> list[_Step]:
+    """Refuse a Unix socket of datagrams: one receiver holds what many sockets sent that are closed."""
+    kind = [_load(_ARGUMENTS + 8), _Step(_AND, _KIND), _Step(_EQUAL, _DATAGRAM, 0, 1), _refuse(errno.EACCES)]
+    return [_load(_ARGUMENTS), _Step(_EQUAL, _UNIX, 0, len(kind)), *kind]
 
 
 def _is_none_of(argument: int, values: tuple[int, ...], code: int) -> list[_Step]:

@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class Held:
     bytes: int
     entries: int
     is_too_deep: bool = False
+    newest_ns: int = 0  # when the last change of any of it was, by the clock of the file system
 
 
 def walk(folder: Path) -> Iterator[tuple[int, os.DirEntry[str]]]:
@@ -66,7 +68,7 @@ def walk(folder: Path) -> Iterator[tuple[int, os.DirEntry[str]]]:
 
 def measure(folders: Iterable[Path], *, most: int) -> Held:
     """What the folders hold together; it stops counting after `most` entries. A file of several names counts once."""
-    size = entries = 0
+    size = entries = newest = 0
     seen: set[int] = set()  # inodes: kernels cannot mount, so that all is on one file system, or two
     is_too_deep = False
     for folder in folders:
@@ -75,13 +77,41 @@ def measure(folders: Iterable[Path], *, most: int) -> Held:
                 entries += 1
                 with contextlib.suppress(OSError):
                     found = entry.stat(follow_symlinks=False)
+                    newest = max(newest, found.st_ctime_ns)
                     if found.st_nlink == 1 or stat.S_ISDIR(found.st_mode) or _is_new(found, seen):
                         size += found.st_blocks * _BLOCK_BYTES
                 if entries > most:
-                    return Held(size, entries)
+                    return Held(size, entries, newest_ns=newest)
         except TooDeep:
             is_too_deep = True
-    return Held(size, entries, is_too_deep)
+    return Held(size, entries, is_too_deep, newest)
+
+
+def free_bytes(folder: Path) -> tuple[int, int]:
+    """What is free for ordinary users of the folder's file system, and its size. Raises OSError."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+def remove_newer(folder: Path, held: Held, *, than_ns: int, most: Held, within_s: float) -> int:
+    """Delete files of a folder that holds so much which were changed after a time, until it holds no more than `most`.
+
+    How many were deleted. The time is one that no program can set (utime). Folders stay, and what is left after
+    `within_s`.
+    """
+    size, entries, removed = held.bytes, held.entries, 0
+    until = time.monotonic() + within_s
+    with contextlib.suppress(TooDeep):
+        for parent, entry in walk(folder):
+            if (size <= most.bytes and entries <= most.entries) or time.monotonic() > until:
+                break
+            with contextlib.suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(found.st_mode) and found.st_ctime_ns > than_ns:
+                    os.unlink(entry.name, dir_fd=parent)
+                    size -= found.st_blocks * _BLOCK_BYTES if found.st_nlink == 1 else 0
+                    entries, removed = entries - 1, removed + 1
+    return removed
 
 
 def remove(folder: Path) -> None:

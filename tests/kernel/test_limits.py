@@ -6,11 +6,13 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from kernels_app import limits, nameless
+from kernels_app import limits, nameless, sockets
 from kernels_app.limits import MemoryWatch, Usage
+from kernels_app.sockets import Sockets
 
 GIB = 1024**3
 FORKED = 250
@@ -95,3 +97,17 @@ def test_sockets_and_pipes_beyond_the_first_few_are_reckoned_as_full(
     assert many - fewer == 30 * nameless.SOCKET_BYTES - nameless.PIPE_BYTES
     monkeypatch.setattr(nameless, "BUFFERS_FREE", 500)
     assert nameless.Watch().look([os.getpid()]).memory_bytes < nameless.SOCKET_BYTES
+
+
+def test_sockets_are_those_of_the_whole_namespace_and_lists_are_read_only_where_there_are_any(tmp_path: Path):
+    net = tmp_path / "net"
+    net.mkdir()
+    assert sockets.held(str(tmp_path)) is None
+    (net / "sockstat").write_text("sockets: used 222\nTCP: inuse 2 orphan 1 tw 0 alloc 4 mem 9\nUDP: inuse 0 mem 0\n")
+    (net / "sockstat6").write_text("TCP6: inuse 0\nUDP6: inuse 1\n")
+    names = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when\n"
+    line = "   0: 0100007F:9DF1 0100007F:B724 01 {}:{} 00:00000000 00000000     0        0 0 1 0000 20 8 0 10 -1\n"
+    (net / "tcp").write_text(names + line.format("00000010", "0001F3E5") + line.format("00000000", "00000001"))
+    (net / "udp6").write_text(names + line.format("00000000", "00000100"))
+    (net / "udp").write_text(names + line.format("0000FFFF", "0000FFFF"))
+    assert sockets.held(str(tmp_path)) == Sockets(222, 0x10 + 0x1F3E5 + 1 + 0x100)

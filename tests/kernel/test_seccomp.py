@@ -41,7 +41,9 @@ def test_what_is_denied_is_denied_and_what_programs_need_is_not(machine: str):
     for name, numbers in seccomp.DENIED.items():
         if numbers[column]:
             assert carry_out(program, numbers[column], arch=ARCHES[machine]) == errno.EPERM, name
-    denied = {numbers[column] for numbers in seccomp.DENIED.values()}
+    for name, numbers in seccomp.UNWRITTEN.items():
+        assert carry_out(program, numbers[column], arch=ARCHES[machine]) == errno.EOPNOTSUPP, name
+    denied = {numbers[column] for numbers in (seccomp.DENIED | seccomp.UNWRITTEN).values()}
     clone3 = 435
     for number in set(range(470)) - denied - {clone3, *((41, 53) if machine == "x86_64" else (198, 199))}:
         assert carry_out(program, number, arch=ARCHES[machine]) == ALLOWED, number
@@ -64,7 +66,11 @@ def test_what_is_denied_is_denied_and_what_programs_need_is_not(machine: str):
         (16, [0, 0xFFFFFFFF_00005412], errno.EPERM),  # the system looks at the lower half as well
         (135, [0xFFFFFFFF], ALLOWED),  # personality: only asked
         (135, [0x0040000], errno.EPERM),  # without address randomisation
-        (41, [1, 1], ALLOWED), (41, [2, 2], ALLOWED), (41, [16, 3], ALLOWED),
+        (16, [3, 0x40305828], errno.EOPNOTSUPP), (16, [3, 0x4030582A], errno.EOPNOTSUPP),  # room without writing
+        (16, [3, 0x40305839], errno.EOPNOTSUPP), (16, [3, 0x401C5820], errno.EOPNOTSUPP),
+        (41, [1, 1], ALLOWED), (41, [2, 2], ALLOWED), (41, [16, 3], ALLOWED), (41, [1, 5], ALLOWED),
+        (41, [1, 2], errno.EACCES), (41, [1, 0o2000002], errno.EACCES), (53, [1, 2], errno.EACCES),  # Unix datagrams
+        (53, [1, 1], ALLOWED),
         (41, [40, 1], errno.EACCES),  # the virtual machine's host
         (41, [38, 5], errno.EACCES),  # the system's cryptography
         (41, [17, 3], errno.EACCES),  # raw packets

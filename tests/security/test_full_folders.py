@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import tracemalloc
@@ -25,6 +26,7 @@ from tests.security.test_hostile_kernel import ATTACK_S, answers, death_of, land
 NOTEBOOK = "3f2c9d0a-0000-4000-8000-000000000001"
 MIB = 1024**2
 MANY = 40_000
+FULL = "import time\nprint('full', flush=True)\ntime.sleep(60)"
 
 
 @pytest.fixture
@@ -114,6 +116,80 @@ def test_a_folder_over_its_bounds_may_stay_and_not_grow_and_not_for_ever():
     assert "500 files" in deaths.over_disk(Held(0, 2_200), over, bound=bound, most=most)
     assert deaths.far_over_disk(Held(9 * 1024**3, 1), bound=bound, most=most)
     assert deaths.far_over_disk(Held(0, 1_000_501), bound=bound, most=most)
+
+
+def test_a_nearly_full_disk_is_for_those_who_do_not_fill_it():
+    assert deaths.free_wanted(10**13) == deaths.FREE_BYTES and deaths.free_wanted(96 * MIB) < 5 * MIB
+    roomy = Held(300 * MIB, 10)
+    assert not deaths.over_free(Held(310 * MIB, 50), roomy)
+    assert "disk is nearly full" in deaths.over_free(Held(320 * MIB, 10), roomy)
+    left = deaths.most_left(8 * 1024 * MIB, 500, is_short=True)
+    assert left.bytes == (8 * 1024 - 16) * MIB
+    assert deaths.most_left(8 * 1024 * MIB, 500, is_short=False).bytes == left.bytes + deaths.OVER_BYTES
+
+
+def test_what_came_last_is_removed_until_there_is_room_and_nothing_older_or_behind_links(tmp_path: Path):
+    folder, outside = tmp_path / "work", tmp_path / "outside"
+    (folder / "below").mkdir(parents=True)
+    for name in ("old", "below/old"):
+        (folder / name).write_bytes(bytes([1]) * MIB)
+    seen = trees.measure([folder], most=100)
+    while outside.exists() is False or outside.stat().st_ctime_ns <= seen.newest_ns:
+        outside.write_bytes(bytes([1]) * MIB)
+    (folder / "link").symlink_to(outside)
+    for number in range(8):
+        (folder / "below" / f"new{number}").write_bytes(bytes([1]) * MIB)
+        os.utime(folder / "below" / f"new{number}", (0, 0))
+    held = trees.measure([folder], most=100)
+
+    def remove(most: Held) -> int:
+        held = trees.measure([folder], most=100)
+        return trees.remove_newer(folder, held, than_ns=seen.newest_ns, most=most, within_s=60)
+
+    assert remove(held) == 0
+    assert remove(Held(seen.bytes + 5 * MIB + MIB // 2, 100)) == 3  # folders have blocks, too
+    assert remove(Held(0, 9)) == 5
+    assert sorted(os.listdir(folder)) == ["below", "link", "old"] and os.listdir(folder / "below") == ["old"]
+    assert outside.stat().st_size == MIB
+
+
+@landlock_in_soak
+@pytest.mark.asyncio
+async def test_what_a_kernel_wrote_last_leaves_room_for_the_next_one_and_what_was_there_stays(
+    start: StartKernel, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kernel_module, "DISK_WATCH_S", 0.2)
+    monkeypatch.setattr(deaths, "OVER_BYTES", 0)
+    first = await start("bad", disk_bytes=50 * MIB)
+    await first.run("open('kept', 'wb').write(bytes([1]) * 2_000_000)")
+    async with asyncio.timeout(ATTACK_S):
+        while (first.kernel._within_ns or 0) < (first.kernel.work / "kept").stat().st_ctime_ns:
+            await asyncio.sleep(0.05)
+    fill = "for n in range(40): open(f'f{n}', 'wb').write(bytes([1]) * 10_000_000)\nimport time\ntime.sleep(60)"
+    died = await death_of(first, fill)
+    assert died.death.kind == "disk" and "What it wrote last was deleted" in died.death.reason
+    again = await start("bad", disk_bytes=50 * MIB)
+    await again.run("import os\nprint(os.path.getsize('kept'))")
+    assert again.text() == "2000000\n"
+
+
+@landlock_in_soak
+@pytest.mark.asyncio
+async def test_a_disk_that_gets_nearly_full_ends_the_kernel_that_fills_it_at_once_and_no_other(
+    start: StartKernel, monkeypatch: pytest.MonkeyPatch
+):
+    is_short = threading.Event()
+    monkeypatch.setattr(kernel_module, "_is_short", lambda folder: is_short.is_set())
+    monkeypatch.setattr(kernel_module, "DISK_WATCH_S", 3_600)
+    attacker, neighbour = await start("bad"), await start("good")
+    running = asyncio.ensure_future(death_of(attacker, f"open('f', 'wb').write(bytes(30 << 20))\n{FULL}"))
+    await attacker.wait_for("stream")
+    is_short.set()
+    died = await running
+    assert died.death.kind == "disk" and "The server's disk is nearly full" in died.death.reason
+    assert (attacker.kernel.work / "f").stat().st_size == 30 * MIB
+    await neighbour.run("open('small', 'wb').write(bytes(1 << 20))\nimport time\ntime.sleep(2)")
+    await answers(neighbour)
 
 
 @landlock_in_soak

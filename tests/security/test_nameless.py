@@ -17,6 +17,7 @@ from tests.security.conftest import StartKernel
 from tests.security.test_hostile_kernel import MIB, answers, death_of, landlock_in_soak
 
 pytestmark = pytest.mark.asyncio
+in_namespaces = pytest.mark.parametrize("rung", [Rung.BUBBLEWRAP], indirect=True, scope="module")
 
 UNLINKED = """
 import os, time
@@ -119,6 +120,98 @@ async def test_sockets_and_pipes_without_number_count_as_memory_where_no_control
     died = await death(attacker, fill)
     assert died.kind == "memory" and "0.5 GiB" in died.reason
     await answers(neighbour)
+
+
+ON_LOOPBACK = """
+import socket, time
+listening = socket.{kind}
+listening.listen(4096)
+for n in range({number}):
+    with socket.socket(listening.family) as one:
+        one.connect(listening.getsockname())
+        one.setblocking(False)
+        try:
+            while {fills}: one.send(bytes(65536))
+        except BlockingIOError: pass
+time.sleep(60)
+"""
+
+
+@in_namespaces
+async def test_connections_that_nobody_accepts_count_as_memory_where_no_control_group_does(
+    start: StartKernel, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(nameless, "BUFFERS_FREE", 100)
+    attacker, neighbour = await start("bad", memory_bytes=512 * MIB, use_cgroups=False), await start("good")
+    listen = "socket(socket.AF_UNIX); listening.bind('queue')"
+    died = await death(attacker, ON_LOOPBACK.format(kind=listen, number=3500, fills=False))
+    assert died.kind == "memory" and "0.5 GiB" in died.reason
+    await answers(neighbour)
+
+
+@in_namespaces
+async def test_what_waits_in_connections_of_a_kernel_to_itself_is_bounded(
+    start: StartKernel, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(deaths, "NETWORK_BYTES", 8 * MIB)
+    attacker, neighbour = await start("bad"), await start("good")
+    few = ON_LOOPBACK.format(kind="create_server(('127.0.0.1', 0))", number=1, fills=True)
+    await attacker.run(few.replace("sleep(60)", "sleep(1.5)"))
+    died = await death(attacker, ON_LOOPBACK.format(kind="create_server(('::1', 0), family=10)", number=20, fills=True))
+    assert died.kind == "memory" and "connections to itself held more than 8 MiB" in died.reason
+    await answers(neighbour)
+
+
+@in_namespaces
+async def test_empty_files_in_memory_count_as_memory(start: StartKernel, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(nameless, "INODE_BYTES", MIB)
+    attacker, neighbour = await start("bad", memory_bytes=512 * MIB, use_cgroups=False), await start("good")
+    folders = "('/tmp', '/dev/shm', '/home/kernel')"
+    make = f"for n in range(200):\n    for at in {folders}: open(f'{{at}}/e{{n}}', 'w').close()"
+    died = await death(attacker, f"import time\n{make}\ntime.sleep(60)")
+    assert died.kind == "memory" and "0.5 GiB" in died.reason
+    await answers(neighbour)
+
+
+async def test_memory_and_disk_that_nothing_counts_are_refused(start: StartKernel):
+    kernel = await start("one")
+    source = """
+import ctypes, errno, fcntl, os, platform, socket
+libc = ctypes.CDLL(None, use_errno=True)
+column = ['x86_64', 'aarch64'].index(platform.machine())
+file = os.open('big', os.O_CREAT | os.O_RDWR)
+told = []
+for numbers, arguments in (((278, 75), (0, 0, 0, 0)), ((447, 447), (0,)), ((285, 47), (file, 0, 0, 1 << 30))):
+    assert libc.syscall(numbers[column], *map(ctypes.c_long, arguments)) == -1
+    told.append(ctypes.get_errno())
+for make in (socket.socket, socket.socketpair, lambda *_: fcntl.ioctl(file, 0x4030582A, bytes(48))):
+    try: make(socket.AF_UNIX, socket.SOCK_DGRAM)
+    except OSError as error: told.append(error.errno)
+print([errno.errorcode[code] for code in told], os.fstat(file).st_blocks)
+"""
+    await kernel.run(source)
+    assert kernel.text() == "['EPERM', 'EPERM', 'ENOTSUP', 'EACCES', 'EACCES', 'ENOTSUP'] 0\n", kernel.entries
+
+
+@in_namespaces
+async def test_libraries_go_on_where_room_is_not_taken_ahead(start: StartKernel):
+    kernel = await start("one")
+    source = """
+import duckdb, logging.handlers, numpy, os, pandas, sqlite3
+with open('file', 'wb') as file: os.posix_fallocate(file.fileno(), 0, 1 << 20)
+print(os.stat('file').st_size, os.stat('file').st_blocks * 512 >= 1 << 20)
+logging.handlers.SysLogHandler('/dev/log')
+numpy.arange(1000).tofile('array')
+with duckdb.connect('a.duckdb') as made: made.execute('create table t as select range a from range(100000)')
+made = sqlite3.connect('a.sqlite3')
+made.execute('pragma journal_mode=wal')
+pandas.DataFrame({'a': range(1000)}).to_sql('t', made)
+made.commit()
+pandas.DataFrame({'a': range(1000)}).to_parquet('a.parquet')
+print(numpy.fromfile('array', int).size, made.execute('select count(*) from t').fetchone())
+"""
+    await kernel.run(source, timeout_s=60)
+    assert kernel.text().splitlines() == [f"{MIB} True", "1000 (1000,)"], kernel.entries
 
 
 async def test_what_a_kernel_left_in_shared_memory_is_not_the_next_ones(start: StartKernel, readable: Path):
