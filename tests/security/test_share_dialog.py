@@ -144,11 +144,15 @@ def test_a_guests_page_is_the_owners_once_they_sign_in_on_another_tab(chromium, 
     set_password(live_server, "ana", "a long password")
     api = live_server.api("ana")
     _, made = api("POST", "notebooks/", {"name": "Seen"})
+    slider = 'rate = 1  #@param {type:"slider", min:0, max:9, step:1}'
+    api("POST", f"notebooks/{made['id']}/cells/", {"type": "python", "source": slider})
     _, link = api("POST", f"notebooks/{made['id']}/links/", {"role": "viewer", "allows_guests": True})
     context = chromium.new_context()
     page = open_notebook(context, link["url"])
+    assert page.get_by_role("slider", name="rate").is_disabled()
     sign_in(context, live_server, "ana", "a long password")
     page.get_by_text("You are an owner here now").wait_for()
+    assert page.get_by_role("slider", name="rate").is_enabled()
     call = "async (url) => (await import('/static/js/rest.js')).callApi('POST', url, {name: 'By REST'})"
     named = page.evaluate(call, f"/api/v1/notebooks/{made['id']}/versions/")
     assert named["name"] == "By REST"
