@@ -266,6 +266,8 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         self.cursor = None
         self._lost = False
         await self.feed.greet(self, cursor)
+        if message.get("role", self._told_role.name.lower()) != self.access.role.name.lower():
+            self._tell_role(self.access.role)
         return {"window": self.window_id}
 
     async def _move(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -354,9 +356,12 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             self._shut()
             self._start(self._end(ACCESS_ENDED), "end")
         elif role != self._told_role:
-            self._told_role = role
-            event = {"type": "access.changed", "role": role.name.lower()}
-            self.send_text(encode({"type": "events", "seq": None, "events": [event]}))
+            self._tell_role(role)
+
+    def _tell_role(self, role: Role) -> None:
+        self._told_role = role
+        event = {"type": "access.changed", "role": role.name.lower()}
+        self.send_text(encode({"type": "events", "seq": None, "events": [event]}))
 
     def _is_unread(self) -> bool:
         """Whether something has waited for long for a browser that does not say that it reads."""

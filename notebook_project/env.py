@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import tempfile
+from collections.abc import Callable
 import uuid
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -13,7 +14,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from kernels_app import amounts
-from notebooks_app.targets import check_allowed
+from notebooks_app.targets import parse_allowed, parse_own
 
 MOST = 10**15  # of any number: more is a mistake, and above what the system's calls take
 _TRUE = {"1", "true", "yes", "on"}
@@ -155,10 +156,22 @@ def env_path(name: str) -> str:
 
 def env_targets(name: str, default: list[str]) -> list[str]:
     """Addresses, networks and hosts that connections may lead to (notebooks_app/targets.py)."""
+    return _entries(name, default, parse_allowed)
+
+
+def env_own(name: str) -> list[str]:
+    """Hosts of the server's own databases, each perhaps with a port (notebooks_app/targets.py)."""
+    return _entries(name, [], parse_own)
+
+
+def _entries(name: str, default: list[str], parse: Callable[[str], object]) -> list[str]:
+    entries = env_list(name, default)
     try:
-        return list(check_allowed(env_list(name, default)))
+        for entry in entries:
+            parse(entry)
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}: {error}") from None
+    return entries
 
 
 def env_choice(name: str, choices: tuple[str, ...], default: str) -> str:

@@ -24,6 +24,7 @@ from notebook_project.env import (
     env_int,
     env_mailer,
     env_origins,
+    env_own,
     env_path,
     env_resource,
     env_secret,
@@ -254,6 +255,8 @@ if RILLBOOK_MODE == "multi" and not CONNECTION_KEYS:
 # Where connections may lead although it is refused by default: `loopback`, addresses, networks, hosts; each perhaps
 # with `:port`, which alone allows the server's own database (notebooks_app/targets.py).
 CONNECTION_ALLOW = env_targets("CONNECTION_ALLOW", ["loopback"] if RILLBOOK_MODE == "single" else [])
+# Databases of the server besides DATABASE_URL's, as the one behind a pooler: connections never lead there.
+CONNECTION_OWN = env_own("CONNECTION_OWN")
 
 # --- Files ----------------------------------------------------------------------------------------------------
 STATIC_URL = f"{BASE_PATH}/static/"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +36,7 @@ _FORMS = tuple(  # 6to4, Teredo, NAT64 of one's own: the IPv4 address is hidden 
     map(ipaddress.ip_network, ("2002::/16", "2001::/32", "64:ff9b:1::/48", "::/96"))
 )
 _ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, the upper half of the interface id
+_POSTGRES_PORT = 5432
 _ENTRY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
 _NAME = re.compile(r"(?!-)[A-Za-z0-9._-]{1,253}")
 
@@ -58,8 +59,8 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What may be reached. `own` are host and port of the server's database and Redis ("" is this machine), `own_files`
-    its SQLite file."""
+    """What may be reached. `own` are host and port of the server's databases and Redis ("" is this machine),
+    `own_files` its SQLite file."""
 
     allow: tuple[str, ...] = ()
     own: tuple[tuple[str, int], ...] = ()
@@ -79,8 +80,12 @@ class Targets:
         `here`: the address is this machine's. `own`: at that port the server's own database listens; only an entry that
         names the port allows that.
         """
-        address = unmapped(address)
-        entries = [entry for entry in map(parse_allowed, self.allow) if entry.covers(host, address, port, here=here)]
+        given, address = address, unmapped(address)
+        entries = [
+            entry
+            for entry in map(parse_allowed, self.allow)
+            if any(entry.covers(host, form, port, here=here) for form in (given, address))
+        ]
         if own:
             return "" if any(entry.port for entry in entries) else OWN
         return "" if entries else wrong_with(address) or (HERE if here else "")
@@ -104,8 +109,18 @@ def parse_allowed(text: str) -> Allowed:
     return Allowed(network, "" if network else plain_name(host), port)
 
 
+def parse_own(text: str) -> tuple[str, int]:
+    """Host and port of one entry of CONNECTION_OWN: `db.internal`, `10.0.0.7:5433`. Raises ValueError."""
+    entry = parse_allowed(text)
+    if entry.network is None:
+        return "" if entry.name == THIS_MACHINE else entry.name, entry.port or _POSTGRES_PORT
+    if entry.network.num_addresses > 1:
+        raise ValueError(f"{text!r} is a network: name the host.")
+    return str(entry.network.network_address), entry.port or _POSTGRES_PORT
+
+
 def wrong_with(address: Address) -> str:
-    """Why this address is refused wherever it leads from here; "" if it is an ordinary one."""
+    """Why this address, which is `unmapped`, is refused wherever it leads from here; "" if it is an ordinary one."""
     if address in _METADATA:
         return METADATA
     if address.is_link_local:
@@ -120,9 +135,11 @@ def wrong_with(address: Address) -> str:
 
 
 def unmapped(address: Address) -> Address:
-    """The IPv4 address of `::ffff:a.b.c.d`, which the system connects to as IPv4; any other as it is."""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    """The IPv4 address that is reached by `::ffff:a.b.c.d`, as the system connects, and by `64:ff9b::a.b.c.d`, as NAT64
+    does; any other as it is."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    return address.ipv4_mapped or (_last_four(address) if address in _NAT64 else address)
 
 
 def plain_name(host: str) -> str:
@@ -139,7 +156,8 @@ def from_settings() -> Targets:
     if database["ENGINE"].endswith("sqlite3"):
         files.append(str(database["NAME"]))
     else:
-        own += _own(str(database.get("HOST", "")), str(database.get("PORT", "")), 5432)
+        own += _own(str(database.get("HOST", "")), str(database.get("PORT", "")), _POSTGRES_PORT)
+    own += map(parse_own, settings.CONNECTION_OWN)
     if settings.REDIS_URL:
         parts = urlsplit(settings.REDIS_URL)
         own += _own(parts.hostname or "", str(parts.port or ""), 6379)
@@ -156,8 +174,6 @@ def _own(hosts: str, ports: str, default: int) -> list[tuple[str, int]]:
 
 
 def _wrong_with_six(address: ipaddress.IPv6Address) -> str:
-    if address in _NAT64:
-        return wrong_with(_last_four(address))
     if any(address in form for form in _FORMS):
         return DISGUISED
     if int(address) >> 32 & 0xFFFFFFFF in _ISATAP and wrong_with(_last_four(address)):
@@ -174,11 +190,3 @@ def _network(text: str) -> Network | None:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
         return None
-
-
-def check_allowed(entries: Iterable[str]) -> Sequence[str]:
-    """The entries, each of which can be read. Raises ValueError."""
-    found = list(entries)
-    for entry in found:
-        parse_allowed(entry)
-    return found

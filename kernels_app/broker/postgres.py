@@ -8,12 +8,14 @@ numeric is float64 (declared without decimals: int64 or decimal); json, uuid, en
 from __future__ import annotations
 
 import contextlib
+import decimal
+import json
 import os
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -58,6 +60,7 @@ SCALARS: dict[str, pyarrow.DataType] = {
     "timestamptz": pyarrow.timestamp("us", tz="UTC"),
     "bytea": pyarrow.binary(),
 }
+NUMBERS = frozenset({int, float, decimal.Decimal})
 Pieces = Generator[list[Any], int | None, None]  # of rows; it is told how many bytes each piece was
 Consumer = Callable[[Any, Pieces], dict[str, Any]]
 _lost = threading.local()  # dates that Python cannot hold, of the query on this thread
@@ -70,6 +73,7 @@ def run(
     statements = split(sql)
     if not statements:
         raise QueryError("The query is empty.")
+    values = [_alike(value) for value in values]
     _lost.count = 0
     with _connect(dsn, targets) as connection:
         job.attach(lambda: connection.cancel_safe(timeout=CANCEL_TIMEOUT_S), lambda: _sever(connection))
@@ -200,9 +204,14 @@ def _run(
                 return fields
         return _as_it_is(connection, statement, mine, consume)
     except psycopg.Error as error:
-        if error.sqlstate is None or isinstance(error, psycopg.errors.QueryCanceled):
+        if isinstance(error, psycopg.errors.QueryCanceled) or _is_lost(connection, error):
             raise
         raise _query_error(error, statement, sql) from None
+
+
+def _is_lost(connection: psycopg.Connection[Any], error: psycopg.Error) -> bool:
+    """Whether there is no database any more; psycopg itself refuses values and statements without an SQLSTATE, too."""
+    return error.sqlstate is None and (connection.closed or isinstance(error, psycopg.OperationalError))
 
 
 def _by_cursor(
@@ -352,6 +361,25 @@ class _Column:
             ) from None
 
 
+def _alike(value: Any) -> Any:
+    """A list of numbers as numbers of one type, which an array needs: floats if one is, else decimals; any other value
+    as it is."""
+    kinds = {type(item) for item in _leaves(value)} - {type(None)}
+    if not isinstance(value, list) or len(kinds) < 2 or not kinds <= NUMBERS:
+        return value
+    with contextlib.suppress(OverflowError):  # no float is so large: the list is refused as it is
+        return _each(value, float if float in kinds else decimal.Decimal)
+    return value
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if not isinstance(value, list):
+        yield value
+        return
+    for item in value:
+        yield from _leaves(item)
+
+
 def _as_is(value: Any) -> Any:
     return value
 
@@ -384,11 +412,21 @@ def _depth(value: Any) -> int:
     return depth
 
 
+class _DictDumper(JsonbDumper):
+    def dump(self, obj: Any) -> bytes:
+        return json.dumps(obj, default=_refuse_in_json).encode()
+
+
+def _refuse_in_json(value: Any) -> Any:
+    kind = type(value).__name__
+    raise QueryError(f"A dict that is bound to SQL becomes JSON, which has no {kind}: put text or a number there.")
+
+
 def _adapters() -> AdaptersMap:
     """Values as text for every type that has no Arrow type of its own; dates that Python cannot hold are
     missing."""
     adapters = AdaptersMap(psycopg.adapters)
-    adapters.register_dumper(dict, JsonbDumper)
+    adapters.register_dumper(dict, _DictDumper)
     for info in psycopg.adapters.types:
         if info.name not in SCALARS:
             adapters.register_loader(info.oid, TextLoader)
@@ -448,6 +486,8 @@ def _first(error: psycopg.Error) -> psycopg.Error:
 
 def _query_error(error: psycopg.Error, statement: Statement | None = None, sql: str = "") -> QueryError:
     """The database's words, its detail and hint, and the line in the query as it was sent."""
+    if error.sqlstate is None:
+        return QueryError(_drivers_words(error, statement))
     told = error.diag
     message = told.message_primary or str(error)
     for label, more in (("Detail", told.message_detail), ("Hint", told.message_hint)):
@@ -457,3 +497,13 @@ def _query_error(error: psycopg.Error, statement: Statement | None = None, sql: 
         return QueryError(message)
     position = statement.offset + int(told.statement_position)
     return QueryError(message, line=sql.count("\n", 0, position - 1) + 1, position=position)
+
+
+def _drivers_words(error: psycopg.Error, statement: Statement | None) -> str:
+    """Of an error that psycopg found: the database was not asked, or has nothing to say."""
+    if statement is not None and statement.verb == "copy":
+        return "COPY FROM STDIN and TO STDOUT need a file beside them, which a cell has not. Use INSERT and SELECT."
+    if "mixed types" in str(error):
+        kinds = str(error).partition("got: ")[2]
+        return f"A list that is bound to SQL has items of one type; this one has several ({kinds})."
+    return f"The database's driver refused it: {error}."

@@ -30,7 +30,7 @@ export class Editing extends EventTarget {
   /** @type {Map<string, any>} */ #sendTimers = new Map();
   /** @type {Map<string, any>} */ #keepTimers = new Map();
   /** Cells this person typed in and neither ran nor left since. @type {Set<string>} */ #typed = new Set();
-  /** Cells whose edits were refused for good: typing goes on, sending does not. @type {Set<string>} */ #refused = new Set();
+  /** Cells whose edits were refused: typing goes on, sending does not until `tryAgain`. @type {Set<string>} */ #refused = new Set();
 
   /**
    * @param {import("./store.js").NotebookStore} store
@@ -50,13 +50,20 @@ export class Editing extends EventTarget {
     store.addEventListener("updated", (event) => this.#updated(/** @type {CustomEvent} */ (event).detail.cell));
     store.addEventListener("removed", (event) => this.#removed(/** @type {CustomEvent} */ (event).detail.cells));
     store.addEventListener("reset", () => this.#reset());
-    socket.addEventListener("state", () => this.#sendAll());
+    socket.addEventListener("state", () => this.tryAgain());
     globalThis.addEventListener?.("pagehide", () => this.#keepAll());
   }
 
   /** Whether this person typed in a cell since this was last asked. @param {string} id */
   takeTyped(id) {
     return this.#typed.delete(id);
+  }
+
+  /** Sends all that the server does not have, also what it refused: it may be taken now (another role, a new session). */
+  tryAgain() {
+    if (this.#socket.state !== "online") return;
+    this.#refused.clear();
+    for (const [id, edits] of this.#cells) if (edits.isUnsaved) this.#sendSoon(id, 0);
   }
 
   /** How many cells hold text that the server does not have. */
@@ -196,11 +203,6 @@ export class Editing extends EventTarget {
     if (this.#sendTimers.has(id) && delayMs > 0) return;
     clearTimeout(this.#sendTimers.get(id));
     this.#sendTimers.set(id, setTimeout(() => this.#send(id), delayMs));
-  }
-
-  #sendAll() {
-    if (this.#socket.state !== "online") return;
-    for (const [id, edits] of this.#cells) if (edits.isUnsaved) this.#sendSoon(id, 0);
   }
 
   /** @param {string} id */

@@ -6,6 +6,8 @@
 const NEAR = "150% 0px";
 const AT_ONCE = 50;
 const GATHER_MS = 30;
+/** The server may be without its database for a moment. */
+const RETRY_MS = 1_500;
 
 /**
  * @param {import("./cells.js").CellList} list
@@ -31,7 +33,10 @@ export function fillFarCells(list, store, socket) {
     const ids = [...wanted].filter((id) => lacksBody(list.view(id))).slice(0, AT_ONCE);
     if (!ids.length) return;
     const reply = await socket.request("cells", { cells: ids }).catch(() => null);
-    if (!reply) return;
+    if (!reply) {
+      if (socket.state === "online") timer ??= setTimeout(fill, RETRY_MS); // else once it is
+      return;
+    }
     store.fill(reply.cells);
     const came = reply.cells.length ? reply.cells.map((/** @type {any} */ cell) => cell.id) : ids; // the rest is asked again
     for (const id of came) {

@@ -43,7 +43,7 @@ function start() {
   const data = /** @type {import("./types.js").PageData} */ (JSON.parse(document.getElementById("page-data")?.textContent ?? "{}"));
   const root = /** @type {HTMLElement} */ (part("cells"));
   const store = new NotebookStore(data);
-  const socket = new NotebookSocket(socketUrl(data), { hello: () => ({ cursor: store.seq, lost: false }) });
+  const socket = new NotebookSocket(socketUrl(data), { hello: () => ({ cursor: store.seq, role: data.user?.role }) });
   const list = new CellList(root, store);
   const texts = new Texts(store, socket);
   const editing = new Editing(store, socket, new Drafts(data.notebook.id), texts, data.urls.api);

@@ -46,8 +46,8 @@ export async function callApi(method, url, body = null) {
   throw new CommandError(CODES[answer.status] ?? "unavailable", error.message ?? error.detail ?? "The server could not do this.", error);
 }
 
+/** As the cookie has it now: signing in on another tab changes it while this page is open. */
 function csrfToken() {
-  const field = document.querySelector('input[name="csrfmiddlewaretoken"]');
-  if (field instanceof HTMLInputElement) return field.value;
-  return /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] ?? "";
+  const cookies = new Map(document.cookie.split("; ").map((cookie) => /** @type {[string, string]} */ (cookie.split("="))));
+  return cookies.get("__Host-rillbook-csrf") ?? cookies.get("rillbook-csrf") ?? "";
 }

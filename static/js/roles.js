@@ -22,7 +22,8 @@ export function keepRole(page) {
     page.data.user.role = role;
     document.documentElement.dataset.role = role;
     page.editors.setReadOnly(!page.may("edit"));
-    if (!page.may("edit")) page.selection.leave();
+    if (page.may("edit")) page.editing.tryAgain();
+    else page.selection.leave();
     drawShowCode(page);
     notice({ id: "role", icon: "person", title: `You are ${role === "viewer" || role === "runner" ? "a" : "an"} ${role} here now`, text: WORDS[role] ?? "", actions: [{ label: "Close", act: () => {} }] });
   });

@@ -46,6 +46,9 @@ export function keepSliders(page) {
   for (const type of ["typed", "remote"]) editing.addEventListener(type, (event) => draw(/** @type {CustomEvent} */ (event).detail.cell));
   for (const type of ["added", "completed"]) list.addEventListener(type, (event) => draw(/** @type {CustomEvent} */ (event).detail.view.id));
   store.addEventListener("reset", () => store.order.forEach(draw));
+  store.addEventListener("access", () => {
+    for (const input of document.querySelectorAll("[data-slider] input")) /** @type {HTMLInputElement} */ (input).disabled = !page.may("run");
+  });
   store.order.forEach(draw);
 }
 

@@ -16,8 +16,10 @@ const HELLO_MS = 300_000;
 const SILENCE_MS = 20_000;
 const ACK_BYTES = 64 * 1024;
 const ACK_MS = 1_000;
-/** Close codes after which trying again cannot help: signed out, no longer allowed, gone. */
-const FINAL_CODES = new Set([4401, 4403, 4404]);
+/** Why the server closed: the person may not be here any more, or their session is another one now (a new password). */
+const ACCESS_ENDED = 4403;
+/** Handshakes in a row that must be refused after it to be believed: the new cookie may come a moment later. */
+const REFUSALS = 3;
 
 /** A command that was refused or got no answer. `code` is an error code of the protocol, `offline` or `timeout`. */
 export class CommandError extends Error {
@@ -60,6 +62,8 @@ export class NotebookSocket extends EventTarget {
   #waiting = new Map();
   #isGreeting = false;
   #failures = 0;
+  /** Since the server said that access ended, that end among them. */
+  #refusals = 0;
   #received = 0;
   #acknowledged = 0;
   #nextId = 0;
@@ -180,6 +184,7 @@ export class NotebookSocket extends EventTarget {
 
   /** @param {WebSocket} socket */
   async #opened(socket) {
+    this.#refusals = 0;
     try {
       const reply = await this.#request("hello", this.#hello(), { timeoutMs: HELLO_MS });
       this.window = reply.window ?? null;
@@ -248,8 +253,9 @@ export class NotebookSocket extends EventTarget {
     this.#ackTimer = null;
     this.#refuseWaiting();
     if (this.state === "closed") return;
-    if (FINAL_CODES.has(code)) {
-      this.#setState("closed", { code });
+    if (code === ACCESS_ENDED || this.#refusals > 0) this.#refusals += 1;
+    if (this.#refusals > REFUSALS) {
+      this.#setState("closed");
       return;
     }
     this.offlineSince ??= Date.now();
@@ -267,10 +273,10 @@ export class NotebookSocket extends EventTarget {
     }
   }
 
-  /** @param {"connecting" | "online" | "offline" | "closed"} state @param {object} [detail] */
-  #setState(state, detail = {}) {
+  /** @param {"connecting" | "online" | "offline" | "closed"} state */
+  #setState(state) {
     if (state === this.state) return;
     this.state = state;
-    this.dispatchEvent(new CustomEvent("state", { detail: { state, ...detail } }));
+    this.dispatchEvent(new CustomEvent("state", { detail: { state } }));
   }
 }

@@ -96,6 +96,35 @@ async def test_every_kind_of_value_can_be_bound(broker, dsn, out_path):
     assert row[6].isoformat() == "2026-03-01T09:00:00+00:00"
 
 
+async def test_a_list_of_several_kinds_of_numbers_is_an_array_of_one(broker, dsn, out_path):
+    several = [
+        [1, 2.5, None],
+        [1, {"type": "decimal", "value": "1.10"}],
+        [{"type": "list", "value": [1, 2]}, {"type": "list", "value": [0.5, 4]}],
+    ]
+    values = [{"type": "list", "value": each} for each in several]
+    sql = "SELECT $1::float8[] a, $2::numeric[]::text b, $3::float8[] c, 2.5 = ANY($1) d"
+    _, table = await ask(broker, dsn, out_path, sql, values)
+    row = [value[0] for value in table.to_pydict().values()]
+    assert row == [[1.0, 2.5, None], "{1,1.10}", [[1.0, 2.0], [0.5, 4.0]], True]
+
+
+@pytest.mark.parametrize(
+    ("sql", "value", "words"),
+    [
+        ("SELECT $1", {"type": "list", "value": [1, "a"]}, "items of one type; this one has several (int, str)"),
+        ("UPDATE sales.orders SET region = $1", {"type": "list", "value": [1, True]}, "several (bool, int)"),
+        ("SELECT $1", {"type": "list", "value": [{"type": "int", "value": "9" * 400}, 1.5]}, "several (float, int)"),
+        ("SELECT $1", {"type": "json", "value": {"a": {"type": "bytes", "value": "AAE="}}}, "JSON, which has no bytes"),
+        ("COPY sales.orders TO STDOUT", None, "COPY FROM STDIN and TO STDOUT need a file"),
+        ("COPY sales.orders FROM STDIN", None, "COPY FROM STDIN and TO STDOUT need a file"),
+    ],
+)  # fmt: skip
+async def test_what_the_driver_refuses_is_no_lost_connection(broker, dsn, out_path, sql, value, words):
+    error = await failure(broker, dsn, out_path, sql, [] if value is None else [value])
+    assert type(error) is QueryError and words in error.message
+
+
 async def test_types_keep_their_meaning(broker, dsn, out_path):
     _, table = await ask(
         broker, dsn, out_path,

@@ -151,6 +151,20 @@ test("a draft whose edit had arrived after all is not applied twice", async () =
   assert.equal(server.text.toString(), "abcde");
 });
 
+test("a text that was refused is sent again once the person may edit, and after a reconnection", async () => {
+  for (const goOn of [({ editing }) => editing.tryAgain(), ({ wire }) => (wire.set("offline"), wire.set("online"))]) {
+    const made = make();
+    made.wire.refuse = new CommandError("forbidden", "Your role here is viewer.");
+    type(made.editing, 3, "d");
+    await once(made.editing, "refused");
+    assert.equal(made.editing.stuck, 1);
+    made.wire.refuse = null;
+    goOn(made);
+    assert.equal(await made.editing.flush("a"), 2);
+    assert.deepEqual([made.server.text.toString(), made.editing.stuck, made.editing.unsaved], ["abcd", 0, 0]);
+  }
+});
+
 test("a refused text stays with the person and is not sent for ever", async () => {
   const { editing, wire } = make();
   wire.refuse = new CommandError("too_large", "A source may have 1 MiB.");

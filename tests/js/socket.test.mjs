@@ -139,12 +139,35 @@ test("bytes received are acknowledged in UTF-8, at once when there are many", as
   socket.close();
 });
 
-test("a socket that was told to leave does not come back", async (context) => {
+test("a socket that was told to leave does not come back once its next handshakes are refused, too", async (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
   const { socket, lines, line } = await online();
   line.drop(4403);
+  for (const number of [1, 2, 3]) {
+    assert.equal(socket.state, "offline");
+    context.mock.timers.tick(15_000);
+    lines[number].drop(1006);
+  }
   context.mock.timers.tick(60_000);
-  assert.deepEqual([socket.state, lines.length], ["closed", 1]);
+  assert.deepEqual([socket.state, lines.length], ["closed", 4]);
+});
+
+test("a socket that was told to leave for its session was replaced is back with the new cookie, each time", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { socket, lines, line } = await online();
+  line.drop(4403);
+  for (const number of [1, 2, 3, 4]) {
+    context.mock.timers.tick(15_000);
+    lines.at(-1).drop(1006); // the answer with the new cookie is on its way
+    context.mock.timers.tick(15_000);
+    const next = lines.at(-1);
+    next.open();
+    next.receive({ type: "reply", id: next.sent[0].id, ok: true });
+    await tick();
+    assert.deepEqual([socket.state, lines.length], ["online", 1 + 2 * number]);
+    next.drop(4403);
+  }
+  socket.close();
 });
 
 test("waiting doubles up to a limit and is spread", () => {

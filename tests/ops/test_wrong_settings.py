@@ -89,7 +89,7 @@ def test_the_defaults_load_without_any_setting(bare: pytest.MonkeyPatch):
 
 BAD = {
     "env_bool": "perhaps", "env_int": "ten", "env_float": "much", "env_choice": "sideways", "env_path": "no path",
-    "env_targets": "a b", "env_database": "mysql://host/name", "env_mailer": "carrier-pigeon://x",
+    "env_targets": "a b", "env_own": "10.0.0.0/8", "env_database": "mysql://host/name", "env_mailer": "carrier-pigeon://x",
     "env_hosts": "https://notebooks.example.com", "env_origins": "notebooks.example.com", "env_url": "ftp://host",
     "env_resource": "much", "env_address": "10.0.0.5",
     "env_ids": "Sales, 2026",

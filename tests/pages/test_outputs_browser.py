@@ -260,6 +260,65 @@ def test_messages_of_other_windows_are_not_heard(bench: Page) -> None:
     assert bench.locator(".output-notes a").count() == 0
 
 
+# What the page would do a second later is held, so that a test counts and need not wait; values that go in are counted.
+HELD = """async () => {
+  const { OutputFrame } = await import("/static/js/outputs/frame.js");
+  const [later, post] = [window.setTimeout, OutputFrame.prototype.post];
+  Object.assign(window, { OutputFrame, held: [], values: 0 });
+  window.setTimeout = (act, ms, ...rest) => (ms === 1000 ? held.push(act) : later(act, ms, ...rest));
+  OutputFrame.prototype.post = function (message) {
+    if (message.type === "render") values += 1;
+    return post.call(this, message);
+  };
+}"""
+PASS_A_SECOND = "() => held.splice(0).forEach((act) => act())"
+
+
+def html_output(html: str) -> dict[str, object]:
+    return {"output_type": "display_data", "data": {"text/html": html}, "metadata": {}}
+
+
+def test_a_frame_that_asks_for_its_value_without_end_gets_it_once_a_second(bench: Page) -> None:
+    bench.evaluate(HELD)
+    ask = "for (let n = 0; n < 200; n += 1) parent.postMessage({type: 'ready'}, '*');"
+    tell = "window.count = (window.count ?? 0) + 1; parent.postMessage({type: 'note', text: `told ${count}`}, '*');"
+    draw(bench, [html_output(f"<p>x</p><script>{ask}{tell}</script>")])
+    for number in (1, 2, 3):
+        expect(bench.locator(".output-notes")).to_have_text(f"told {number}")
+        assert bench.evaluate("values") == number
+        bench.evaluate(PASS_A_SECOND)
+
+
+def test_the_last_of_many_heights_is_the_frames(bench: Page) -> None:
+    bench.evaluate(HELD)
+    tell = "for (let n = 1; n < 100; n += 1) parent.postMessage({type: 'height', height: 300 + n}, '*');"
+    done = "parent.postMessage({type: 'note', text: 'told'}, '*');"
+    draw(bench, [html_output(f"<div style='height: 77px'></div><script>{tell}{done}</script>")])
+    expect(bench.locator(".output-notes")).to_have_text("told")
+    bench.evaluate(PASS_A_SECOND)
+    expect(bench.locator(".output-frame iframe")).to_have_css("height", re.compile(r"7\dpx"))
+
+
+def test_a_frame_that_floods_the_page_is_ended_and_says_so(bench: Page) -> None:
+    bench.evaluate("() => { performance.now = () => 0 }")  # all of it within a second, however slow this machine is
+    draw(bench, [html_output("<script>for (let n = 0; n < 3000; n += 1) parent.postMessage({}, '*')</script>")])
+    expect(bench.locator(".output-notes")).to_contain_text("sent more messages than the page can read")
+    assert bench.locator(".output-frame iframe").count() == 0
+
+
+def test_what_a_frame_sends_is_of_the_type_it_says(bench: Page) -> None:
+    script = """async () => {
+      const { OutputFrame } = await import("/static/js/outputs/frame.js");
+      const frame = new OutputFrame(document.getElementById("output"), "text/html", { frameUrl: "/frame/" });
+      frame.receive({ type: "note", text: ["a list"] });
+      frame.receive({ type: "link", href: ["https://list.example"] });
+      frame.receive({ type: "link", href: "https://long.example/" + "x".repeat(100_000) });
+      frame.receive({ type: "height", height: ["77"] });
+      return [frame.notes.textContent, frame.iframe.style.height];
+    }"""
+    assert bench.evaluate(script) == ["", ""]
+
+
 def test_a_link_in_a_frame_is_offered_with_its_true_address(bench: Page) -> None:
     draw(bench, [result({"text/html": "<a href='https://example.org/x'>go</a>"})])
     bench.frame_locator("#output iframe").get_by_text("go").click()

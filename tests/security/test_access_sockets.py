@@ -150,6 +150,21 @@ async def test_another_role_is_told_at_once_and_binds_the_next_command(
         assert (await ask(socket, "complete", {"source": "", "cursor": 0}))["ok"] is True
 
 
+async def test_a_page_that_shows_another_role_is_told_when_it_comes_back(
+    live_server: LiveServer, cookies: dict[str, str], notebook: str
+):
+    async with connect(live_server, notebook, cookies["editor"]) as socket:
+        told = []
+        for shown in ("editor", "viewer"):
+            await socket.send(json.dumps({"type": "hello", "id": shown, "cursor": None, "role": shown}))
+            async with asyncio.timeout(30):
+                while shown not in told:
+                    frame = json.loads(await socket.recv())
+                    told += [each["role"] for each in frame.get("events", ()) if each["type"] == "access.changed"]
+                    told += [frame["id"]] if frame["type"] == "reply" else []
+        assert told == ["editor", "editor", "viewer"]  # a reply, the role, a reply
+
+
 async def test_a_removed_member_is_cut_off(live_server: LiveServer, cookies: dict[str, str], notebook: str):
     api = live_server.api()
     _, members = api("GET", f"notebooks/{notebook}/members/")

@@ -92,3 +92,69 @@ def test_a_demoted_editors_page_says_so_and_becomes_read_only_by_itself(chromium
     assert not page.locator(".source").first.is_visible()
     assert page.evaluate("window.isTheSamePage")
     context.close()
+
+
+def set_password(live_server: LiveServer, name: str, password: str) -> None:
+    change = f"u = User.objects.get(username={name!r}); u.set_password({password!r}); u.save()"
+    live_server.manage("shell", "-c", f"from django.contrib.auth.models import User; {change}")
+
+
+def open_notebook(context: Any, url: str) -> Any:
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(url)
+    page.wait_for_selector("html[data-ui-ready]")
+    page.get_by_text("Saved, online").wait_for(state="attached")
+    page.evaluate("window.isTheSamePage = true")
+    return page
+
+
+def sign_in(context: Any, live_server: LiveServer, name: str, password: str) -> None:
+    page = context.new_page()
+    page.goto(f"{live_server.url}/accounts/login/")
+    page.locator("input[name=login]").fill(name)
+    page.locator("input[name=password]").fill(password)
+    page.locator("input[name=password]").press("Enter")
+    page.wait_for_url(f"{live_server.url}/")
+    page.close()
+
+
+def test_a_page_stays_open_when_its_person_changes_the_password_on_another_tab(chromium, live_server):
+    live_server.session_cookies("ana")
+    set_password(live_server, "ana", "an old password")
+    _, made = live_server.api("ana")("POST", "notebooks/", {"name": "Kept"})
+    context = chromium.new_context()
+    sign_in(context, live_server, "ana", "an old password")
+    page = open_notebook(context, f"{live_server.url}/notebooks/{made['id']}/")
+    other = context.new_page()
+    other.goto(f"{live_server.url}/accounts/password/change/")
+    other.locator("input[name=oldpassword]").fill("an old password")
+    for field in ("password1", "password2"):
+        other.locator(f"input[name={field}]").fill("Another-77-password")
+    with page.expect_websocket(lambda socket: "/ws/" in socket.url, timeout=WAIT_MS):
+        other.locator("input[name=password2]").press("Enter")
+    page.locator("[data-part=saved]:not(.is-warning)").get_by_text("Saved, online").wait_for(state="attached")
+    assert page.evaluate("window.isTheSamePage")
+    assert not page.get_by_text("no longer open to you").is_visible()
+    context.close()
+
+
+def test_a_guests_page_is_the_owners_once_they_sign_in_on_another_tab(chromium, live_server):
+    live_server.session_cookies("ana")
+    set_password(live_server, "ana", "a long password")
+    api = live_server.api("ana")
+    _, made = api("POST", "notebooks/", {"name": "Seen"})
+    slider = 'rate = 1  #@param {type:"slider", min:0, max:9, step:1}'
+    api("POST", f"notebooks/{made['id']}/cells/", {"type": "python", "source": slider})
+    _, link = api("POST", f"notebooks/{made['id']}/links/", {"role": "viewer", "allows_guests": True})
+    context = chromium.new_context()
+    page = open_notebook(context, link["url"])
+    assert page.get_by_role("slider", name="rate").is_disabled()
+    sign_in(context, live_server, "ana", "a long password")
+    page.get_by_text("You are an owner here now").wait_for()
+    assert page.get_by_role("slider", name="rate").is_enabled()
+    call = "async (url) => (await import('/static/js/rest.js')).callApi('POST', url, {name: 'By REST'})"
+    named = page.evaluate(call, f"/api/v1/notebooks/{made['id']}/versions/")
+    assert named["name"] == "By REST"
+    assert page.evaluate("window.isTheSamePage")
+    context.close()

@@ -72,6 +72,9 @@ def test_ordinary_and_private_addresses_are_reached(text):
     [
         ("127.0.0.0/8", "x", "127.0.0.1", 5432, True, True),
         ("127.0.0.1", "x", "::ffff:127.0.0.1", 5432, True, True),
+        ("::ffff:127.0.0.1", "x", "::ffff:127.0.0.1", 5432, True, True),
+        ("[64:ff9b::7f00:1]:5433", "x", "64:ff9b::7f00:1", 5433, True, True),
+        ("[64:ff9b::7f00:1]:5433", "x", "127.0.0.1", 5433, True, False),
         ("127.0.0.1:5433", "x", "127.0.0.1", 5433, True, True),
         ("127.0.0.1:5433", "x", "127.0.0.1", 5432, True, False),
         ("::1", "x", "127.0.0.1", 5432, True, False),
@@ -173,9 +176,28 @@ def test_the_servers_own_database_is_known_by_its_address_whatever_the_name(monk
     assert "db.internal" in asked
 
 
+@pytest.mark.parametrize("form", ["::ffff:10.9.8.7", "64:ff9b::10.9.8.7", "64:ff9b::a09:807"])
+def test_the_servers_own_database_is_known_in_the_ipv6_forms_of_its_address(form):
+    own = Targets(own=(("10.9.8.7", 5432),))
+    assert addresses.judge(f"[{form}]", ipaddress.ip_address(form), 5432, own) == targets.OWN
+    assert addresses.judge(f"[{form}]", ipaddress.ip_address(form), 5433, own) == ""
+    six = Targets(own=((form, 5432),))  # the other way about
+    assert addresses.judge("10.9.8.7", ipaddress.ip_address("10.9.8.7"), 5432, six) == targets.OWN
+
+
+def test_a_database_behind_a_pooler_is_the_servers_own_where_settings_say_so(settings, monkeypatch):
+    own(monkeypatch, ENGINE="django.db.backends.postgresql", HOST="pooler", PORT="6432")
+    settings.REDIS_URL = ""
+    settings.CONNECTION_OWN = ["10.9.8.7", "DB.internal:5433", "[fd12::7]:5434", "loopback"]
+    made = targets.from_settings()
+    assert made.own == (("pooler", 6432), ("10.9.8.7", 5432), ("db.internal", 5433), ("fd12::7", 5434), ("", 5432))
+    assert addresses.judge("10.9.8.7", ipaddress.ip_address("10.9.8.7"), 5432, made) == targets.OWN
+
+
 def test_every_address_of_this_machine_counts_as_loopback():
     outward = _outward_address()
-    assert addresses.is_here(ipaddress.ip_address(outward), 5432)
+    for form in (outward, f"::ffff:{outward}", f"64:ff9b::{outward}"):
+        assert addresses.is_here(ipaddress.ip_address(form), 5432)
     assert not addresses.is_here(ipaddress.ip_address("203.0.113.77"), 5432)
     with pytest.raises(ConnectionRefused, match="on this machine"):
         addresses.resolve(outward, 5432, NOTHING, what="d")

@@ -3,10 +3,12 @@
  *
  * One static document (templates/frame.html, static/frame/frame.js) is loaded for each; data goes in by postMessage, and
  * only messages of that very window are heard. What comes out of it is not believed: a height is bounded, a link is shown and
- * opened by the reader, a picture is saved only when asked for here.
+ * opened by the reader, a picture is saved only when asked for here; each is heeded so often a second, and a frame that
+ * floods the page is ended.
  */
 
 import { el, textButton } from "./dom.js";
+import { Pace } from "./pace.js";
 import { save } from "./table_tools.js";
 
 /** @typedef {import("./types.js").Output} Output */
@@ -14,6 +16,12 @@ import { save } from "./table_tools.js";
 const MAX_OF_WINDOW = 0.8;
 const MAX_HEIGHT_PX = 20_000;
 const RESIZES_A_SECOND = 30;
+const WORDS_A_SECOND = 10;
+/** A value may be large, and a frame that leads itself elsewhere and back needs it anew. */
+const VALUES_A_SECOND = 1;
+/** Beyond this the page does little else. What an animated frame sends while the page is busy for half a minute is less. */
+const FLOOD_A_SECOND = 2_000;
+const HREF_CHARACTERS = 8_000;
 const EXPORT_TIMEOUT_MS = 10_000;
 const EXPORT_TYPES = /** @type {Record<string, string>} */ ({ png: "image/png", svg: "image/svg+xml" });
 const TOKENS = ["color-page", "color-text", "color-text-muted", "color-accent", "color-line", "color-line-strong", "color-sunken", "color-hover",
@@ -27,9 +35,17 @@ export class OutputFrame {
   #isReady = false;
   #isShownInFull = false;
   #height = 0;
-  #resizes = 0;
   #asked = "";
+  #heard = 0;
+  #heardSince = 0;
   /** @type {{mime: string, value: any} | null} */ #content = null;
+  /** By the type of message. @type {Map<string, Pace<any>>} */
+  #paces = new Map([
+    ["ready", new Pace(VALUES_A_SECOND, () => this.#begin())],
+    ["height", new Pace(RESIZES_A_SECOND, ({ height }) => this.#setHeight(height))],
+    ["link", new Pace(WORDS_A_SECOND, ({ href }) => this.#offerLink(href))],
+    ["note", new Pace(WORDS_A_SECOND, ({ text }) => this.#note(text))],
+  ]);
 
   /**
    * @param {HTMLElement} element  the `.output-frame` to fill
@@ -63,14 +79,28 @@ export class OutputFrame {
 
   /** A message of our window, which content can forge too. @param {any} message */
   receive(message) {
+    if (this.#isFlood()) this.#end();
     if (message === null || typeof message !== "object") return;
-    if (message.type === "ready") {
-      this.#isReady = true;
-      if (this.#content) this.render(this.#content.mime, this.#content.value);
-    } else if (message.type === "height") this.#setHeight(Number(message.height));
-    else if (message.type === "link") this.#offerLink(String(message.href));
-    else if (message.type === "note") this.#note(String(message.text).slice(0, 300));
-    else if (message.type === "exported") this.#save(message);
+    if (message.type === "exported") this.#save(message);
+    else this.#paces.get(message.type)?.ask(message);
+  }
+
+  #begin() {
+    this.#isReady = true;
+    if (this.#content) this.render(this.#content.mime, this.#content.value);
+  }
+
+  #isFlood() {
+    const now = performance.now();
+    if (now - this.#heardSince > 1000) [this.#heard, this.#heardSince] = [0, now];
+    this.#heard += 1;
+    return this.#heard > FLOOD_A_SECOND;
+  }
+
+  #end() {
+    frames.delete(this);
+    this.iframe.remove();
+    this.#note("This output was ended: it sent more messages than the page can read.");
   }
 
   #tools() {
@@ -88,11 +118,9 @@ export class OutputFrame {
     return tools;
   }
 
-  /** @param {number} height  in CSS pixels, as the frame measured itself */
+  /** @param {unknown} height  in CSS pixels, as the frame measured itself */
   #setHeight(height) {
-    if (!Number.isFinite(height) || height < 0 || this.#resizes >= RESIZES_A_SECOND) return;
-    this.#resizes += 1;
-    setTimeout(() => (this.#resizes -= 1), 1000);
+    if (typeof height !== "number" || !Number.isFinite(height) || height < 0) return;
     this.#height = Math.min(Math.ceil(height), MAX_HEIGHT_PX);
     this.#fit();
   }
@@ -112,16 +140,17 @@ export class OutputFrame {
     this.more.append(button);
   }
 
-  /** A link pressed inside is opened by a second press, on its true address. @param {string} href */
+  /** A link pressed inside is opened by a second press, on its true address. @param {unknown} href */
   #offerLink(href) {
-    if (!/^(https?|mailto):/i.test(href)) return;
+    if (typeof href !== "string" || href.length > HREF_CHARACTERS || !/^(https?|mailto):/i.test(href)) return;
     const link = el("a", { href, target: "_blank", rel: "noopener noreferrer" }, href.slice(0, 200));
     this.notes.replaceChildren(el("p", { class: "cell-note" }, el("span", {}, "Open ", link)));
   }
 
-  /** @param {string} text */
+  /** @param {unknown} text */
   #note(text) {
-    this.notes.replaceChildren(el("p", { class: "cell-note" }, el("span", {}, text)));
+    if (typeof text !== "string") return;
+    this.notes.replaceChildren(el("p", { class: "cell-note" }, el("span", {}, text.slice(0, 300))));
   }
 
   /** @param {any} message */
