@@ -6,8 +6,8 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
