@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from kernels_app import attempts
-from kernels_app.throttle import BURST_S, Throttle
+from kernels_app import attempts, kernel
+from kernels_app.throttle import AHEAD_S, BURST_S, Throttle
 from notebooks_app import db, files
 from notebooks_app.models import OutputFile
 from tests.runtime.conftest import data_dir, lab  # noqa: F401  fixtures
@@ -112,6 +112,14 @@ async def test_a_throttle_lets_a_burst_through_and_then_waits() -> None:
     waiting = throttle.after(1000 * BURST_S + 5000)
     assert waiting is not None and told == [1]
     waiting.close()  # type: ignore[attr-defined]
-    throttle.let_go()
-    assert throttle.after(1000 * BURST_S + 50_000) is None
     assert Throttle(0, lambda: told.append(2)).after(10**12) is None
+
+
+async def test_a_stopped_cell_is_read_ahead_no_further_than_the_next_run_can_wait_for() -> None:
+    throttle = Throttle(1000, lambda: None)
+    throttle.let_go()
+    assert throttle.after(1000 * (BURST_S + AHEAD_S)) is None
+    waiting = throttle.after(1000 * (BURST_S + AHEAD_S) + 500)
+    assert waiting is not None, "a flood is one also after Stop"
+    waiting.close()  # type: ignore[attr-defined]
+    assert AHEAD_S + 0.5 < kernel.LAST_FRAMES_S
