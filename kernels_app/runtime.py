@@ -624,6 +624,7 @@ class Runtime:
             return
         self._kernel = kernel
         self._book.output_bytes = kernel.launch.profile.output_bytes
+        self._book.throttle = kernel.throttle
         kernel.on_entries = self._take_entries
         kernel.on_input = self._take_input
         kernel.on_refused = self._say_refused
