@@ -5,6 +5,7 @@ Browsers count UTF-16 units, the kernel code points.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from kernels_app.kernel import Kernel
@@ -46,14 +47,14 @@ async def inspect(kernel: Kernel, source: str, cursor: int) -> Json:
 async def table(kernel: Kernel, request: Json) -> Json | None:
     """A page of a table."""
     reply = await kernel.call("table", timeout_s=TABLE_S, **request)
-    page, _ = clean_json(reply.get("table"))
+    page, _ = await asyncio.to_thread(clean_json, reply.get("table"))
     return page if isinstance(page, dict) else None
 
 
 async def variables(kernel: Kernel) -> list[Json]:
     """The names in the kernel: name, type, preview, shape, size_bytes, cell."""
     reply = await kernel.call("variables")
-    found, _ = clean_json(reply.get("variables"))
+    found, _ = await asyncio.to_thread(clean_json, reply.get("variables"))
     return [item for item in found or [] if isinstance(item, dict)][:MAX_VARIABLES] if isinstance(found, list) else []
 
 

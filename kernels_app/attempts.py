@@ -7,8 +7,10 @@ copying of large items.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
+import os
 import tempfile
 import time
 import uuid
@@ -26,17 +28,20 @@ from kernels_app.messages import MAX_DURATION_MS
 from kernels_app.records import AttemptRecord, Batch, OutputRecord
 from kernels_app.schedule import CellView, RecordFinished, RecordRunning, RecordValues
 from kernels_app.spool import SpoolError, copy_spooled
+from kernels_app.throttle import VALUE_BYTES, Throttle, cost
 from kernels_app.whole_texts import WholeTexts
 from notebooks_app import db, facts, metrics
 from notebooks_app.files import NotKept
 from notebooks_app.models import Cell, CellRun
 from notebooks_app.output_ops import merge_ops
-from notebooks_app.outputs import OutputLog, canonical_mime, clean_text
+from notebooks_app.outputs import MAX_SAME_DISPLAY, Bundle, OutputLog, canonical_mime, clean_text, display_id_of
 
 log = logging.getLogger("rillbook.outputs")
 
 TAILS_EVERY_S = 0.25  # the tail of a text that is cut is told this often, however fast it moves on
 WAITING_MAX = 16  # frames
+REPEATED_BYTES = 1024 * 1024  # of a frame's updates, in the items that show them beside the latest of each display
+SPOOLED_SHARE = 4  # so many bytes of a large item, which a thread copies, cost as much as one of a message
 
 CHUNKS_BYTES = 512 * 1024  # more than this, and than the outputs themselves, in pieces: they are saved as a whole
 QUIET_S = 1.0  # so long after the last late word an ended cell's pieces become its outputs,
@@ -61,6 +66,7 @@ class AttemptBook:
     def __init__(self, notebook_id: uuid.UUID, tell: Take, mark_dirty: Callable[[], None], stored: Stored) -> None:
         self._notebook_id = notebook_id
         self.output_bytes = settings.OUTPUT_CELL_MAX_BYTES  # of one attempt; the kernel's profile may say less or more
+        self.throttle = Throttle(0, lambda: None)  # the kernel's, once there is one
         self._tell = tell
         self._mark_dirty = mark_dirty
         self._stored = stored  # again and again, while the database is away
@@ -73,6 +79,7 @@ class AttemptBook:
         self._notes: dict[str, str] = {}
         self._refusals: dict[str, tuple[str, ...]] = {}
         self._buffer: list[tuple[str, Json]] = []
+        self._repeats_left = REPEATED_BYTES
         self._dirty: set[str] = set()
         self._dirty_outputs: set[str] = set()
         self._ops: dict[str, list[Json]] = {}
@@ -106,6 +113,7 @@ class AttemptBook:
                 inline_limit=settings.OUTPUT_INLINE_LIMIT,
                 on_text=texts.write,
                 on_clear=texts.clear,
+                on_repeat=self._repeats,
             )
             self._cells[attempt] = cell
 
@@ -244,6 +252,7 @@ class AttemptBook:
     def flush(self) -> list[Json]:
         """Events of what was put since the last flush."""
         buffer, self._buffer = self._buffer, []
+        self._repeats_left = REPEATED_BYTES
         groups: list[tuple[str, list[Json]]] = []
         for attempt, entry in buffer:
             if not groups or groups[-1][0] != attempt:
@@ -309,12 +318,35 @@ class AttemptBook:
         self._fold()
 
     def _update_elsewhere(self, entry: Json) -> list[Json]:
-        """update_display reaches every display of that id, also in other cells."""
-        told: list[Json] = []
-        for attempt, output in self._logs.items():
-            if output.find_display(str(entry.get("display_id") or "")):
-                told += self._event(attempt, output.update_display(entry))
-        return told
+        """update_display reaches the latest displays of that id in all other cells."""
+        display_id = display_id_of(entry) or ""
+        self.throttle.charge(VALUE_BYTES * len(self._logs))  # that are looked through
+        latest_first = (
+            (attempt, item)
+            for attempt, output in reversed(self._logs.items())
+            for item in reversed(output.find_display(display_id))
+        )
+        found = list(itertools.islice(latest_first, MAX_SAME_DISPLAY))
+        if not found:
+            return []
+        bundle = self._logs[found[0][0]].bundle(entry)
+        shown: dict[str, list[int]] = {}
+        for attempt, item in found[: 1 + self._repeats(bundle, len(found) - 1)]:
+            shown.setdefault(attempt, []).append(item)
+        return [
+            event
+            for attempt, items in shown.items()
+            for event in self._event(attempt, self._logs[attempt].show_update(bundle, items))
+        ]
+
+    def _repeats(self, bundle: Bundle, count: int) -> int:
+        """How many of so many items more are changed by an update, which what came from the kernel does not tell."""
+        output, size = bundle
+        each = cost(size, output)
+        most = min(count, self._repeats_left // each)
+        self._repeats_left -= most * each
+        self.throttle.charge(most * each)
+        return most
 
     def _event(self, attempt: str, ops: list[Json]) -> list[Json]:
         if not ops:
@@ -444,17 +476,24 @@ class AttemptBook:
 
     async def _keep_spooled(self, entry: Json, work: Path, name: str, mime: str) -> Json:
         """Raises SpoolError, too, where an attempt shows more large items than it may. Updates take the place of what
-        they add to, and are bounded by the notebook's own limit."""
+        they add to, and are bounded by the notebook's own limit; what was copied in vain counts for all."""
         attempt, cap = str(entry["attempt"]), self.output_bytes
         if self._spooled.get(attempt, 0) >= cap:
             await asyncio.to_thread(spill.drop_spooled, work, name)
             raise SpoolError(_TOO_MUCH.format(cap / 1024**2))
+        if (waiting := self.throttle.wait()) is not None:
+            await waiting
+        is_free = False
         with tempfile.TemporaryFile() as copy:
-            copied = await db.upload(lambda: copy_spooled(work, name, cap, copy.write))
-            kept = await self._keep(lambda: spill.keep_copy(self._notebook_id, mime, copy, copied))
-        if entry["t"] == "display":
-            self._spooled[attempt] = self._spooled.get(attempt, 0) + kept["size_bytes"]
-        return kept
+            try:
+                copied = await db.upload(lambda: copy_spooled(work, name, cap, copy.write))
+                kept = await self._keep(lambda: spill.keep_copy(self._notebook_id, mime, copy, copied))
+                is_free = entry["t"] == "update"
+                return kept
+            finally:
+                size = copy.seek(0, os.SEEK_END)
+                self.throttle.charge(size // SPOOLED_SHARE)
+                self._spooled[attempt] = self._spooled.get(attempt, 0) + (0 if is_free else size)
 
     async def _keep(self, keep: Callable[[], Json]) -> Json:
         return await self._stored(lambda: db.upload(keep))

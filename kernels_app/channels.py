@@ -15,12 +15,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import zmq.asyncio
 from jupyter_client.session import DELIM, Session
 
-from kernels_app.throttle import MESSAGE_BYTES, VALUE_BYTES, cost
+from kernels_app.throttle import MESSAGE_BYTES, VALUE_BYTES
 from kernels_app.zmtp import Broken, Line
 
 log = logging.getLogger("rillbook.kernel")
@@ -31,15 +31,22 @@ HEADER_BYTES = 4 * 1024  # of a message's header, its parent's and its metadata:
 TURN_S = 0.005
 UNWANTED_AT_ONCE, UNWANTED_PAUSE_S = 100, 0.02  # 5,000 a second of each connection; fewer of long ones:
 UNWANTED_BYTES = 512  # so many count as one more
-# What is read of a message of each kind; others are not read at all. A frame is sent at 64 KiB (one entry may be
-# larger); a reply has a page of a table, or the ends of a whole plan.
-FRAME_BYTES = 4 * 1024 * 1024
-REPLY_BYTES = 16 * 1024 * 1024
-# Values of JSON: a few bytes each, some 70 in memory, and a microsecond to look at. A frame's largest entry is 256 KiB.
-FRAME_VALUES, REPLY_VALUES = 100_000, 1_000_000
-PUBLISHED = {"rill_frame": FRAME_BYTES, "status": HEADER_BYTES}
-QUESTIONS = {"input_request": 1024 * 1024}
 _KINDS = {"shell": b"DEALER", "control": b"DEALER", "stdin": b"DEALER", "iopub": b"SUB"}
+
+
+class Bound(NamedTuple):
+    """What is read of a message. A value of JSON has a few bytes, some 70 in memory, and takes a microsecond."""
+
+    size_bytes: int
+    values: int
+
+
+# By the kind of the message; others are not read at all. A frame is sent at 64 KiB; its largest entry has 256 KiB.
+PUBLISHED = {"rill_frame": Bound(4 * 1024 * 1024, 100_000), "status": Bound(HEADER_BYTES, HEADER_BYTES)}
+QUESTIONS = {"input_request": Bound(64 * 1024, 1_000)}
+# By the kind of the request, or the name of the call. Others have at most a page of a table: 500 rows of 200 columns.
+LOOK, ANSWER, ALL = Bound(512 * 1024, 20_000), Bound(16 * 1024 * 1024, 150_000), Bound(16 * 1024 * 1024, 1_000_000)
+REPLIES = {"complete_request": LOOK, "inspect_request": LOOK, "values": ALL, "rill_run_request": ALL}
 
 
 class Channels:
@@ -54,10 +61,10 @@ class Channels:
         on_stdin: Callable[[Message], None],
         on_broken: Callable[[str], None],
         on_refused: Callable[[str], None],
-        gate: Callable[[], Awaitable[None] | None],
+        gate: Callable[[str], Awaitable[None] | None],
     ) -> None:
         self.received = 0
-        self.published_bytes = 0  # on IOPub, of what was read, with what it costs beside its bytes (throttle.py)
+        self.read_bytes = 0  # of messages that were read, with what they cost beside their bytes (throttle.py)
         self.unreadable = 0
         self._session = session
         self._info = info
@@ -69,7 +76,7 @@ class Channels:
         }
         self._on_broken, self._on_refused, self._gate = on_broken, on_refused, gate
         self._lines: dict[str, Line] = {}
-        self._waiting: dict[str, asyncio.Future[Message]] = {}
+        self._waiting: dict[str, tuple[asyncio.Future[Message], Bound]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         # Set once the kernel knows our stdin: a question it asked before would be dropped without a word.
         self.stdin_connected = asyncio.Event()
@@ -87,7 +94,7 @@ class Channels:
         """Stop reading and close every connection; requests that wait are cancelled."""
         for task in self._tasks:
             task.cancel()
-        for future in self._waiting.values():
+        for future, _ in self._waiting.values():
             future.cancel()
         self._waiting.clear()
         for line in self._lines.values():
@@ -102,7 +109,7 @@ class Channels:
         if subshell:
             message["header"]["subshell_id"] = subshell
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._waiting[message["msg_id"]] = future
+        self._waiting[message["msg_id"]] = future, REPLIES.get(content.get("call", kind), ANSWER)
         self._send(channel, message)
         return message["msg_id"], future
 
@@ -129,7 +136,7 @@ class Channels:
                 self.stdin_connected.set()
             pace = _Pace()
             while True:
-                if channel == "iopub" and (waiting := self._gate()) is not None:
+                if (waiting := self._gate(channel)) is not None:
                     await waiting
                 await pace.after(self._take(channel, await line.receive()))
         except Broken:
@@ -137,23 +144,25 @@ class Channels:
             self._on_broken(channel)
 
     def _take(self, channel: str, parts: list[bytes]) -> int:
-        """0 for a message that somebody wanted, else for how many it counts."""
+        """0 for a message that may come as fast as it is read, else for how many it counts."""
         self.received += 1
         message = self._decode(channel, parts)
         size = sum(map(len, parts))
-        if channel == "iopub":
-            self.published_bytes += cost(size, message["content"]) if message else MESSAGE_BYTES
-        if message is None:
-            return 1 + size // UNWANTED_BYTES
+        self.read_bytes += MESSAGE_BYTES + (size if message else 0)
+        if message is not None:
+            self._hand_on(channel, message)
+        is_wanted = message is not None and channel != "stdin"  # nobody answers questions as fast as they can come
+        return 0 if is_wanted else 1 + size // UNWANTED_BYTES
+
+    def _hand_on(self, channel: str, message: Message) -> None:
         try:
             self._handlers[channel](message)
         except Exception:  # whoever listens failed: the next message is another matter
             log.exception("A message on %s was not taken.", channel)
-        return 0
 
     def _reply(self, message: Message) -> None:
-        future = self._waiting.pop(message["parent_header"].get("msg_id", ""), None)
-        if future and not future.done():
+        future, _ = self._waiting.pop(message["parent_header"].get("msg_id", ""), (None, None))
+        if future is not None and not future.done():
             future.set_result(message["content"])
 
     def _decode(self, channel: str, parts: list[bytes]) -> Message | None:
@@ -170,19 +179,20 @@ class Channels:
             header, parent = _header(signed[0]), _header(signed[1])
             if not header["msg_type"]:
                 return self._refuse("unreadable")
-            limit = self._limit(channel, header, parent)
-            if limit == 0:  # nobody's business: a comm, a reply that nobody waits for
+            bound = self._bound(channel, header, parent)
+            if bound is None:  # nobody's business: a comm, a reply that nobody waits for
                 return None
         except (ValueError, RecursionError, TypeError):
             return self._refuse("unreadable")
-        content = self._content(signed, signature, limit)
+        content = self._content(signed, signature, bound)
         return None if content is None else {"header": header, "parent_header": parent, "content": content}
 
-    def _content(self, signed: list[bytes], signature: bytes, limit: int) -> Message | None:
+    def _content(self, signed: list[bytes], signature: bytes, bound: Bound) -> Message | None:
         """The content of a message that somebody wants, if it may be read. Looking at what may not costs, too."""
         data = signed[3]
-        values = _values(data)
-        if len(data) > limit or values > (REPLY_VALUES if limit == REPLY_BYTES else FRAME_VALUES):
+        values = _values(data, bound.values) if len(data) <= bound.size_bytes else 0
+        self.read_bytes += VALUE_BYTES * values
+        if len(data) > bound.size_bytes or values > bound.values:
             why = "too large"
         elif not hmac.compare_digest(signature, self._session.sign(signed)):
             why = "unreadable"
@@ -191,16 +201,17 @@ class Channels:
                 return _object(json.loads(data))
             except (ValueError, RecursionError, TypeError):
                 why = "unreadable"
-        self.published_bytes += len(data) + VALUE_BYTES * values
+        self.read_bytes += len(data)
         return self._refuse(why)
 
-    def _limit(self, channel: str, header: Message, parent: Message) -> int:
-        """How many bytes of content are read of this message: 0 for one that nobody wants."""
+    def _bound(self, channel: str, header: Message, parent: Message) -> Bound | None:
+        """How much is read of this message: None for one that nobody wants."""
         if channel == "iopub":
-            return PUBLISHED.get(header["msg_type"], 0)
+            return PUBLISHED.get(header["msg_type"])
         if channel == "stdin":
-            return QUESTIONS.get(header["msg_type"], 0)
-        return REPLY_BYTES if parent.get("msg_id") in self._waiting else 0
+            return QUESTIONS.get(header["msg_type"])
+        _, bound = self._waiting.get(parent.get("msg_id", ""), (None, None))
+        return bound
 
     def _refuse(self, why: str) -> Message | None:
         """No message: it is left out, and counted."""
@@ -244,9 +255,14 @@ def _object(value: Any) -> Message:
     return value
 
 
-def _values(data: bytes) -> int:
-    """At least how many values the JSON has: each but the first of a list or an object follows a comma."""
-    return data.count(b",") + data.count(b"[") + data.count(b"{")
+def _values(data: bytes, most: int) -> int:
+    """How many values the JSON has, whatever is in its texts; only about how many, where they are more than `most`."""
+    plain = data.replace(rb"\\", b"").replace(rb"\"", b"")
+    quotes = plain.count(b'"')
+    if quotes > 4 * (most + 1):  # a text and its key have four
+        return quotes // 4
+    plain = b"".join(plain.split(b'"')[::2])
+    return plain.count(b",") + plain.count(b"[") + plain.count(b"{")  # each but the first follows a comma
 
 
 @lru_cache(maxsize=1)

@@ -105,7 +105,7 @@ class Kernel:
         self._held = limits.MemoryWatch()
         self._is_short = False  # it was said that one of its processes was ended for memory
         self._channels: Channels | None = None
-        self._throttle = Throttle(launch.profile.output_rate_bytes, self._say_slowed)
+        self.throttle = Throttle(launch.profile.output_rate_bytes, self._say_slowed)
         self._slowed: str | None = None  # the last cell that was told
 
     # --- Life ---------------------------------------------------------------------------------------------
@@ -184,10 +184,11 @@ class Kernel:
         )
         self._channels.open()
 
-    def _before_reading(self) -> Awaitable[None] | None:
-        """What the reader of IOPub waits for."""
-        published = self._channels.published_bytes if self._channels else 0
-        return self._throttle.after(published + self._early.read_bytes) or self.gate()
+    def _before_reading(self, channel: str = "iopub") -> Awaitable[None] | None:
+        """What the reader of a channel waits for."""
+        read = self._channels.read_bytes if self._channels else 0
+        waiting = self.throttle.after(read + self._early.read_bytes)
+        return waiting or (self.gate() if channel == "iopub" else None)
 
     def _say_slowed(self) -> None:
         """Once a cell."""
@@ -278,7 +279,6 @@ class Kernel:
         self._latest, self._running_since = items[0]["attempt"], time.monotonic()
         self._counts_anew = self._counts_anew or bool(self._refused)
         self._refused, self._questions = set(), 0
-        self._throttle.hold()
         self._expect(list(plan.attempts))
         try:
             content = {"plan": plan_id, "cells": list(items), "allow_stdin": allow_stdin}
@@ -289,6 +289,7 @@ class Kernel:
         finally:
             self._open_channels_or_none_forget(plan.message_id)
             self._plan, self.question = None, None
+            self.throttle.hold()
             plan.ended.set()
 
     async def amend(
@@ -316,7 +317,7 @@ class Kernel:
         plan = self._plan
         if plan is None:
             return self.is_alive
-        self._throttle.let_go()
+        self.throttle.let_go()
         for _ in range(times):
             if self._channels:
                 self._channels.request("control", "interrupt_request", {})

@@ -614,7 +614,7 @@ class Runtime:
         except (KernelStartTimeout, OSError, RuntimeError) as error:
             log.warning("no kernel for notebook %s: %s", self.notebook_id, error)
             metrics.kernel_start_failed()
-            self._lose_kernel(f"The kernel did not start: {str(error).splitlines()[0][:300]}")
+            self._lose_kernel(f"The kernel did not start: {_why(error)}")
             return
         except Exception:
             self._lose_kernel(FAILED_WORDS)
@@ -624,6 +624,7 @@ class Runtime:
             return
         self._kernel = kernel
         self._book.output_bytes = kernel.launch.profile.output_bytes
+        self._book.throttle = kernel.throttle
         kernel.on_entries = self._take_entries
         kernel.on_input = self._take_input
         kernel.on_refused = self._say_refused
@@ -906,6 +907,12 @@ class Runtime:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None and not isinstance(task.exception(), RillbookError):
             log.error("%s failed", task.get_name(), exc_info=task.exception())
+
+
+def _why(error: Exception) -> str:
+    """A line for all who read the notebook: an error of the system's is told without the path that it names."""
+    told = (error.strerror or "") if isinstance(error, OSError) else str(error)
+    return next(iter(told.splitlines()), type(error).__name__)[:300]
 
 
 def _finished(entry: Json) -> Finished:

@@ -7,12 +7,14 @@ kernel.py.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kernels_app.inbox import Pace
 
 BURST_S = 8  # seconds' worth that may come at once
+AHEAD_S = 4  # and, while a cell is stopped, before it is made good: its end is behind it (kernel.LAST_FRAMES_S is more)
 MESSAGE_BYTES, VALUE_BYTES = 512, 64  # what a message, and each value of its JSON, costs beside its bytes
 
 
@@ -38,22 +40,32 @@ class Throttle:
     def after(self, published: int) -> Awaitable[None] | None:
         """`published`: the total so far."""
         new, self._counted = published - self._counted, published
-        wait_s = self._pace.wait_s(new) if self._pace is not None else 0.0
-        if not wait_s or self._open.is_set():
+        self.charge(new)
+        return self.wait()
+
+    def charge(self, size_bytes: int) -> None:
+        """What came made the server do so much more."""
+        if self._pace is not None:
+            self._pace.wait_s(size_bytes)
+
+    def wait(self) -> Awaitable[None] | None:
+        """Until what was counted so far is made good."""
+        is_open = self._open.is_set()
+        wait_s = self._pace.wait_s(0) if self._pace is not None else 0.0
+        wait_s -= AHEAD_S if is_open else 0
+        if wait_s <= 0:
             return None
         self._on_slow()
-        return self._wait(wait_s)
+        return asyncio.sleep(wait_s) if is_open else self._wait(wait_s)
 
     def let_go(self) -> None:
-        """What is on its way is read at once: the cell was interrupted, and its end is behind it."""
+        """What is on its way is read at once, if it is no flood: the cell was interrupted, and its end is behind it."""
         self._open.set()
 
     def hold(self) -> None:
-        """Another plan begins."""
+        """The plan has ended."""
         self._open.clear()
 
     async def _wait(self, seconds: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._open.wait(), seconds)
-        except TimeoutError:
-            return

@@ -30,6 +30,7 @@ LargeSink = Callable[
     [str, bytes], Json | None
 ]  # (MIME type, bytes) -> {"url", "size_bytes"}, or None: not kept
 TextSink = Callable[[int, str], None]  # (item, next part of its whole text), from the text's start
+Bundle = tuple[Json, int]  # data, metadata and files, cleaned and bounded, and its inline size in characters
 
 MAX_ITEMS = 1_000
 MAX_INLINE = 8 * 1024 * 1024  # characters of one attempt kept in rows
@@ -37,12 +38,13 @@ MAX_MIME_TYPES = 32
 MAX_DEPTH = 64
 MAX_NODES = 200_000
 MAX_TRACEBACK = 200
-MAX_SAME_DISPLAY = 50  # items that one update changes: the latest that show this display
+MAX_SAME_DISPLAY = 50  # items that one update changes, of all logs together: the latest that show this display
 
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 _MIME = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,120}(?:; ?[\w.+-]{1,40}=[\w.+-]{1,40}){0,4}\Z", re.ASCII)
 _ALTAIR_MIME = re.compile(r"application/vnd\.(vega|vegalite)\.v(\d+)\.json\Z")
 _BOUNDED_NOTE = "More output was left out: this run has shown all that is kept of one run."
+_NO_ROOM = "This update is not shown: this run has shown all that is kept of one run."
 
 
 class _Stream:
@@ -159,8 +161,9 @@ class OutputLog:
     `on_large(mime, bytes)` is given an item over `inline_limit` and returns where it will be found, or None
     if it is not kept. `on_text(item, part)` is given, in order and from the start, the whole text of every
     stream item that is too long to show in full; `on_clear()` says that all given so far is void. Without
-    them the rest is dropped and the output says so. An entry's `files` (MIME type to URL and size) are the
-    runtime's own: it strips a kernel's.
+    them the rest is dropped and the output says so. `on_repeat(bundle, count)` is asked where an update's display is
+    shown by so many items beside the latest: it returns how many of them, the latest first, are changed too. An
+    entry's `files` (MIME type to URL and size) are the runtime's own: it strips a kernel's.
     """
 
     def __init__(
@@ -173,6 +176,7 @@ class OutputLog:
         on_large: LargeSink | None = None,
         on_text: TextSink | None = None,
         on_clear: Callable[[], None] | None = None,
+        on_repeat: Callable[[Bundle, int], int] = lambda bundle, count: count,
     ) -> None:
         self.attempt = attempt
         self.unclaimed: deque[Json] = deque(
@@ -180,14 +184,14 @@ class OutputLog:
         )  # updates of displays that are not here, for other logs
         self.mark = 0
         self._limits = (inline_limit, text_head, text_tail)
-        self._on_large, self._on_text, self._on_clear = on_large, on_text, on_clear
+        self._on_large, self._on_text, self._on_clear, self._on_repeat = on_large, on_text, on_clear, on_repeat
         self._items: list[_Stream | _Item] = []
         self._changed: list[int] = []  # for each item the mark of its last change
         self._cleared_at = 0
         self._clear_next = False
         self._inline = 0
         self._is_full = False
-        self._display_ids: set[str] = set()  # of the items, to look no further for others
+        self._displays: dict[str, list[int]] = {}  # the items of each display_id
         self._ops: list[Json] = []
         self._dirty: _Stream | None = None
         self._unsent: list[str] = []  # committed text of the dirty stream since its last operation
@@ -241,27 +245,11 @@ class OutputLog:
 
     def find_display(self, display_id: str) -> list[int]:
         """The items that show this display, at most the latest MAX_SAME_DISPLAY."""
-        if display_id not in self._display_ids:
-            return []
-        found = [
-            index
-            for index, item in enumerate(self._items)
-            if isinstance(item, _Item) and item.output.get("display_id") == display_id
-        ]
-        return found[-MAX_SAME_DISPLAY:]
+        return self._displays.get(display_id, [])[-MAX_SAME_DISPLAY:]
 
-    def update_display(self, entry: Mapping[str, Any]) -> list[Json]:
-        """Apply an `update` entry, of this cell or of another; [] if the display is not here."""
-        self._flush_text()
-        for index in self.find_display(_display_id(entry) or ""):
-            item = self._items[index]
-            assert isinstance(item, _Item)
-            self._inline -= item.size
-            output, size = self._bundle(entry)
-            self._items[index] = _Item({**item.output, **output}, size)
-            self._inline += size
-            self._touch(index)
-            self._ops.append({"op": "item", "item": index, "output": self._items[index].as_json(index)})
+    def show_update(self, bundle: Bundle, items: Iterable[int]) -> list[Json]:
+        """Show an update's `bundle` in these items of its display: of this cell or of another."""
+        self._show_update(bundle, items)
         ops, self._ops = self._ops, []
         return ops
 
@@ -287,25 +275,41 @@ class OutputLog:
     def _display(self, entry: Mapping[str, Any]) -> None:
         if not self._make_room():
             return
-        output, size = self._bundle(entry)
+        output, size = self.bundle(entry, MAX_INLINE - self._inline)
         kind = "execute_result" if entry.get("result") else "display_data"
         ordered = {
             "kind": kind,
             "data": output["data"],
             "metadata": output["metadata"],
-            "display_id": _display_id(entry),
+            "display_id": display_id_of(entry),
             "files": output["files"],
         }
         if ordered["display_id"]:
-            self._display_ids.add(ordered["display_id"])
+            self._displays.setdefault(ordered["display_id"], []).append(len(self._items))
         self._add(_Item(ordered, size))
 
     def _update(self, entry: Mapping[str, Any]) -> None:
-        if not self.find_display(_display_id(entry) or ""):
+        found = self.find_display(display_id_of(entry) or "")
+        if not found:
             self.unclaimed.append(dict(entry))
             return
-        before, self._ops = self._ops, []
-        self._ops = before + self.update_display(entry)
+        bundle = self.bundle(entry)
+        more = self._on_repeat(bundle, len(found) - 1) if len(found) > 1 else 0
+        self._show_update(bundle, found[-1 - more :])
+
+    def _show_update(self, bundle: Bundle, items: Iterable[int]) -> None:
+        self._flush_text()
+        for index in items:
+            item = self._items[index]
+            assert isinstance(item, _Item)
+            self._inline -= item.size
+            fits = self._inline + bundle[1] <= MAX_INLINE
+            output, size = bundle if fits else ({**bundle[0], "data": {"text/plain": _NO_ROOM}}, 0)
+            shown = _Item({**item.output, **output, "files": dict(output["files"])}, size)
+            self._items[index] = shown
+            self._inline += size
+            self._touch(index)
+            self._ops.append({"op": "item", "item": index, "output": shown.as_json(index)})
 
     def _clear(self, entry: Mapping[str, Any]) -> None:
         if entry.get("wait"):
@@ -411,7 +415,7 @@ class OutputLog:
     def _clear_now(self) -> None:
         self._dirty, self._unsent, self._behind = None, [], {}
         self._items, self._changed = [], []
-        self._display_ids = set()
+        self._displays = {}
         self._inline, self._is_full, self._clear_next = 0, False, False
         self.mark += 1
         self._cleared_at = self.mark
@@ -433,8 +437,8 @@ class OutputLog:
 
     # --- MIME bundles -------------------------------------------------------------------------------------
 
-    def _bundle(self, entry: Mapping[str, Any]) -> tuple[Json, int]:
-        """data, metadata and files of a display, cleaned and bounded, and its inline size in characters."""
+    def bundle(self, entry: Mapping[str, Any], room: int = MAX_INLINE) -> Bundle:
+        """What a display or an update of one shows, of at most `room` characters."""
         data: Json = {}
         files: Json = {}
         size = 0
@@ -442,7 +446,7 @@ class OutputLog:
             if not (isinstance(mime, str) and _MIME.match(mime)):
                 continue
             value, length = _mime_value(mime, value)
-            if length <= self._limits[0] and self._inline + size + length <= MAX_INLINE:
+            if length <= self._limits[0] and size + length <= room:
                 data[mime] = value
                 size += length
             elif file := self._spill(mime, value):
@@ -550,7 +554,7 @@ def _last_updates(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any
     later: set[str] = set()
     for entry in reversed(list(entries)):
         if entry.get("t") == "update":
-            display_id = _display_id(entry) or ""
+            display_id = display_id_of(entry) or ""
             if display_id in later:
                 continue
             later.add(display_id)
@@ -558,7 +562,8 @@ def _last_updates(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any
     return kept[::-1]
 
 
-def _display_id(entry: Mapping[str, Any]) -> str | None:
+def display_id_of(entry: Mapping[str, Any]) -> str | None:
+    """As it is kept and looked for."""
     return clean_text(_text(entry.get("display_id")))[:200] or None
 
 

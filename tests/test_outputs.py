@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notebooks_app.output_ops import apply, merge_ops, utf16_length, utf16_prefix
-from notebooks_app.outputs import MAX_ITEMS, OutputLog, clean_json, clean_text
+from notebooks_app.outputs import MAX_INLINE, MAX_ITEMS, OutputLog, clean_json, clean_text
 from notebooks_app.terminal import HEIGHT, WIDTH, Screen
 
 ATTEMPT = "a"
@@ -313,8 +313,32 @@ def test_an_update_of_another_cells_display_is_left_to_the_runtime():
     assert second.feed([update]) == []
     assert list(second.unclaimed) == [update]
     assert second.find_display("bar") == [] and first.find_display("bar") == [0]
-    first.update_display(update)
+    first.show_update(first.bundle(update), first.find_display("bar"))
     assert first.outputs()[0]["data"] == {"text/plain": "2"}
+
+
+def test_an_update_changes_the_latest_of_its_displays_and_as_many_more_as_it_may():
+    asked: list[int] = []
+
+    def repeat(bundle: Any, count: int) -> int:
+        asked.append(count)
+        return 2
+
+    log = OutputLog(ATTEMPT, on_repeat=repeat)
+    log.feed([display({"text/plain": "1"}, "bar") for _ in range(60)] + [display({"text/plain": "1"}, "once")])
+    ops = log.feed(
+        [{"t": "update", "display_id": name, "data": {"text/plain": "2"}, "metadata": {}} for name in ("bar", "once")]
+    )
+    assert [op["item"] for op in ops] == [57, 58, 59, 60] and asked == [49]
+
+
+def test_updates_do_not_grow_a_run_beyond_what_is_kept_of_it():
+    log = OutputLog(ATTEMPT)
+    log.feed([display({"text/plain": "1"}, str(number)) for number in range(200)])
+    data = {"text/plain": "x" * 60_000}
+    log.feed([{"t": "update", "display_id": str(number), "data": data, "metadata": {}} for number in range(200)])
+    assert log.inline_size <= MAX_INLINE
+    assert log.outputs()[0]["data"] == data and "all that is kept" in log.outputs()[-1]["data"]["text/plain"]
 
 
 def test_an_item_over_the_limit_travels_as_a_file():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import itertools
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from IPython.core.completer import IPCompleter, ProvisionalCompleterWarning, rectify_completions
@@ -20,6 +21,7 @@ REST_S = 0.4
 warnings.filterwarnings("ignore", category=ProvisionalCompleterWarning)
 
 _HIDDEN = frozenset({"_dh"})
+MATCHES, CHARACTERS = 500, 40_000  # of one answer: the server reads no more (answers.py, REPLIES in channels.py)
 _TRIES = 3
 _TYPICAL = ("pri", "''.upp")
 _cache: str | None = None
@@ -46,13 +48,10 @@ class Completer(IPCompleter):
 def reply(completer: Completer, code: str, cursor: int) -> dict[str, Any]:
     """The content of a complete_reply. Nothing where the completer fails: the asker always hears."""
     try:
-        found = list(rectify_completions(code, completer.completions(code, cursor)))
+        found = list(_bounded(rectify_completions(code, completer.completions(code, cursor))))
     except Exception:
         found = []
-    types = [
-        {"start": one.start, "end": one.end, "text": one.text, "type": one.type, "signature": one.signature}
-        for one in found
-    ]
+    types = [{"start": one.start, "end": one.end, "text": one.text, "type": one.type} for one in found]
     return {
         "status": "ok",
         "matches": [one.text for one in found],
@@ -62,9 +61,19 @@ def reply(completer: Completer, code: str, cursor: int) -> dict[str, Any]:
     }
 
 
+def _bounded(found: Iterable[Any]) -> Iterator[Any]:
+    """The first completions, as many as are read."""
+    room = CHARACTERS
+    for one in itertools.islice(found, MATCHES):
+        room -= len(one.text)
+        if room < 0:
+            return
+        yield one
+
+
 def clean(data: dict[str, Any]) -> dict[str, Any]:
-    """An inspection's MIME bundle with private names as their author wrote them."""
-    return {mime: strip_prefix(text) if isinstance(text, str) else text for mime, text in data.items()}
+    """The text of an inspection's MIME bundle, of bounded length, with private names as their author wrote them."""
+    return {mime: strip_prefix(text)[:CHARACTERS] for mime, text in data.items() if mime == "text/plain"}
 
 
 def preload(is_busy: Callable[[], bool]) -> None:

@@ -145,6 +145,20 @@ def subshell(kernel: KernelUnderTest) -> str:
     return str(kernel.ask("control", "create_subshell_request", {})["subshell_id"])
 
 
+def test_completions_and_inspections_are_no_longer_than_the_server_reads(kernel: KernelUnderTest) -> None:
+    kernel.run(
+        item("class Long:\n    def __dir__(self): return [f'n{i:04}' for i in range(2000)]\nlong = Long()"),
+        item("keys = {f'{i}' + 'k' * 9000: 1 for i in range(100)}"),
+        item("def told(): pass\ntold.__doc__ = '\\n'.join(['Told.'] * 50_000)"),
+    )
+    many = kernel.ask("shell", "complete_request", {"code": "long.n", "cursor_pos": 6})
+    assert 0 < len(many["matches"]) <= 500 and "signature" not in str(many["metadata"])
+    large = kernel.ask("shell", "complete_request", {"code": "keys['", "cursor_pos": 6})
+    assert 0 < sum(map(len, large["matches"])) <= 40_000
+    found = kernel.ask("shell", "inspect_request", {"code": "told", "cursor_pos": 4, "detail_level": 0})
+    assert 10_000 < len(found["data"]["text/plain"]) <= 40_000
+
+
 def test_completion_and_inspection_answer_while_a_cell_runs(kernel: KernelUnderTest, subshell: str) -> None:
     kernel.run_source(
         "_inner = 1\ndef wobble(size=3):\n    '''Wobbles.'''\n    return _inner", definitions=["wobble"]

@@ -20,6 +20,7 @@ from kernels_app.kernel import CallFailed, KernelDied
 from kernels_app.models import KernelLimits
 from kernels_app.provisioner import Profile
 from kernels_app.spool import copy_spooled
+from kernels_app.throttle import BURST_S
 from notebooks_app.outputs import OutputLog
 from tests.kernel.conftest import StartRogue, Watched, item
 
@@ -86,6 +87,19 @@ async def test_a_sleeping_cell_is_interrupted_and_the_kernel_lives(real: Watched
     ]
     await real.run("print(kept)", prefix="later")
     assert real.text() == "1\n"
+
+
+async def test_once_a_stopped_plan_has_ended_its_kernel_is_read_at_its_rate_again(start_kernel: StartRogue):
+    rate = 1_000_000
+    watched = await start_kernel(Profile(output_rate_bytes=rate))
+    running = asyncio.ensure_future(watched.run("import time\ntime.sleep(60)"))
+    await watched.wait_for("started")
+    await watched.kernel.interrupt()
+    await running
+    watched.kernel.throttle.charge(rate * (BURST_S + 1))
+    waiting = watched.kernel.throttle.wait()
+    assert waiting is not None
+    waiting.close()  # type: ignore[attr-defined]
 
 
 async def test_a_loop_in_c_costs_the_kernel_and_says_so(real: Watched):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from kernels_app import attempts
-from kernels_app.throttle import BURST_S, Throttle
+from kernels_app import attempts, kernel
+from kernels_app.attempts import REPEATED_BYTES, SPOOLED_SHARE, AttemptBook
+from kernels_app.greeting import encode
+from kernels_app.throttle import AHEAD_S, BURST_S, Throttle
 from notebooks_app import db, files
 from notebooks_app.models import OutputFile
+from notebooks_app.outputs import MAX_SAME_DISPLAY
 from tests.runtime.conftest import data_dir, lab  # noqa: F401  fixtures
 from tests.runtime.lab import Lab
 
@@ -112,6 +117,89 @@ async def test_a_throttle_lets_a_burst_through_and_then_waits() -> None:
     waiting = throttle.after(1000 * BURST_S + 5000)
     assert waiting is not None and told == [1]
     waiting.close()  # type: ignore[attr-defined]
-    throttle.let_go()
-    assert throttle.after(1000 * BURST_S + 50_000) is None
     assert Throttle(0, lambda: told.append(2)).after(10**12) is None
+
+
+async def test_a_stopped_cell_is_read_ahead_no_further_than_the_next_run_can_wait_for() -> None:
+    throttle = Throttle(1000, lambda: None)
+    throttle.let_go()
+    assert throttle.after(1000 * (BURST_S + AHEAD_S)) is None
+    waiting = throttle.after(1000 * (BURST_S + AHEAD_S) + 500)
+    assert waiting is not None, "a flood is one also after Stop"
+    waiting.close()  # type: ignore[attr-defined]
+    assert AHEAD_S + 0.5 < kernel.LAST_FRAMES_S
+
+
+class Counting(Throttle):
+    """Counts what is charged."""
+
+    def __init__(self) -> None:
+        super().__init__(0, lambda: None)
+        self.charged = 0
+
+    def charge(self, size_bytes: int) -> None:
+        self.charged += size_bytes
+
+
+def book_of(attempts: list[str]) -> tuple[AttemptBook, Counting]:
+    """A notebook's book in which these attempts run."""
+    book = AttemptBook(uuid.uuid4(), lambda events: None, lambda: None, lambda keep: keep())
+    book.throttle = throttle = Counting()
+    for attempt in attempts:
+        book.expect(attempt, f"cell of {attempt}")
+    return book, throttle
+
+
+def shown(text: str, name: str = "d", kind: str = "display") -> dict[str, Any]:
+    """An entry that shows a text in a display, or updates it."""
+    return {"t": kind, "display_id": name, "data": {"text/plain": text}, "metadata": {}, "result": False, "files": {}}
+
+
+@pytest.mark.parametrize("where", ["its own cell", "another cell"])
+async def test_an_update_is_copied_into_a_bounded_number_of_displays_and_counts_for_each(where: str) -> None:
+    attempts = [f"a{number}" for number in range(40)]
+    book, throttle = book_of([*attempts, "other"])
+    for attempt in attempts:
+        for _ in range(60):
+            book.put(attempt, shown("x"))
+    book.flush()
+    book.put("a39" if where == "its own cell" else "other", shown("y" * 60_000, kind="update"))
+    told = book.flush()
+    assert {event["attempt"] for event in told} == {"a39"}, "the latest"
+    copies = sum(len(event["ops"]) for event in told)
+    assert copies > 1 and (copies - 1) * 60_000 <= throttle.charged
+    assert len(encode(told)) < REPEATED_BYTES + 100_000
+    book.put("other", shown("z", kind="update"))
+    assert sum(len(event["ops"]) for event in book.flush()) == MAX_SAME_DISPLAY
+
+
+async def test_the_updates_of_one_frame_are_bounded_together_and_each_reaches_its_latest_display() -> None:
+    book, _ = book_of(["a"])
+    names = [f"d{number}" for number in range(60)]
+    for name in names * 10:
+        book.put("a", shown("x", name))
+    book.flush()
+    for name in names:
+        book.put("a", shown("y" * 20_000, name, "update"))
+    told = book.flush()
+    assert len(encode(told)) < REPEATED_BYTES + 60 * 20_000 + 100_000
+    assert {op["item"] for event in told for op in event["ops"]} >= set(range(540, 600))
+
+
+async def test_the_files_that_a_kernel_names_count_for_its_rate_also_where_they_are_not_kept(
+    transactional_db: None, data_dir: Path, settings: Any  # noqa: F811
+) -> None:
+    settings.OUTPUT_NOTEBOOK_MAX_BYTES = 1_000
+    book, throttle = book_of(["a"])
+    book.output_bytes = size = 400_000
+    spool = data_dir / "kernel" / ".spool"
+    spool.mkdir(parents=True)
+    told: list[dict[str, Any]] = []
+    for name in ("one", "two"):
+        (spool / name).write_bytes(b"x" * size)
+        entry = shown("", kind="update") | {"attempt": "a", "data": {}, "spool": {"image/png": {"file": name}}}
+        book.later([entry], spool.parent, told.extend)
+        await book.drained()
+    assert throttle.charged == size // SPOOLED_SHARE, "the second was not even copied"
+    assert "of a notebook may hold" in str(told[0]) and "of one run of a cell may hold" in str(told[1])
+    assert not list(spool.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 import pytest
@@ -49,6 +50,27 @@ async def test_an_error_of_ours_as_a_kernel_starts_ends_the_run_and_the_next_one
     assert document["state"] == "dead" and "did not start" in document["detail"]
     assert await lab.run() == ["a"]
     assert (await lab.states())["a"]["outcome"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/srv/rillbook/work/slots/x"), "No space left on device"),
+        (OSError("/srv/rillbook is not ours."), "OSError"),
+        (RuntimeError(""), "RuntimeError"),
+    ],
+)
+async def test_why_no_kernel_started_is_told_without_the_servers_paths(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+):
+    async def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(lab.host, "claim_kernel", fail)
+    await lab.add(a="print(1)")
+    await lab.run()
+    document = (await lab.runtime()).kernel_document()
+    assert (document["state"], document["detail"]) == ("dead", f"The kernel did not start: {words}")
 
 
 async def test_a_run_during_the_end_of_a_kernel_is_a_new_kernels(lab: Lab, monkeypatch: pytest.MonkeyPatch):
