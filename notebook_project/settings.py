@@ -167,7 +167,10 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_ADAPTER = "notebooks_app.accounts.AccountAdapter"
-ACCOUNT_FORMS = {"reset_password": "notebooks_app.accounts.ResetPasswordForm"}
+ACCOUNT_FORMS = {
+    "reset_password": "notebooks_app.accounts.ResetPasswordForm",
+    "change_password": "notebooks_app.accounts.ChangePasswordForm",
+}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = env_choice("ACCOUNT_EMAIL_VERIFICATION", ("none", "optional", "mandatory"), "none")

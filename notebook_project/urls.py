@@ -6,11 +6,23 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from kernels_app import api as kernels_api
-from notebooks_app import api, api_batch, api_cells, api_history, api_members, api_own, views, views_bin, views_share
+from notebooks_app import (
+    api,
+    api_batch,
+    api_cells,
+    api_history,
+    api_members,
+    api_own,
+    views,
+    views_account,
+    views_bin,
+    views_share,
+)
 from notebooks_app.authentication import or_token
 
 # Operators sign in where everybody does: the admin's own form knows no second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin.site.password_change = views_account.change_password  # type: ignore[assignment]
 
 api_patterns = [
     path("notebooks/", api.NotebookList.as_view(), name="api_notebooks"),
@@ -100,6 +112,7 @@ urlpatterns = [
     path("share/", views_share.waiting, name="share_waiting"),
     path("share/<str:token>/", views_share.open_link, name="share"),
     path("welcome/<str:key>/", views.welcome, name="welcome"),
+    path("accounts/email/", views_account.OwnAddresses.as_view(), name="account_email"),
     path("accounts/", include("allauth.urls")),
     path("api/v1/", include(api_patterns)),
     path("admin/", admin.site.urls),

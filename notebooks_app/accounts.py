@@ -11,9 +11,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from allauth.account import forms as allauth_forms
-from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.adapter import DefaultAccountAdapter, get_adapter
 from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.internal.userkit import filter_users_by_email, get_user_by_username
+from allauth.account.models import EmailAddress
+from allauth.account.signals import password_reset
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from django.conf import settings
 from django.contrib.auth import user_logged_in
@@ -36,10 +38,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return settings.SIGNUP_OPEN
 
     def clean_username(self, username: str, shallow: bool = False) -> str:
-        """As Django has usernames, but none that reads as an address: notebooks are shared with those by name."""
-        if "@" in username:
-            raise ValidationError("A username has no @ in it.", code="invalid")
-        return super().clean_username(username, shallow)
+        return super().clean_username(check_username(username), shallow)
 
     def is_safe_url(self, url: str | None) -> bool:
         """Whether one may be sent there after signing in or out: a path here, also to who decodes it first."""
@@ -58,6 +57,13 @@ class AccountAdapter(DefaultAccountAdapter):
                 code="too_many_login_attempts",
             )
         return user
+
+
+def check_username(username: str) -> str:
+    """The username. Raises ValidationError for one that reads as an address: people are found by either."""
+    if "@" in username:
+        raise ValidationError("A username has no @ in it.", code="invalid")
+    return username
 
 
 def is_path_here(url: str) -> bool:
@@ -104,6 +110,16 @@ class PasswordBackend(AuthenticationBackend):
         return self._check_password(person_of(credentials), credentials["password"])
 
 
+class ChangePasswordForm(allauth_forms.ChangePasswordForm):
+    """As allauth's, but the present password is counted like one that signs in."""
+
+    def clean_oldpassword(self) -> str:
+        password: str = self.cleaned_data["oldpassword"]
+        if not get_adapter().reauthenticate(self.user, password):
+            raise get_adapter().validation_error("enter_current_password")
+        return password
+
+
 class ResetPasswordForm(allauth_forms.ResetPasswordForm):
     """As allauth's, but however many accounts claim an address, few mails go there."""
 
@@ -114,16 +130,22 @@ class ResetPasswordForm(allauth_forms.ResetPasswordForm):
         return email
 
 
-def person_of_address(email: str) -> Any:
-    """The account that verified the address, else the first that claimed it; None for nobody's."""
-    found = filter_users_by_email(email, prefer_verified=True, for_login=True)
-    return min(found, key=lambda user: user.pk, default=None)
+def person_of_name(name: str) -> Any:
+    """The account of a username or address; None for nobody's.
+
+    An address is first of all its who verified it, whoever's username it is; last, of who claimed it first.
+    """
+    verified = EmailAddress.objects.filter(email=name.lower(), verified=True).select_related("user").first()
+    if verified is not None:
+        return verified.user
+    claimed = filter_users_by_email(name, prefer_verified=True, for_login=True)
+    return get_user_by_username(name) or min(claimed, key=lambda user: user.pk, default=None)
 
 
 def person_of(credentials: dict[str, Any]) -> Any:
     """The account that is tried, by its username or address; None for nobody's name."""
     for name in (credentials.get("username"), credentials.get("email")):
-        if name and (user := get_user_by_username(name) or person_of_address(name)) is not None:
+        if name and (user := person_of_name(name)) is not None:
             return user
     return None
 
@@ -136,6 +158,8 @@ def account_of(credentials: dict[str, Any]) -> str:
     return f"nobody {str(credentials.get('username') or credentials.get('email') or '').casefold()}"
 
 
+# Who reads the account's mail is not locked out with strangers: the browser that chose the password has its own count.
 @receiver(user_logged_in)
+@receiver(password_reset)
 def _note_device(sender: Any, request: HttpRequest, user: Any, **_: Any) -> None:
     setattr(request, SIGNED_IN, str(user.pk))

@@ -54,8 +54,18 @@ class Guarded:
         return obj is None or admin_people.may_change(request, self.belongs_to(obj))
 
 
+class MemberForm(ModelForm):
+    """Whose membership it is stays: to move it, remove it and add another."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "user" in self.fields and not self.instance._state.adding:
+            self.fields["user"].disabled = True
+
+
 class MembershipInline(Guarded, admin.TabularInline):
     model = Membership
+    form = MemberForm
     fields = ("user", "role", "link", "created_at")
     readonly_fields = ("link", "created_at")
     autocomplete_fields = ("user",)

@@ -13,12 +13,14 @@ from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 
 from notebooks_app import usage
+from notebooks_app.accounts import check_username
 from notebooks_app.admin_lists import LookOnly, PageAdmin, fixed_filter, list_link
 from notebooks_app.models import ApiToken, Connection, Membership, Notebook, Run
 
@@ -58,9 +60,22 @@ def register() -> None:
     admin.site.register(SocialAccount, SocialAccountAdmin)
 
 
+class NewPersonForm(AdminUserCreationForm):  # type: ignore[type-arg]
+    def clean_username(self) -> str:
+        return check_username(super().clean_username() or "")
+
+
+class PersonForm(UserChangeForm):  # type: ignore[type-arg]
+    def clean_username(self) -> str:
+        """A username that is there already stays what it is."""
+        username: str = self.cleaned_data["username"]
+        return check_username(username) if "username" in self.changed_data else username
+
+
 class PersonAdmin(PageAdmin, UserAdmin):  # type: ignore[type-arg]
     """People are switched off, not deleted: deleting one would take their notebooks and others' work in them along."""
 
+    form, add_form = PersonForm, NewPersonForm
     list_display = ("username", "email", "full_name", "is_active", "is_staff", "last_login", "notebook_count")
     readonly_fields = ("last_login", "date_joined", "belongings")
     actions = ("deactivate", "activate", "revoke_tokens")

@@ -19,16 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from django.db.models import Sum
 
 from notebooks_app import files, html_page, import_outputs, output_ops, reading, snapshots
 from notebooks_app.crypto import DecryptionError
 from notebooks_app.errors import RillbookError
-from notebooks_app.formats import ImportedCell, ImportedNotebook, bundles, ipynb, legacy, percent_writer
+from notebooks_app.formats import FormatError, ImportedCell, ImportedNotebook, bundles, ipynb, legacy, percent_writer
 from notebooks_app.formats.base import STORED_ID
+from notebooks_app.formats.checking import checked
 from notebooks_app.import_rows import notebook_id, second_id
 from notebooks_app.models import Cell, Connection, Notebook, Output, OutputFile
+from notebooks_app.outputs import is_json_mime
 
 READ_BYTES = 4 * 1024 * 1024
+VALUE_BYTES = 64  # what a value of JSON costs beside its text
 MAX_STEM = 80  # characters of a name that a file's name begins with
 MAX_STEM_BYTES = 200  # of a file's name, which has at most 255, before our id
 MAX_ID_BYTES = 240  # of an old id that is a file's name
@@ -63,13 +67,30 @@ class Whole:
     pieces: dict[tuple[uuid.UUID, uuid.UUID], list[Json]] = field(default_factory=dict)
 
 
-def load(notebook: Notebook, *, with_dsn: bool = False, with_outputs: bool = True) -> ImportedNotebook:
+@dataclass
+class Room:
+    """How many bytes of outputs may still be read into memory."""
+
+    left_bytes: int
+
+    def take(self, size_bytes: int) -> bool:
+        """Whether there is room for so many more, which is then taken."""
+        has_room = size_bytes <= self.left_bytes
+        if has_room:
+            self.left_bytes -= size_bytes
+        return has_room
+
+
+def load(
+    notebook: Notebook, *, with_dsn: bool = False, with_outputs: bool = True, room: Room | None = None
+) -> ImportedNotebook:
     """The whole notebook with its outputs, those kept as files too. Raises CannotExport.
 
-    `with_dsn`: also the DSN of its connection, in the clear, where that is its owner's.
+    `with_dsn`: also the DSN of its connection, in the clear, where that is its owner's. `room`: of the outputs kept as
+    files those come in that have room, small ones first; of the others it is said where they are. None: all.
     """
-    whole = read_whole(notebook.pk, with_outputs=with_outputs)
-    found = values_of(whole, with_dsn=with_dsn)
+    whole = read_whole(notebook.pk, with_outputs=with_outputs, room=room)
+    found = values_of(whole, with_dsn=with_dsn, room=room)
     _tell_apart(found.cells, whole.cells)
     return found
 
@@ -83,8 +104,8 @@ def _tell_apart(cells: list[ImportedCell], rows: list[Cell]) -> None:
         used.add(cell.id)
 
 
-def read_whole(notebook_id: uuid.UUID, *, with_outputs: bool = True) -> Whole:
-    """The rows of a notebook as they are now. Raises CannotExport if it is gone."""
+def read_whole(notebook_id: uuid.UUID, *, with_outputs: bool = True, room: Room | None = None) -> Whole:
+    """The rows of a notebook as they are now. Raises CannotExport if it is gone, or its rows have no room."""
     with snapshots.snapshot():
         notebook = Notebook.objects.select_related("owner", "connection").filter(pk=notebook_id).first()
         if notebook is None:
@@ -94,6 +115,8 @@ def read_whole(notebook_id: uuid.UUID, *, with_outputs: bool = True) -> Whole:
         if not with_outputs:
             return whole
         rows = Output.objects.filter(cell__notebook_id=notebook_id)
+        if room is not None and not room.take(rows.aggregate(total=Sum("size_bytes"))["total"] or 0):
+            raise CannotExport("It shows too many outputs for one file. Clear some, or ask who runs the server.")
         whole.files = list(OutputFile.objects.filter(output__cell__notebook_id=notebook_id))
         whole.outputs = list(rows.order_by("cell_id", "index"))
         with_pieces = Cell.objects.filter(notebook_id=notebook_id, chunks__isnull=False).distinct()
@@ -101,9 +124,9 @@ def read_whole(notebook_id: uuid.UUID, *, with_outputs: bool = True) -> Whole:
         return whole
 
 
-def values_of(whole: Whole, *, with_dsn: bool = False) -> ImportedNotebook:
-    """The notebook that its rows are, with the bytes of its files. Raises CannotExport."""
-    notebook, outputs = whole.notebook, _outputs_of(whole)
+def values_of(whole: Whole, *, with_dsn: bool = False, room: Room | None = None) -> ImportedNotebook:
+    """The notebook that its rows are, with the bytes of its files (those that have room). Raises CannotExport."""
+    notebook, outputs = whole.notebook, _outputs_of(whole, room)
     came_from = notebook.import_facts()
     return ImportedNotebook(
         name=notebook.name,
@@ -180,55 +203,76 @@ def plain_dsn(connection: Connection) -> str:
         raise CannotExport(f"The connection {connection.name!r} cannot be decrypted: its key is gone.") from None
 
 
-def _outputs_of(whole: Whole) -> dict[uuid.UUID, list[Json]]:
+def _outputs_of(whole: Whole, room: Room | None) -> dict[uuid.UUID, list[Json]]:
     """The outputs of a notebook's cells by cell, with what is kept in files put back. Raises CannotExport."""
     large: dict[int, list[OutputFile]] = defaultdict(list)
     for file in whole.files:
         large[file.output_id or 0].append(file)
+    fitting = _fitting(whole.files, room)
     late = {cell_id for cell_id, _ in whole.pieces}
     found: dict[uuid.UUID, list[Json]] = defaultdict(list)
     attempts: dict[uuid.UUID, uuid.UUID | None] = {}
     for row in whole.outputs:
         output, rest = row.as_json({}), None
         for file in large.get(row.pk, []):
-            if row.attempt is None and file.mime_type == import_outputs.REST:
-                rest = file
+            value = _value_of(file, room) if file.pk in fitting else None
+            if row.attempt is None and file.mime_type == import_outputs.REST and value is not None:
+                rest = value
             elif row.kind != Output.Kind.STREAM or row.cell_id not in late:  # pieces count from the row's own text
-                _put_back(output, file)
-        found[row.cell_id] += _restored(output, rest) if rest else [output]
+                _put_back(output, file, value)
+        found[row.cell_id] += [output] if rest is None else import_outputs.restored(output, rest)
         attempts[row.cell_id] = row.attempt
     for (cell_id, attempt), ops in whole.pieces.items():
         found[cell_id] = output_ops.apply(found[cell_id] if attempts.get(cell_id) == attempt else [], ops)
     return {cell_id: [_without_cut(output) for output in outputs] for cell_id, outputs in found.items()}
 
 
-def _put_back(output: Json, file: OutputFile) -> None:
+def _fitting(large: list[OutputFile], room: Room | None) -> set[uuid.UUID]:
+    by_size = sorted(large, key=lambda file: (file.size_bytes, file.pk))
+    return {file.pk for file in by_size if room is None or room.take(file.size_bytes)}
+
+
+def _value_of(file: OutputFile, room: Room | None) -> Any:
+    """What the file holds; None for JSON of too many or too deep values. Raises CannotExport."""
     data = read_file(file)
+    if room is None or not is_json_mime(file.mime_type):
+        return _decoded(file, data)
+    if not room.take(VALUE_BYTES * sum(map(data.count, (b",", b"[", b"{")))):
+        return None
     try:
-        value = bundles.from_bytes(file.mime_type, data)
-    except ValueError:
+        return checked("it", _decoded(file, data))
+    except FormatError:  # nested too deep to be written in a moment
+        return None
+
+
+def _decoded(file: OutputFile, data: bytes) -> Any:
+    try:
+        return bundles.from_bytes(file.mime_type, data)
+    except (ValueError, RecursionError):
         raise CannotExport(f"Output file {file.pk} is not the {file.mime_type} that it should be.") from None
+
+
+def _put_back(output: Json, file: OutputFile, value: Any) -> None:
+    """Put the value of a file into its output; None: where it is found instead."""
+    words = f"[{file.mime_type} of {file.size_bytes:,} bytes is too large for this file. It is kept at {file.url}]"
     if output["kind"] == "stream":
-        output |= {"text": value, "cut": None}
-    else:
+        output |= {"text": value, "cut": None} if value is not None else {"left_out": words}
+    elif output["kind"] == "error":  # of an import, whose whole is not here
+        output["traceback"] = [*output["traceback"], words]
+    elif value is not None:
         output["data"] = {**output["data"], file.mime_type: value}
-
-
-def _restored(output: Json, rest: OutputFile) -> list[Json]:
-    """What the row of an imported output could not hold, put back: one output, or many."""
-    data = read_file(rest)
-    try:
-        return import_outputs.restored(output, data)
-    except ValueError:
-        raise CannotExport(f"Output file {rest.pk} is not the JSON that it should be.") from None
+    else:
+        plain = output["data"].get("text/plain")
+        output["data"] = {**output["data"], "text/plain": f"{plain}\n{words}" if isinstance(plain, str) else words}
 
 
 def _without_cut(output: Json) -> Json:
-    """A text whose middle was never kept says so in its place."""
+    """A text whose middle is not here says so in its place."""
+    words = output.pop("left_out", "")
     if not output.get("cut"):
         return output
     cut = output["cut"]
-    words = f"\n[{cut['omitted_bytes']:,} bytes left out]\n"
+    words = f"\n{words or f'[{cut["omitted_bytes"]:,} bytes left out]'}\n"
     return {**output, "text": output["text"] + words + cut["tail"], "cut": None}
 
 
@@ -248,9 +292,9 @@ def read_file(file: OutputFile) -> bytes:
     return b"".join(parts)
 
 
-def text_of(notebook: Notebook, ending: str) -> str:
-    """The notebook as the text of a file of WRITERS, with its outputs. Raises CannotExport."""
-    return WRITERS[ending](load(notebook))
+def text_of(notebook: Notebook, ending: str, room: Room | None = None) -> str:
+    """The notebook as the text of a file of WRITERS, with the outputs that have room. Raises CannotExport."""
+    return WRITERS[ending](load(notebook, room=room))
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------

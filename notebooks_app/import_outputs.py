@@ -77,9 +77,8 @@ def prepare(outputs: list[Json], *, most: int = MAX_ITEMS) -> list[Prepared]:
     return found
 
 
-def restored(output: Json, data: bytes) -> list[Json]:
-    """What an output was before its REST was taken out of it. Raises ValueError for what is no JSON."""
-    rest = json.loads(data)
+def restored(output: Json, rest: Json) -> list[Json]:
+    """What an output was before its REST was taken out of it: one output, or many."""
     if "outputs" in rest:
         return rest["outputs"]
     bundle = {"data": output["data"] | rest.get("data", {})} if "data" in output else {}

@@ -15,16 +15,16 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.shortcuts import redirect, render
 from django.urls import get_script_prefix, reverse
 from django.utils.formats import date_format
-from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.csp import csp_override
 from django.views.decorators.http import require_GET, require_POST
 
-from notebooks_app import exporting, file_answers, files, headings, live, notebooks, reading, rendering, services
+from notebooks_app import export_answers, file_answers, files, headings, live, notebooks, reading, rendering, services
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.authentication import or_guest
 from notebooks_app.bodies import check_file
+from notebooks_app.embedding import SAVED, refuse_embedded
 from notebooks_app.errors import RillbookError
 from notebooks_app.facts import CellState
 from notebooks_app.formats import FormatError, read_upload
@@ -315,17 +315,9 @@ def demo_reset(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
 @csp_override({"default-src": ["'none'"], "sandbox": True})  # type: ignore[dict-item]
 def notebook_export(request: HttpRequest, notebook_id: uuid.UUID) -> HttpResponse:
     """As a file: an .ipynb, or with `?format=html` a page to read."""
+    refuse_embedded(request, SAVED)
     access = _open(request, notebook_id)
-    ending = "html" if request.GET.get("format") == "html" else "ipynb"
-    try:
-        text = exporting.text_of(access.notebook, ending)
-    except exporting.CannotExport as error:  # its large outputs cannot be had now
-        return HttpResponse(f"{error.message}\n", content_type="text/plain; charset=utf-8", status=503)
-    mime = "text/html; charset=utf-8" if ending == "html" else "application/x-ipynb+json"
-    response = HttpResponse(text, content_type=mime)
-    name = slugify(access.notebook.name) or "notebook"
-    response["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'
-    return response
+    return export_answers.answer(request, access.notebook, "html" if request.GET.get("format") == "html" else "ipynb")
 
 
 # --- Output files and their frame --------------------------------------------------------------------------------

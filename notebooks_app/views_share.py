@@ -11,7 +11,6 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -19,17 +18,17 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
 from notebooks_app import sharing
+from notebooks_app.embedding import OPENED, refuse_embedded
 from notebooks_app.errors import NotFound
 from notebooks_app.models import ShareLink
 
 
 def opened(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """For what a person opens, and no page embeds: browsers say what they ask an address for."""
+    """For what a person opens, and no page embeds."""
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if request.headers.get("Sec-Fetch-Dest", "document") != "document":
-            raise PermissionDenied
+        refuse_embedded(request, OPENED)
         try:
             return view(request, *args, **kwargs)
         except NotFound:

@@ -98,8 +98,12 @@ class OutputFile(models.Model):
     def key(self) -> str:
         return f"{self.notebook_id}/{self.sha256}"
 
+    @property
+    def url(self) -> str:
+        return reverse("output_file", args=[self.notebook_id, self.id])
+
     def as_json(self) -> dict[str, Any]:
-        return {"url": reverse("output_file", args=[self.notebook_id, self.id]), "size_bytes": self.size_bytes}
+        return {"url": self.url, "size_bytes": self.size_bytes}
 
 
 class HeldPart(models.Model):

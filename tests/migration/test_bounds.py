@@ -174,4 +174,4 @@ def test_a_bundle_of_many_types_has_few_in_its_row():
     [one] = import_outputs.prepare([output])
     assert len(one.output["data"]) == 32
     [rest] = one.large
-    assert import_outputs.restored(one.output, rest.data) == [output]
+    assert import_outputs.restored(one.output, json.loads(rest.data)) == [output]

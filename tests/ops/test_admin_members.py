@@ -79,6 +79,21 @@ def test_members_removed_one_by_one_and_together_are_announced(operator, noteboo
     assert not Membership.objects.exists()
 
 
+def test_whose_membership_it_is_stays_in_line_with_its_notebook(operator, notebook, viewer, stranger, announced):
+    member = Membership.objects.create(notebook=notebook, user=viewer, role="viewer")
+    form = {
+        "memberships-TOTAL_FORMS": 1, "memberships-INITIAL_FORMS": 1,
+        "memberships-0-id": member.pk, "memberships-0-notebook": str(notebook.pk),
+        "memberships-0-user": stranger.pk, "memberships-0-role": "editor",
+    }  # fmt: skip
+    told = announced(lambda: operator.post(f"/admin/notebooks_app/notebook/{notebook.pk}/change/", form))
+    assert told == [(notebook.pk, viewer.pk)]
+    assert [(one.user, one.role) for one in Membership.objects.all()] == [(viewer, "editor")]
+    page = operator.get(f"/admin/notebooks_app/notebook/{notebook.pk}/change/")
+    fields = [form.fields["user"].disabled for form in page.context["inline_admin_formsets"][0].formset.forms]
+    assert fields == [True]
+
+
 def test_members_in_line_with_their_notebook_are_announced(operator, notebook, viewer, stranger, announced):
     member = Membership.objects.create(notebook=notebook, user=viewer, role="viewer")
     form = {

@@ -12,6 +12,9 @@ from django.contrib.auth.hashers import MD5PasswordHasher, make_password
 from django.core import mail
 from django.test import Client
 
+from notebooks_app import accounts, members, views_account
+from notebooks_app.errors import NotFound
+
 pytestmark = [pytest.mark.django_db]
 PASSWORD = "a long enough password"
 
@@ -30,6 +33,53 @@ def test_no_username_reads_as_an_address():
     assert sign_up("boss@example.com").status_code == 200
     assert not get_user_model().objects.filter(username__contains="@").exists()
     assert sign_up("boss").status_code == 302
+
+
+def test_the_admin_gives_no_username_that_reads_as_an_address(admin_client: Client):
+    people = get_user_model().objects
+    old = people.create_user("old@example.com")
+    new = {"username": "boss@example.com", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+    answer = admin_client.post("/admin/auth/user/add/", new)
+    assert answer.status_code == 200 and "A username has no @ in it." in answer.content.decode()
+    assert admin_client.post("/admin/auth/user/add/", new | {"username": "boss"}).status_code == 302
+    times = {"last_login_0": "", "last_login_1": "", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+    for person, username, status in ((people.get(username="boss"), "boss@example.com", 200), (old, old.username, 302)):
+        form = {"username": username, "first_name": "Ana", "is_active": "on", **times}
+        assert admin_client.post(f"/admin/auth/user/{person.pk}/change/", form).status_code == status
+    assert set(people.values_list("username", flat=True)) == {"admin", "boss", "old@example.com"}
+
+
+def test_an_address_is_whose_mail_it_is_whatever_usernames_say():
+    boss, other = (get_user_model().objects.create_user(name, password=name * 3) for name in ("boss", "boss@corp.org"))
+    assert members.find_person("boss@corp.org") == accounts.person_of_name("boss@corp.org") == other
+    EmailAddress.objects.create(user=boss, email="boss@corp.org", verified=True)
+    assert members.find_person("Boss@corp.org") == accounts.person_of_name("Boss@corp.org") == boss
+    assert members.find_person("boss") == accounts.person_of_name("boss") == boss
+
+
+@pytest.mark.parametrize("mode", ["open", "given", "verified"])
+def test_where_operators_make_the_accounts_nobody_claims_an_address(settings, admin_client, mode):
+    settings.SIGNUP_OPEN = mode == "open"
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory" if mode == "verified" else "none"
+    mal = get_user_model().objects.create_user("mal", email="mal@corp.org")
+    EmailAddress.objects.create(user=mal, email="ceo@corp.org")
+    client = Client()
+    client.force_login(mal)
+    words = []
+    for action, address in (("add", "boss@corp.org"), ("primary", "ceo@corp.org")):
+        answer = client.post("/accounts/email/", {f"action_{action}": "", "email": address}, follow=True)
+        words.append(views_account.GIVEN in answer.content.decode())
+    mal.refresh_from_db()
+    is_added = EmailAddress.objects.filter(user=mal, email="boss@corp.org").exists()
+    assert (words, is_added) == (([True, True], False) if mode == "given" else ([False, False], True))
+    assert mal.email == ("mal@corp.org" if mode == "given" else mal.email)
+    if mode == "given":
+        with pytest.raises(NotFound):
+            members.find_person("boss@corp.org")
+        assert client.post("/accounts/email/", {"action_remove": "", "email": "ceo@corp.org"}).status_code == 302
+        assert not EmailAddress.objects.filter(email="ceo@corp.org").exists()
+        admin_client.post("/accounts/email/", {"action_add": "", "email": "admin@corp.org"})
+        assert EmailAddress.objects.filter(email="admin@corp.org").exists()
 
 
 def test_an_address_that_is_taken_is_answered_like_one_that_is_free():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from allauth.mfa.totp.internal import auth as totp
 from django.core.cache import cache
 from django.db import connection
@@ -107,6 +109,40 @@ class TestOneAfterTheOther:
             client.post("/accounts/reauthenticate/", {"password": "wrong"})
         answer = client.post("/accounts/reauthenticate/", {"password": RIGHT})
         assert answer.status_code != 302
+
+    def test_the_present_password_is_counted_where_one_chooses_another(self, owner, settings):
+        settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "change_password": "100/m/user"}
+        client = Client()
+        client.force_login(owner)
+        new = {"password1": "quite another password", "password2": "quite another password"}
+        path = "/accounts/password/change/"
+        answers = [client.post(path, {"oldpassword": "wrong", **new}) for _ in range(12)]
+        assert [is_refused(answer) for answer in answers] == [False] * 10 + [True] * 2
+        assert "type your current password" in answers[0].content.decode()
+        assert client.post(path, {"oldpassword": RIGHT, **new}).status_code == 200
+        assert is_refused(tries(Client(), "owner", RIGHT))
+        AttemptCount.objects.all().delete()
+        assert client.post(path, {"oldpassword": RIGHT, **new}).status_code == 302
+        assert client.get("/").status_code == 200
+        assert tries(Client(), "owner", new["password1"]).status_code == 302
+
+    def test_the_admin_looks_at_no_password_of_its_own(self, admin_client):
+        for ask in (admin_client.get, admin_client.post):
+            answer = ask("/admin/password_change/", {"old_password": "password"})
+            assert (answer.status_code, answer["Location"]) == (302, "/accounts/password/change/")
+
+    def test_whoever_resets_the_password_signs_in_and_strangers_still_wait(self, owner, mailoutbox):
+        EmailAddress.objects.create(user=owner, email="owner@example.com", verified=True, primary=True)
+        browser = Client()
+        assert sum(is_refused(tries(browser, "owner")) for _ in range(11)) == 1
+        browser.post("/accounts/password/reset/", {"email": "owner@example.com"})
+        path = re.search(r"/accounts/password/reset/key/\S+", mailoutbox[0].body).group()
+        form = browser.get(path, follow=True).redirect_chain[-1][0]
+        new = "quite another password"
+        assert browser.post(form, {"password1": new, "password2": new}).status_code == 302
+        assert is_refused(tries(Client(), "owner", new))
+        refused = [is_refused(tries(browser, "owner")) for _ in range(9)]
+        assert not any(refused) and tries(browser, "owner", new).status_code == 302
 
     def test_guessing_from_many_addresses_does_not_fill_the_table(self, db):
         guesses = sign_in_limits.REMOVED_AT_ONCE + 5
