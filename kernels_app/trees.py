@@ -22,6 +22,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(
 _REMOVE_S = 600
 _MANY = 10_000  # entries: the library holds all names of a folder at once, rm some
 _PATH = getattr(os, "O_PATH", 0)
+LARGE_BYTES = 16 * 1024**2
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own
 
 
@@ -94,23 +95,26 @@ def free_bytes(folder: Path) -> tuple[int, int]:
 
 
 def remove_newer(folder: Path, held: Held, *, than_ns: int, most: Held, within_s: float) -> int:
-    """Delete files of a folder that holds so much which were changed after a time, until it holds no more than `most`.
+    """Delete files of a folder that holds so much which were changed after a time, until it holds no more than `most`:
+    large ones first, for a small one is seldom what fills a disk.
 
     How many were deleted. The time is one that no program can set (utime). Folders stay, and what is left after
     `within_s`.
     """
     size, entries, removed = held.bytes, held.entries, 0
     until = time.monotonic() + within_s
-    with contextlib.suppress(TooDeep):
-        for parent, entry in walk(folder):
-            if (size <= most.bytes and entries <= most.entries) or time.monotonic() > until:
-                break
-            with contextlib.suppress(OSError):
-                found = entry.stat(follow_symlinks=False)
-                if stat.S_ISREG(found.st_mode) and found.st_ctime_ns > than_ns:
-                    os.unlink(entry.name, dir_fd=parent)
-                    size -= found.st_blocks * _BLOCK_BYTES if found.st_nlink == 1 else 0
-                    entries, removed = entries - 1, removed + 1
+    for least in (LARGE_BYTES, 0):
+        with contextlib.suppress(TooDeep):
+            for parent, entry in walk(folder):
+                if (size <= most.bytes and entries <= most.entries) or time.monotonic() > until:
+                    return removed
+                with contextlib.suppress(OSError):
+                    found = entry.stat(follow_symlinks=False)
+                    taken = found.st_blocks * _BLOCK_BYTES
+                    if stat.S_ISREG(found.st_mode) and found.st_ctime_ns > than_ns and taken >= least:
+                        os.unlink(entry.name, dir_fd=parent)
+                        size -= taken if found.st_nlink == 1 else 0
+                        entries, removed = entries - 1, removed + 1
     return removed
 
 

@@ -153,6 +153,15 @@ def test_what_came_last_is_removed_until_there_is_room_and_nothing_older_or_behi
     assert outside.stat().st_size == MIB
 
 
+def test_the_large_file_goes_that_filled_the_disk_and_small_ones_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trees, "LARGE_BYTES", MIB)
+    for name, size in (("a", 4096), ("b", 4096), ("large", 4 * MIB), ("z", 4096)):
+        (tmp_path / name).write_bytes(bytes([1]) * size)
+    held = trees.measure([tmp_path], most=100)
+    assert trees.remove_newer(tmp_path, held, than_ns=0, most=Held(MIB, 100), within_s=60) == 1
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "z"]
+
+
 @landlock_in_soak
 @pytest.mark.asyncio
 async def test_what_a_kernel_wrote_last_leaves_room_for_the_next_one_and_what_was_there_stays(

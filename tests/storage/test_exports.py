@@ -57,6 +57,15 @@ class TestSize:
     def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(export_answers, "MOST_BYTES", 1_000_000)
 
+    def test_of_an_imported_error_without_room_the_ends_are_there_and_where_it_is_kept(self, owner):
+        lines = [f"line {number} {'x' * 100}" for number in range(20_000)]
+        error = {"kind": "error", "ename": "E", "evalue": "v", "traceback": lines, "index": 0}
+        found = json.loads(exporting.text_of(made(owner, error), "ipynb", exporting.Room(1_000_000)))
+        told = found["cells"][0]["outputs"][0]["traceback"]
+        assert told[0] == lines[0] and lines[-1] in told and "It is kept at" in told[-1]
+        whole = json.loads(exporting.text_of(made(owner, error), "ipynb"))
+        assert whole["cells"][0]["outputs"][0]["traceback"] == lines
+
     @pytest.mark.parametrize("ending", ["ipynb", "html"])
     def test_outputs_without_room_are_not_read_and_the_file_says_where_they_are(self, owner, read_bytes, ending):
         notebook = made(owner, text(3_000_000), text(200_000), shown(**{"text/html": "y" * 900_000, "text/plain": "t"}))
