@@ -172,9 +172,11 @@ class AttemptBook:
         self._refusals[attempt] = (*self._refusals.get(attempt, ()), text)
 
     def note_durations(self, entries: Iterable[Json]) -> None:
+        """How long attempts took that are about to end; a plan's end says it once more of each."""
         for entry in entries:
-            if isinstance(entry.get("duration_ms"), (int, float)) and entry["attempt"] in self._cells:
-                self._durations[entry["attempt"]] = int(entry["duration_ms"])
+            attempt, measured = entry["attempt"], entry.get("duration_ms")
+            if isinstance(measured, (int, float)) and attempt in self._cells and not self._has_ended(attempt):
+                self._durations[attempt] = int(measured)
 
     def last(self, cell: str) -> AttemptRecord | None:
         return self._last.get(cell)
@@ -209,7 +211,8 @@ class AttemptBook:
         self._forget_output(record.id)
 
     def _forget_output(self, attempt: str) -> None:
-        for held in (self._logs, self._refusals, self._cells, self._ops, self._chunk_bytes, self._spooled):
+        for held in (self._logs, self._refusals, self._cells, self._ops, self._chunk_bytes, self._spooled,
+                     self._durations, self._notes):  # fmt: skip
             held.pop(attempt, None)
         self._behind.discard(attempt)
         self._dirty_outputs.discard(attempt)

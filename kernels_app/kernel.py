@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kernels_app import deaths, hints, limits, messages, nameless, trees
+from kernels_app.believed import Believed
 from kernels_app.channels import Channels, Message, context
 from kernels_app.deaths import CallFailed, Death, KernelDied, KernelSilent, KernelStartTimeout
 from kernels_app.early import FIRST_S, MOST_S, Early
@@ -43,7 +44,6 @@ DISK_WATCH_S = 2.0
 DISK_SHARE = 20  # a walk through many files is repeated after this many times as long
 REMOVE_S = 3.0  # of KILL_S: no other kernel starts in the folder meanwhile
 BROKEN_GRACE_S = 0.5
-ATTEMPTS_KEPT = 50_000
 GAP_MAX = 1_000_000  # frames: more were never sent between two
 _LOOKERS = ThreadPoolExecutor(4, "kernel-look")  # a slow look at a kernel holds up nothing but looks
 QUESTIONS_MAX = 100  # of a plan, unanswered: a cell that is interrupted at each input() asks a few
@@ -88,7 +88,7 @@ class Kernel:
         self._early = Early(journal, lambda: self._next_frame or 0)
         self._tasks: list[asyncio.Task[Any]] = []
         self._plan: _Plan | None = None
-        self._attempts: dict[str, None] = {}
+        self._attempts = Believed()
         self._next_frame: int | None = None
         self._latest: str | None = None  # the attempt that runs, or ran last
         self._running_since = time.monotonic()
@@ -279,7 +279,7 @@ class Kernel:
         self._latest, self._running_since = items[0]["attempt"], time.monotonic()
         self._counts_anew = self._counts_anew or bool(self._refused)
         self._refused, self._questions = set(), 0
-        self._expect(list(plan.attempts))
+        self._expect(items)
         try:
             content = {"plan": plan_id, "cells": list(items), "allow_stdin": allow_stdin}
             plan.message_id, reply = self._open_channels().request("shell", "rill_run_request", content)
@@ -301,10 +301,10 @@ class Kernel:
         append: Sequence[Message] = (),
     ) -> list[str]:
         """Change the running plan; the attempts it was too late for. Raises KernelDied, KernelSilent."""
-        added = [item["attempt"] for item in (*replace, *append)]
+        added = [*replace, *append]
         self._expect(added)
         if self._plan and self._plan.id == plan_id:
-            self._plan.expect([*replace, *append])
+            self._plan.expect(added)
         content = {"plan": plan_id, "drop": list(drop), "replace": list(replace), "append": list(append)}
         answer = await self._ask("control", "rill_amend_request", content, timeout_s=CALL_S)
         return messages.clean_ids(answer.get("too_late"))
@@ -402,8 +402,8 @@ class Kernel:
 
     async def call(self, name: str, /, *, timeout_s: float = CALL_S, **arguments: Any) -> Message:
         """A call of our extension, also while a cell runs. Raises CallFailed, KernelDied, KernelSilent."""
-        if isinstance(arguments.get("attempt"), str):
-            self._expect([arguments["attempt"]])
+        if name == "load":
+            self._expect([arguments])
         content = {"call": name, **arguments}
         channel = "shell" if self._subshell else "control"
         answer = await self._ask(
@@ -695,11 +695,10 @@ class Kernel:
         if self._channels:
             self._channels.forget(message_id)
 
-    def _expect(self, attempts: Sequence[str]) -> None:
+    def _expect(self, items: Sequence[Message]) -> None:
         """Attempts whose entries are believed from now on."""
-        self._attempts.update(dict.fromkeys(attempts))
-        while len(self._attempts) > ATTEMPTS_KEPT:
-            del self._attempts[next(iter(self._attempts))]
+        for item in items:
+            self._attempts.add(item["attempt"], item["cell"])
 
     def _keep(self, work: Any, name: str) -> None:
         self._tasks = [task for task in self._tasks if not task.done()]

@@ -432,3 +432,19 @@ async def test_an_opening_that_nobody_waits_for_any_more_is_carried_to_its_end(l
     await asyncio.wait([waits])
     may.set()
     assert (await lab.runtime()).epoch == 1
+
+
+async def test_what_is_held_of_runs_does_not_grow_with_their_number(lab: Lab):
+    await lab.add(a="a = 1\na", b="b = a + 1\nprint(b)")
+
+    async def held() -> dict[str, int]:
+        await lab.host.saver.flush()
+        runtime = await lab.runtime()
+        parts = {**vars(runtime), **vars(runtime._book)}
+        return {name: len(value) for name, value in parts.items() if isinstance(value, (dict, set, list))}
+
+    await lab.run()
+    before = await held()
+    for _ in range(4):
+        await lab.run()
+    assert await held() == before
