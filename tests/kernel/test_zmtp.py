@@ -84,7 +84,7 @@ async def test_a_flood_of_messages_of_nothing_gives_others_their_turn(tmp_path: 
     refused: list[str] = []
     flooded = Channels(
         Session(key=b"k"), {"ip": str(tmp_path / "c"), **ports}, on_iopub=print, on_stdin=print,
-        on_broken=refused.append, on_refused=refused.append, gate=lambda: None,
+        on_broken=refused.append, on_refused=refused.append, gate=lambda _: None,
     )  # fmt: skip
     async with asyncio.timeout(30):
         async with sends(tmp_path / "c-3", b"\x00\x00" * 60_000), sends(tmp_path / "c-0", b"\x00\x00" * 60_000):
