@@ -98,7 +98,7 @@ class Kernel:
         self._claimed = asyncio.Event()
         self._before = self._roomy = Held(0, 0)  # when it was claimed; when the disk last had room
         self._within_ns: int | None = None  # the newest change in the folder when it was last seen within its bounds
-        self._is_disk_short = False
+        self._is_disk_short = False  # as of the last look
         self._why: Death | None = None  # decided by us before the process ended
         self._oom = limits.OomWatch()
         self._nameless = nameless.Watch()
@@ -584,6 +584,7 @@ class Kernel:
         used = limits.usage(root, most=profile.processes + 10)
         found = self._nameless.look(used.pids[self._provisioner.depth :])
         self._oom.tick()
+        self._is_disk_short = _is_nearly_full(self.work)
         self.memory = used.memory_bytes
         death = deaths.over_tasks(used, profile.processes) or deaths.over_descriptors(found)
         death = death or deaths.over_network(found)
@@ -620,7 +621,7 @@ class Kernel:
         folders = (self.work, self.launch.run.parent)
         held = await asyncio.to_thread(trees.measure, folders, most=deaths.entries_allowed(before, most))
         held = replace(held, bytes=held.bytes + self._nameless.last.disk_bytes)
-        is_short = self._is_disk_short = await asyncio.to_thread(_is_short, self.work)
+        is_short = self._is_disk_short = await asyncio.to_thread(_is_nearly_full, self.work)
         reason = deaths.over_disk(held, before, bound=profile.disk_bytes, most=most)
         if owner == self.notebook_id and not reason:
             self._within_ns = held.newest_ns if owner else None
@@ -629,11 +630,11 @@ class Kernel:
 
     async def _until_next_walk(self, pause_s: float, event: Awaitable[Any]) -> None:
         """Wait so long; less if this happens meanwhile, or the disk gets nearly full."""
-        waiting, until = asyncio.ensure_future(event), time.monotonic() + pause_s
+        waiting, until, was_short = asyncio.ensure_future(event), time.monotonic() + pause_s, self._is_disk_short
         try:
             while not waiting.done() and (left_s := until - time.monotonic()) > 0:
                 await asyncio.wait({waiting}, timeout=min(WATCH_S, left_s))
-                if not self._is_disk_short and await asyncio.to_thread(_is_short, self.work):
+                if self._is_disk_short and not was_short:
                     return
         finally:
             waiting.cancel()
@@ -651,7 +652,7 @@ class Kernel:
         if self._within_ns is None:
             return 0
         profile = self.launch.profile
-        most = deaths.most_left(profile.disk_bytes, profile.disk_entries, is_short=_is_short(self.work))
+        most = deaths.most_left(profile.disk_bytes, profile.disk_entries, is_short=_is_nearly_full(self.work))
         held = trees.measure([self.work], most=2 * most.entries)
         return trees.remove_newer(self.work, held, than_ns=self._within_ns, most=most, within_s=REMOVE_S)
 
@@ -716,7 +717,7 @@ class Kernel:
         return errors.text if errors else ""
 
 
-def _is_short(folder: Path) -> bool:
+def _is_nearly_full(folder: Path) -> bool:
     """Whether kernels may not fill the folder's file system any more. Blocks."""
     with contextlib.suppress(OSError):
         free_bytes, size_bytes = trees.free_bytes(folder)

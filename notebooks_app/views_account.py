@@ -23,8 +23,3 @@ class OwnAddresses(EmailView):
             messages.error(request, GIVEN)
             return redirect("account_email")
         return super().post(request, *args, **kwargs)
-
-
-def change_password(request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-    """The admin's, whose own form counts no attempts."""
-    return redirect("account_change_password")

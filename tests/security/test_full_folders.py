@@ -188,7 +188,7 @@ async def test_a_disk_that_gets_nearly_full_ends_the_kernel_that_fills_it_at_onc
     start: StartKernel, monkeypatch: pytest.MonkeyPatch
 ):
     is_short = threading.Event()
-    monkeypatch.setattr(kernel_module, "_is_short", lambda folder: is_short.is_set())
+    monkeypatch.setattr(kernel_module, "_is_nearly_full", lambda folder: is_short.is_set())
     monkeypatch.setattr(kernel_module, "DISK_WATCH_S", 3_600)
     attacker, neighbour = await start("bad"), await start("good")
     running = asyncio.ensure_future(death_of(attacker, f"open('f', 'wb').write(bytes(30 << 20))\n{FULL}"))
