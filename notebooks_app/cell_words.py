@@ -7,7 +7,7 @@ templates/README.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -32,6 +32,8 @@ WORDS = {
 }
 ICONS = {state: state for state in WORDS} | {"current": "check", "stopped": "stop"}
 TYPES = {"python": "Python", "sql": "SQL", "markdown": "Text"}
+NAMES_SHOWN = 5  # of what a cell defines, and of what it uses
+MORE_NAMES = '<button class="text-button" type="button" data-action="names" aria-label="{} more names">+{}</button>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +153,17 @@ def _own_references(cell: Cell, definers: Mapping[str, str]) -> list[str]:
     return [name for name in cell.get("references") or () if definers.get(name, own) != own]
 
 
-def _names(names: Iterable[str], definers: Mapping[str, str], own: str, css: str) -> SafeString:
-    links = [
+def _names(names: Sequence[str], definers: Mapping[str, str], own: str, css: str) -> SafeString:
+    """Links to where they are defined; of many only the first, and a button for the others (cell.js has it too)."""
+    pieces = [
         format_html(
             '<a class="{}" href="#cell-{}" data-name="{}">{}</a>', css, definers.get(name, own), name, name
         )
-        for name in names
+        for name in names[:NAMES_SHOWN]
     ]
-    return mark_safe(" ".join(links))  # noqa: S308 - format_html escaped each
+    if more := len(names) - len(pieces):
+        pieces.append(format_html(MORE_NAMES, more, more))
+    return mark_safe(" ".join(pieces))  # noqa: S308 - format_html escaped each
 
 
 def _run_button(shown: str, number: object) -> tuple[str, str, str]:

@@ -20,9 +20,10 @@ const IN_CELLS = {
   enable: ({ structure }, id) => structure.update([id], { disabled: false }),
   connection: (page, id, button) => openConnections(page, id, button),
   result_name: (page, id, button) => renameResult(page, id, button),
+  names: ({ list }, id) => list.view(id)?.showAllNames(),
 };
 /** @type {Record<string, "view" | "run" | "edit">} */
-const NEEDS = { run: "run", stop: "run", take_out: "run", none: "view", move: "view" };
+const NEEDS = { run: "run", stop: "run", take_out: "run", none: "view", move: "view", names: "view" };
 
 /** @param {Page} page */
 export function listenForPresses(page) {

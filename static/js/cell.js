@@ -101,6 +101,11 @@ export class CellView {
     this.#drawNameList(part("references", element), isText ? [] : used, "name is-used");
   }
 
+  showAllNames() {
+    this.#allNames = true;
+    this.drawNames();
+  }
+
   /** Shows the time of the server's own drawing in this person's zone. */
   localiseTimes() {
     for (const time of this.element.querySelectorAll("time[datetime]")) {
@@ -193,13 +198,9 @@ export class CellView {
     return h("a", { class: css, href: `#cell-${target}`, "data-goto": target, "data-name": name }, name);
   }
 
-  /** @param {number} count */
+  /** As cell_words.py writes it. @param {number} count */
   #moreNames(count) {
-    const open = () => {
-      this.#allNames = true;
-      this.drawNames();
-    };
-    return h("button", { class: "text-button", type: "button", "aria-label": `${count} more names`, onclick: open }, `+${count}`);
+    return h("button", { class: "text-button", type: "button", "aria-label": `${count} more names`, "data-action": "names" }, `+${count}`);
   }
 }
 

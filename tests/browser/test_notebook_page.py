@@ -155,6 +155,21 @@ def test_a_run_without_output_leaves_nothing_of_the_last_one(open_notebook: Open
     expect(page.locator(".cell .output")).to_have_text("")
 
 
+def test_of_many_names_the_page_shows_five_before_and_after_a_run_and_all_when_asked(open_notebook: Open) -> None:
+    names = [f"name{number}" for number in range(9)]
+    page, far = open_notebook([cell("x = 1", **RAN) | {"definitions": names}])
+    shown = page.locator("[data-part=definitions] a")
+    expect(shown).to_have_text(names[:5])
+    far.set_state(far.cells[0], status="running", attempt=ATTEMPT)
+    expect(page.locator(".cell")).to_have_attribute("data-state", "running")
+    expect(shown).to_have_text(names[:5])
+    page.get_by_role("button", name="4 more names").click()
+    expect(shown).to_have_text(names)
+    far.set_state(far.cells[0], status="idle", attempt=ATTEMPT, outcome="ok")
+    expect(page.locator(".cell")).not_to_have_attribute("data-state", "running")
+    expect(shown).to_have_text(names)
+
+
 def test_shift_enter_runs_and_goes_on_and_makes_a_cell_at_the_end(open_notebook: Open) -> None:
     page, far = open_notebook([cell("a = 1"), cell("b = 2")])
     edit(page, 1)

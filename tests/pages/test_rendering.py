@@ -241,6 +241,16 @@ def test_names_and_people_in_notes_are_escaped() -> None:
     assert "Ran because" in view.notes
 
 
+def test_of_many_names_a_cell_shows_the_first_and_counts_the_others() -> None:
+    cell = {"id": "b", "type": "python", "number": 2, "references": [], "state": {"status": "idle", "freshness": "new"}}
+    few, many = (
+        cell_words.view_of(cell | {"definitions": [f"n{i}" for i in range(count)]}, {"b": 2}, {}).definitions
+        for count in (cell_words.NAMES_SHOWN, cell_words.NAMES_SHOWN + 2)
+    )
+    assert few.count("<a ") == many.count("<a ") == cell_words.NAMES_SHOWN
+    assert "<button" not in few and '"2 more names">+2</button>' in many
+
+
 def test_the_frames_policy_names_our_origin_and_lets_nothing_out() -> None:
     policy = frame_csp("https://books.example.org")
     assert "sandbox allow-scripts;" in policy and "allow-same-origin" not in policy
