@@ -7,17 +7,19 @@ from datetime import datetime
 
 from notebooks_app.cell_words import ICONS, WORDS
 
+NEEDS = ("running", "queued", "failed", "stopped", "blocked", "stale")  # what is told first
 
 def counts_view(counts: Mapping[str, int]) -> tuple[str, str, str] | None:
     """State, icon, words for how many cells are in which state; None when nothing is known."""
     known = {state: number for state, number in counts.items() if number and state in WORDS}
-    worst = next((state for state in ("running", "failed", "blocked", "stale") if state in known), None)
-    if worst:
-        told = [state for state in ("running", "failed", "blocked", "stale") if state in known][:2]
-        return worst, ICONS[worst], ", ".join(f"{known[state]} {state}" for state in told)
-    if "current" in known:
-        return "current", "check", "All current"
-    return ("new", "new", "Never run") if "new" in known else None
+    told = [state for state in NEEDS if state in known][:2]
+    if told == ["stale"] and len(known) == 1:
+        return "stale", ICONS["stale"], "All stale"
+    if told:
+        return told[0], ICONS[told[0]], ", ".join(f"{known[state]} {state}" for state in told)
+    if "new" in known:
+        return "new", "new", f"{known['new']} not run" if "current" in known else "Never run"
+    return ("current", "check", "All current") if "current" in known else None
 
 
 def ago_words(when: datetime, now: datetime) -> str:

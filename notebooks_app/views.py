@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -20,7 +21,18 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.csp import csp_override
 from django.views.decorators.http import require_GET, require_POST
 
-from notebooks_app import export_answers, file_answers, files, headings, live, notebooks, reading, rendering, services
+from notebooks_app import (
+    export_answers,
+    file_answers,
+    files,
+    headings,
+    list_states,
+    live,
+    notebooks,
+    reading,
+    rendering,
+    services,
+)  # fmt: skip
 from notebooks_app.access import Access, Role, open_notebook
 from notebooks_app.authentication import or_guest
 from notebooks_app.bodies import check_file
@@ -28,7 +40,7 @@ from notebooks_app.embedding import SAVED, refuse_embedded
 from notebooks_app.errors import RillbookError
 from notebooks_app.facts import CellState
 from notebooks_app.formats import FormatError, read_upload
-from notebooks_app.models import Notebook
+from notebooks_app.models import Membership, Notebook
 
 WINDOW = 20  # cells drawn whole; the others are placeholders filled as they come near
 PAGE_SIZE = 50
@@ -69,20 +81,26 @@ def home(request: HttpRequest) -> HttpResponse:
     found = Notebook.objects.listed_for(request.user).alive().recent().select_related("owner")
     if query:
         found = found.searched(query)
-    page = Paginator(found.with_cell_count(), PAGE_SIZE).get_page(request.GET.get("page"))
-    context = {"notebooks": [_row(item) for item in page], "page": page, "q": query}
-    return render(request, "notebooks/list.html", context)
+    found = found.with_cell_count().with_role(request.user)
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
+    counts = list_states.counts_of(page)
+    rows = [_row(item, request.user, counts.get(item.pk, {})) for item in page]
+    return render(request, "notebooks/list.html", {"notebooks": rows, "page": page, "q": query})
 
 
-def _row(notebook: Notebook) -> dict[str, Any]:
+def _row(notebook: Notebook, user: Any, state_counts: Mapping[str, int]) -> dict[str, Any]:
+    is_own = notebook.owner_id == user.pk
     return {
         "id": notebook.id,
         "name": notebook.name,
         "kind": notebook.kind,
         "cell_count": getattr(notebook, "cell_count", 0),
         "updated_at": notebook.updated_at,
-        "owner": notebook.owner.get_full_name() or notebook.owner.get_username(),
-        "state_counts": {},
+        "owner": "You" if is_own else notebook.owner.get_full_name() or notebook.owner.get_username(),
+        "state_counts": state_counts,
+        "demo_update_available": is_own and notebooks.demo_update_available(notebook),
+        "may_rename": is_own or getattr(notebook, "member_role", None) == Membership.Role.EDITOR,
+        "may_delete": is_own,
     }
 
 

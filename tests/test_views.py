@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from notebooks_app import notebooks, services
 from notebooks_app.formats import ImportedCell, ImportedNotebook
-from notebooks_app.models import Cell, Notebook, OutputFile
+from notebooks_app.models import Cell, Membership, Notebook, OutputFile
 from notebooks_app.services import Author
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +32,21 @@ def test_a_new_user_finds_the_demo_and_a_blank_notebook_once(client, owner):
     assert [row["kind"] for row in first.context["notebooks"]] == ["demo", "blank"]
     assert Notebook.objects.filter(owner=owner).count() == 2
     assert second.status_code == 200
+
+
+def test_the_list_says_how_cells_are_and_offers_what_the_person_may_do(client, owner, editor, viewer, monkeypatch):
+    made = notebooks.create_notebook(owner, "Shared")
+    Membership.objects.create(notebook=made, user=editor, role="editor")
+    Membership.objects.create(notebook=made, user=viewer, role="viewer")
+    shown = {}
+    for person in (owner, editor, viewer):
+        page = sign_in(client, person).get("/", {"q": "Shared"}).content.decode()
+        assert "Never run" in page
+        row = page[page.index('<ul class="list">') :]
+        shown[person.username] = (">You<" in row, "Rename" in row, "Delete" in row)
+    assert shown == {"owner": (True, True, True), "editor": (False, True, False), "viewer": (False, False, False)}
+    monkeypatch.setattr(notebooks, "DEMO_VERSION", 99)
+    assert "Update available" in sign_in(client, owner).get("/", {"q": "Demo"}).content.decode()
 
 
 def test_a_deleted_demo_does_not_come_back(client, owner):

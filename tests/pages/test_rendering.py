@@ -262,7 +262,11 @@ def test_the_frames_policy_names_our_origin_and_lets_nothing_out() -> None:
     ("counts", "words"),
     [
         ({"failed": 1, "stale": 3, "current": 9}, ("failed", "failed", "1 failed, 3 stale")),
-        ({"current": 2, "new": 1}, ("current", "check", "All current")),
+        ({"running": 1, "queued": 4, "stale": 2}, ("running", "running", "1 running, 4 queued")),
+        ({"stale": 2}, ("stale", "stale", "All stale")),
+        ({"stale": 2, "disabled": 1, "current": 1}, ("stale", "stale", "2 stale")),
+        ({"current": 2, "new": 1}, ("new", "new", "1 not run")),
+        ({"current": 2, "disabled": 1}, ("current", "check", "All current")),
         ({"new": 2}, ("new", "new", "Never run")),
         ({}, None),
     ],
