@@ -46,7 +46,7 @@ async def test_running_cells_are_counted_while_their_kernel_lives(lab: Lab):
             await asyncio.sleep(0.05)
     passed = timezone.now() - timedelta(minutes=1)
     await db.write(lambda: KernelSession.objects.update(expires=passed))
-    assert (await db.read(counted))[0] == [{"stopped": 1}]
+    assert (await db.read(counted))[0] == [{"failed": 1}]
 
 
 async def test_one_list_reads_no_more_cells_than_it_may(lab: Lab, monkeypatch: pytest.MonkeyPatch):
