@@ -306,6 +306,77 @@ def test_a_frame_that_floods_the_page_is_ended_and_says_so(bench: Page) -> None:
     assert bench.locator(".output-frame iframe").count() == 0
 
 
+WRITE = """() => {
+  const box = document.createElement("textarea");
+  document.getElementById("output").before(box);
+  box.focus();
+}"""
+# A real pointer tells the page that it comes over a frame; Playwright's goes past the page.
+OVER_FRAME = """() => {
+  const over = new PointerEvent("pointerover", { bubbles: true, screenX: 300, screenY: 400 });
+  document.querySelector("iframe").dispatchEvent(over);
+}"""
+FIELD = "<input id='field'><script>const field = document.getElementById('field');</script>"
+
+
+def writer(bench: Page, script: str) -> None:
+    """An output with a field and a script, under a text in which somebody writes."""
+    draw(bench, [html_output(f"{FIELD}<script>{script}</script>")])
+    expect(bench.frame_locator("#output iframe").locator("#field")).to_be_visible()
+    bench.evaluate(WRITE)
+
+
+def test_a_frame_that_takes_the_keyboard_is_ended_and_the_text_stays_where_it_was_written(bench: Page) -> None:
+    writer(bench, "addEventListener('message', () => setInterval(() => field.focus(), 10));")
+    bench.locator("textarea").press_sequentially("before ")
+    bench.evaluate("document.querySelector('iframe').contentWindow.postMessage('now', '*')")
+    expect(bench.locator(".output-notes")).to_contain_text("it took the keyboard again and again")
+    bench.keyboard.type("after")
+    expect(bench.locator("textarea")).to_have_value("before after")
+
+
+def test_a_frame_that_asks_for_the_keyboard_gets_it_from_the_reader(bench: Page) -> None:
+    writer(bench, "addEventListener('message', () => field.focus());")
+    bench.evaluate("document.querySelector('iframe').contentWindow.postMessage('now', '*')")
+    give = bench.get_by_role("button", name="Give it")
+    expect(give).to_be_visible()
+    bench.keyboard.type("mine")
+    expect(bench.locator("textarea")).to_have_value("mine")
+    give.click()
+    bench.evaluate("document.querySelector('iframe').contentWindow.postMessage('now', '*')")
+    wait_until(bench, "document.activeElement.matches('iframe')")
+    bench.locator("textarea").focus()
+    bench.evaluate("document.querySelector('iframe').contentWindow.postMessage('now', '*')")
+    wait_until(bench, "document.activeElement.matches('iframe')")
+
+
+@pytest.mark.parametrize("how", ["press", "tab"])
+def test_a_reader_goes_into_a_frame_by_a_press_or_by_tab(bench: Page, how: str) -> None:
+    writer(bench, "")
+    field = bench.frame_locator("#output iframe").locator("#field")
+    if how == "press":
+        bench.evaluate(OVER_FRAME)
+        field.click()
+    else:
+        bench.keyboard.press("Tab")
+    expect(field).to_be_focused()
+    bench.keyboard.type("mine")
+    expect(field).to_have_value("mine")
+    expect(bench.locator(".output-notes")).to_have_text("")
+
+
+def test_a_frame_that_grows_to_below_the_pointer_was_not_pointed_at(bench: Page) -> None:
+    grow = "document.getElementById('output').style.height = '500px'; setTimeout(() => field.focus(), 500)"
+    writer(bench, f"addEventListener('message', () => {{ {grow} }});")
+    at = bench.locator("#output iframe").bounding_box()
+    bench.mouse.move(at["x"] + 50, at["y"] + at["height"] + 150)
+    bench.evaluate("document.querySelector('iframe').contentWindow.postMessage('now', '*')")
+    expect(bench.get_by_role("button", name="Give it")).to_be_visible()
+    assert bench.evaluate("document.querySelector('iframe').matches(':hover')")
+    bench.keyboard.type("mine")
+    expect(bench.locator("textarea")).to_have_value("mine")
+
+
 def test_what_a_frame_sends_is_of_the_type_it_says(bench: Page) -> None:
     script = """async () => {
       const { OutputFrame } = await import("/static/js/outputs/frame.js");

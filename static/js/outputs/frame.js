@@ -8,7 +8,8 @@
  */
 
 import { el, textButton } from "./dom.js";
-import { Pace } from "./pace.js";
+import { guardFocus } from "./focus_guard.js";
+import { Burst, Pace } from "./pace.js";
 import { save } from "./table_tools.js";
 
 /** @typedef {import("./types.js").Output} Output */
@@ -21,6 +22,8 @@ const WORDS_A_SECOND = 10;
 const VALUES_A_SECOND = 1;
 /** Beyond this the page does little else. What an animated frame sends while the page is busy for half a minute is less. */
 const FLOOD_A_SECOND = 2_000;
+/** Beyond this no reader asked for the keyboard. */
+const THEFTS_A_SECOND = 2;
 const HREF_CHARACTERS = 8_000;
 const EXPORT_TIMEOUT_MS = 10_000;
 const EXPORT_TYPES = /** @type {Record<string, string>} */ ({ png: "image/png", svg: "image/svg+xml" });
@@ -36,8 +39,9 @@ export class OutputFrame {
   #isShownInFull = false;
   #height = 0;
   #asked = "";
-  #heard = 0;
-  #heardSince = 0;
+  #mayFocus = false;
+  #heard = new Burst(FLOOD_A_SECOND);
+  #thefts = new Burst(THEFTS_A_SECOND);
   /** @type {{mime: string, value: any} | null} */ #content = null;
   /** By the type of message. @type {Map<string, Pace<any>>} */
   #paces = new Map([
@@ -79,7 +83,7 @@ export class OutputFrame {
 
   /** A message of our window, which content can forge too. @param {any} message */
   receive(message) {
-    if (this.#isFlood()) this.#end();
+    if (this.#heard.isOver()) this.#end("it sent more messages than the page can read.");
     if (message === null || typeof message !== "object") return;
     if (message.type === "exported") this.#save(message);
     else this.#paces.get(message.type)?.ask(message);
@@ -90,17 +94,28 @@ export class OutputFrame {
     if (this.#content) this.render(this.#content.mime, this.#content.value);
   }
 
-  #isFlood() {
-    const now = performance.now();
-    if (now - this.#heardSince > 1000) [this.#heard, this.#heardSince] = [0, now];
-    this.#heard += 1;
-    return this.#heard > FLOOD_A_SECOND;
+  /** The frame took the keyboard, unasked: it goes back to where somebody wrote. @param {HTMLElement} from */
+  tookFocus(from) {
+    if (this.#mayFocus) return;
+    from.focus({ preventScroll: true });
+    if (this.#thefts.isOver()) this.#end("it took the keyboard again and again.");
+    else this.#offerFocus();
   }
 
-  #end() {
+  #offerFocus() {
+    const give = textButton("Give it", () => {
+      this.#mayFocus = true;
+      this.notes.replaceChildren();
+      this.iframe.focus();
+    });
+    this.notes.replaceChildren(el("p", { class: "cell-note" }, el("span", {}, "This output asked for the keyboard. "), give));
+  }
+
+  /** @param {string} why */
+  #end(why) {
     frames.delete(this);
     this.iframe.remove();
-    this.#note("This output was ended: it sent more messages than the page can read.");
+    this.#note(`This output was ended: ${why}`);
   }
 
   #tools() {
@@ -208,6 +223,7 @@ function watch() {
       else if (event.source !== null && event.source === frame.iframe.contentWindow) return frame.receive(event.data);
     }
   });
+  guardFocus((iframe, from) => [...frames].find((frame) => frame.iframe === iframe)?.tookFocus(from));
   const tell = () => {
     const now = theme();
     for (const frame of frames) frame.post({ type: "theme", theme: now });

@@ -1,8 +1,8 @@
-/** How often something is done that the content of a frame asks for: so often a second, and the last always. */
+/** How often something happens that the content of a frame asks for. */
 
 const SECOND_MS = 1_000;
 
-/** @template T */
+/** So often a second, and the last always. @template T */
 export class Pace {
   #room;
   #act;
@@ -30,5 +30,25 @@ export class Pace {
     const late = this.#late;
     this.#late = null;
     if (late) this.ask(late.value);
+  }
+}
+
+/** Whether something happens more often a second than it may. */
+export class Burst {
+  #most;
+  #count = 0;
+  #since = 0;
+
+  /** @param {number} timesASecond */
+  constructor(timesASecond) {
+    this.#most = timesASecond;
+  }
+
+  /** Counts one more. */
+  isOver() {
+    const now = performance.now();
+    if (now - this.#since > SECOND_MS) [this.#count, this.#since] = [0, now];
+    this.#count += 1;
+    return this.#count > this.#most;
   }
 }
