@@ -25,6 +25,7 @@ from kernels_app.early import FIRST_S, MOST_S, Early
 from kernels_app.journal import Journal
 from kernels_app.messages import Entry
 from kernels_app.provisioner import Launch, Manager, Profile, Provisioner, remove_run_folder, run_folder
+from kernels_app.run_clock import RunClock
 from kernels_app.throttle import Throttle
 from kernels_app.trees import Held
 
@@ -55,6 +56,7 @@ class _Plan:
     attempts: dict[str, frozenset[str]]  # and the names that each is to bind
     message_id: str = ""
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
+    started: set[str] = field(default_factory=set)
     finished: dict[str, Entry] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -91,8 +93,9 @@ class Kernel:
         self._attempts = Believed()
         self._next_frame: int | None = None
         self._latest: str | None = None  # the attempt that runs, or ran last
-        self._running_since = time.monotonic()
+        self._run_clock, self._cpu_s = RunClock(), 0.0
         self.question: Message | None = None  # that `input()` asked: attempt, prompt, password
+        self.asked_at = 0.0  # time.monotonic() of the newest question
         self._subshell: str | None = None
         self._published = asyncio.Event()
         self._claimed = asyncio.Event()
@@ -276,7 +279,8 @@ class Kernel:
         assert self._plan is None, "one plan at a time"
         plan = self._plan = _Plan(plan_id, {})
         plan.expect(items)
-        self._latest, self._running_since = items[0]["attempt"], time.monotonic()
+        self._latest = items[0]["attempt"]
+        self._run_clock.begin()
         self._counts_anew = self._counts_anew or bool(self._refused)
         self._refused, self._questions = set(), 0
         self._expect(items)
@@ -524,10 +528,15 @@ class Kernel:
         return number - expected
 
     def _note(self, entry: Entry) -> None:
-        if entry["t"] == "started":
-            self._latest, self._running_since = entry["attempt"], time.monotonic()
-        elif entry["t"] == "finished" and self._plan and entry["attempt"] in self._plan.attempts:
-            self._plan.finished[entry["attempt"]] = entry
+        attempt, plan = entry["attempt"], self._plan
+        if plan is None or attempt not in plan.attempts:
+            return
+        if entry["t"] == "started" and attempt not in plan.started:
+            plan.started.add(attempt)
+            self._latest = attempt
+            self._run_clock.begin()
+        elif entry["t"] == "finished":
+            plan.finished[attempt] = entry
 
     def _take_stdin(self, message: Message) -> None:
         attempt = message["parent_header"].get("msg_id")
@@ -541,6 +550,7 @@ class Kernel:
         prompt = content.get("prompt")
         prompt = messages.clean_text(prompt[:10_000]) if isinstance(prompt, str) else ""
         self.question = {"attempt": str(attempt), "prompt": prompt, "password": content.get("password") is True}
+        self.asked_at = time.monotonic()
         self.on_input(str(attempt), prompt, self.question["password"])
 
     def _take_broken(self, channel: str) -> None:
@@ -585,7 +595,7 @@ class Kernel:
         found = self._nameless.look(used.pids[self._provisioner.depth :])
         self._oom.tick()
         self._is_disk_short = _is_nearly_full(self.work)
-        self.memory = used.memory_bytes
+        self.memory, self._cpu_s = used.memory_bytes, limits.cpu_s(used.pids)
         death = deaths.over_tasks(used, profile.processes) or deaths.over_descriptors(found)
         death = death or deaths.over_network(found)
         if death is None and self._held.is_over(used, found.memory_bytes, profile.memory_bytes):
@@ -594,11 +604,10 @@ class Kernel:
 
     def _end_overlong(self) -> None:
         """Interrupt a cell that has run for longer than it may (waiting for input does not count), and say so."""
-        limit_s, plan = self.launch.profile.run_s, self._plan
-        if not limit_s or plan is None or self.question is not None:
-            self._running_since = time.monotonic()
-        elif time.monotonic() - self._running_since > limit_s:
-            self._running_since = time.monotonic() + INTERRUPT_TIMES * INTERRUPT_EVERY_S
+        limit_s = self.launch.profile.run_s
+        ran_s = self._run_clock.tick(self._cpu_s, waits=self.question is not None)
+        if limit_s and self._plan is not None and ran_s > limit_s:
+            self._run_clock.begin(grace_s=INTERRUPT_TIMES * INTERRUPT_EVERY_S)
             text = f"This cell ran for {limit_s:,} seconds, as long as a cell may, so it was interrupted."
             self.on_entries([{"t": "notice", "attempt": self._latest, "text": text}])
             self._keep(self.interrupt(), "kernel-overlong")

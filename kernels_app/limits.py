@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 TASKS_BESIDE = 8  # of ours in a kernel's tree, with some room, beside the processes and threads that it may have
 SHARE = 4  # an exact count is repeated after this many times as long as it took
 _OOM_SCORE = 800  # of 1000: when memory runs out the system kills kernels first, never the server
@@ -168,6 +169,16 @@ def _threads(pid: int) -> int:
     with contextlib.suppress(OSError):
         return max(1, os.stat(f"/proc/{pid}/task").st_nlink - 2)
     return 1
+
+
+def cpu_s(pids: Sequence[int]) -> float:
+    """Processor time of these processes and of those they waited for; 0 of one that is gone, or without /proc."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, IndexError, ValueError), open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / _TICKS_A_SECOND
 
 
 def _proportional(pid: int) -> tuple[int, int]:

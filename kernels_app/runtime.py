@@ -334,10 +334,13 @@ class Runtime:
         return self._kernel.launch.profile.idle_s if self._kernel is not None else 0
 
     def idle_s(self) -> float:
-        """How long nothing has run and nobody has asked the kernel anything."""
+        """How long nothing has run, or has waited for an answer, and nobody has asked the kernel anything."""
+        used_at = self._used_at
         if self._state.plan is not None or self._state.running is not None or self._state.queue:
-            return 0.0
-        return time.monotonic() - self._used_at
+            if self._kernel is None or self._kernel.question is None:
+                return 0.0
+            used_at = max(used_at, self._kernel.asked_at)
+        return time.monotonic() - used_at
 
     def _running_cell(self) -> str | None:
         running = self._state.running

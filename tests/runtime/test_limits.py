@@ -50,6 +50,27 @@ async def test_a_cell_that_runs_too_long_is_interrupted_and_says_why(lab: Lab):
     assert (await kernel_of(lab))["state"] == "idle"
 
 
+BUSY = "import time\nuntil = time.monotonic() + 30\nwhile time.monotonic() < until: pass\n"
+ASKS = "import threading\nthreading.Thread(target=input, daemon=True).start()\n"
+async def test_a_cell_that_computes_beside_its_question_does_not_wait(lab: Lab):
+    await allow(lab, run_seconds=2)
+    await lab.add(a=ASKS + BUSY)
+    await lab.run()
+    assert (await lab.states())["a"]["outcome"] == "interrupted"
+    assert "as long as a cell may" in str(await lab.outputs("a"))
+
+
+async def test_a_cell_that_waits_for_an_answer_runs_no_clock(lab: Lab):
+    await allow(lab, run_seconds=1)
+    await lab.add(a="input()")
+    runtime = await lab.runtime()
+    run = await runtime.run({str(lab.cells["a"]): 0}, by=lab.author)
+    await lab.until("a", "running")
+    await asyncio.sleep(3)
+    assert not await runtime.wait(run, 0.1)
+    await runtime.stop()
+
+
 async def test_an_error_at_a_limit_says_whose_limit_it_is(lab: Lab):
     await allow(lab, memory_mib=1024)
     await lab.add(a="x = bytearray(4 * 1024**3)")
@@ -78,6 +99,19 @@ async def test_a_kernel_in_use_is_not_idle(lab: Lab):
     await lab.until("a", "running")
     assert runtime.idle_limit_s == 1 and runtime.idle_s() == 0.0
     await runtime.stop()
+
+
+async def test_a_question_that_nobody_answers_is_no_use_of_a_kernel(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(local, "IDLE_LOOK_S", 0.1)
+    lab.host.keep(lab.host._stop_idle())
+    await allow(lab, idle_seconds=2)
+    await lab.add(a="input()")
+    runtime = await lab.runtime()
+    await runtime.run({str(lab.cells["a"]): 0}, by=lab.author)
+    async with asyncio.timeout(WAIT_S):
+        while await lab.host.get(lab.notebook.id) is not None:
+            await asyncio.sleep(0.05)
+    assert runtime.kernel_document()["detail"].startswith("Stopped after 2 seconds without use.")
 
 
 async def test_one_kernel_too_many_is_refused_in_plain_words(lab: Lab):

@@ -19,6 +19,7 @@ import pytest_asyncio
 from django.contrib.auth import get_user_model
 
 from kernels_app import kernel as kernel_module
+from kernels_app.models import KernelLimits
 from notebooks_app import db
 from notebooks_app.models import Notebook
 from tests.runtime.conftest import data_dir  # noqa: F401  the fixture
@@ -154,6 +155,21 @@ def resident(*, tidy: bool = True) -> int:
     if tidy:
         gc.collect()
     return int(Path(f"/proc/{os.getpid()}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+BEGINS_AGAIN = """
+until = time.monotonic() + 20
+while time.monotonic() < until:
+    frame({"t": "started", "attempt": attempt, "cell": "c", "version": 1})
+    time.sleep(0.2)
+"""
+
+
+async def test_a_cell_that_says_it_begins_again_and_again_runs_no_longer(labs: tuple[Lab, Lab]):
+    attacker = labs[0]
+    await db.write(lambda: KernelLimits.objects.create(user=attacker.notebook.owner, run_seconds=2))
+    await attack(labs, BEGINS_AGAIN)
+    assert (await attacker.states())["attack"]["outcome"] == "interrupted"
 
 
 async def test_no_forged_message_reaches_another_notebook_or_stays_unsaid(labs: tuple[Lab, Lab]):
