@@ -265,7 +265,7 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             raise BadRequest("cursor: must be a whole number or null.")
         self.cursor = None
         self._lost = False
-        await self.feed.greet(self, cursor)
+        self._inbox.charge(await self.feed.greet(self, cursor))
         if message.get("role", self._told_role.name.lower()) != self.access.role.name.lower():
             self._tell_role(self.access.role)
         return {"window": self.window_id}
@@ -290,7 +290,9 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         if error is not None:
             self.send_text(encode({"type": "reply", "id": command_id, "ok": False, "error": error.as_json()}))
         else:
-            self.send_text(encode({"type": "reply", "id": command_id, "ok": True, **(result or {})}))
+            text = encode({"type": "reply", "id": command_id, "ok": True, **(result or {})})
+            self._inbox.charge(len(text))
+            self.send_text(text)
 
     def send_text(self, text: str) -> None:
         """Queue a frame; never blocks. A browser that does not keep up is told so and asks again from its cursor."""

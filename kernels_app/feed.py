@@ -169,14 +169,17 @@ class NotebookFeed:
             message = {"type": "notebook.presence", "notebook": str(self.notebook_id), **told}
             events.post(message)
 
-    async def greet(self, subscriber: Subscriber, cursor: int | None) -> None:
-        """Bring a socket from its cursor to now, and keep it there. Raises Notebook.DoesNotExist."""
+    async def greet(self, subscriber: Subscriber, cursor: int | None) -> int:
+        """Bring a socket from its cursor to now, and keep it there; how many characters that took. Raises
+        Notebook.DoesNotExist."""
         document = await self._since(cursor)
         if document["seq"] < self.seq:  # something was delivered to the others while we read: now it waits for us
             async with self._ordering:
                 document = await self._since(cursor)
         subscriber.cursor = document["seq"]
-        subscriber.send_frames(greeting.frames(document))
+        frames = greeting.frames(document)
+        subscriber.send_frames(frames)
+        return sum(map(len, frames))
 
     async def _since(self, cursor: int | None) -> Document:
         if self._far is not None:

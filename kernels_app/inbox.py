@@ -14,6 +14,8 @@ from collections.abc import Callable
 PER_SECOND = 40.0  # commands of one person, for long
 BURST = 200.0  # and at once
 BYTES_A_COMMAND = 64 * 1024  # a longer message counts as several
+CHARS_AN_ANSWER = 16 * 1024  # an answer counts as so many more commands as it has such parts
+MOST_AN_ANSWER = 100.0  # but not more: who opens the largest notebook twice can go on
 MAX_WAITING = 64
 MAX_WAITING_BYTES = 4 * 1024 * 1024
 MAX_PACES = 10_000
@@ -88,6 +90,10 @@ class Inbox:
         self._bytes -= len(text)
         self._changed.set()
         return text
+
+    def charge(self, answer_chars: int) -> None:
+        """What was asked for took work as its answer is long: the person's next message waits for it."""
+        self._pace.wait_s(min(MOST_AN_ANSWER, answer_chars // CHARS_AN_ANSWER))
 
     def _is_full(self, text: str) -> bool:
         is_large = self._bytes + len(text) > MAX_WAITING_BYTES

@@ -88,3 +88,19 @@ async def test_a_socket_that_was_ended_hears_goodbye_though_its_inbox_was_full(
     await asyncio.wait_for(browser.task, WAIT_S)
     await feed.settled()
     assert (len(feed.subscribers), feed.released) == (0, 1)
+
+
+async def test_who_asks_for_a_large_notebook_again_and_again_waits_as_for_many_commands(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(inbox, "PER_SECOND", 0.001)
+    browser = Browser()
+    await are_in(feed, 1)
+    for number in range(10):
+        browser.say(json.dumps({"type": "hello", "id": number, "cursor": None}))
+    await browser.reply(1)
+    await asyncio.sleep(0.2)
+    assert feed.greetings == 2  # of the 200 commands at once that a person has, each took 101
+    browser.go()
+    browser.task.cancel()
+    await asyncio.wait([browser.task], timeout=WAIT_S)
