@@ -99,6 +99,10 @@ function general() {
     action("save", "Name a version", "history", ["Mod+S"], (page) => page.nameVersion(), anywhere),
     action("find", "Find and replace in all cells", "search", ["Mod+Shift+F"], (page) => page.openFind(), anywhere),
     action("rename", "Rename the notebook", "code", [], (page) => page.rename(), { where: "anywhere", group: "Anywhere" }),
+    ...["Outline", "Variables", "Graph", "History"].map((part) =>
+      action(`show_${part.toLowerCase()}`, `Show ${part.toLowerCase()}`, part.toLowerCase(), [], (page) => page.panels?.show(part.toLowerCase()), anywhere)),
+    action("export_ipynb", "Export as .ipynb", "download", [], (page) => page.download("ipynb"), anywhere),
+    action("export_html", "Export as .html", "download", [], (page) => page.download("html"), anywhere),
     action("print", "Print", "print", [], () => window.print(), anywhere),
     action("wide", "Wide column", "input", [], (page) => page.toggleWide(), anywhere),
     action("comment", "Comment lines", "comment", ["Mod+/"], () => false, { where: "edit", group: "In the editor" }),

@@ -119,7 +119,7 @@ function joinCells(page, root) {
 /** @param {Page} page */
 function joinPanels(page) {
   const { store, socket, selection } = page;
-  const panels = new Panels();
+  const panels = (page.panels = new Panels());
   keepOutline(store, selection, panels);
   keepVariables(store, socket, panels);
   keepGraph(store, selection, panels);

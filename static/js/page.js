@@ -43,6 +43,7 @@ export class Page {
   runs;
   texts;
   data;
+  /** @type {import("./panels.js").Panels | null} */ panels = null;
   actions = allActions();
 
   /** @param {Parts} parts */
@@ -68,6 +69,11 @@ export class Page {
   perform(id) {
     const action = this.actions.find((each) => each.id === id);
     if (action) perform(action, this);
+  }
+
+  /** @param {"ipynb" | "html"} format */
+  download(format) {
+    if (this.data.urls.export) location.assign(`${this.data.urls.export}?format=${format}`);
   }
 
   // --- Running ---

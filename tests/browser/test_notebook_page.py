@@ -171,6 +171,18 @@ def test_of_many_names_the_page_shows_five_before_and_after_a_run_and_all_when_a
     expect(shown).to_have_text(names)
 
 
+def test_the_palette_leads_to_every_part_of_the_side_and_to_exports(open_notebook: Open) -> None:
+    page, _ = open_notebook([cell("x = 1")])
+    for part in ("graph", "variables", "outline"):
+        page.keyboard.press("Control+k")
+        page.keyboard.type(f"show {part}")
+        page.keyboard.press("Enter")
+        expect(page.locator(f'[data-panel-part="{part}"]')).to_be_visible()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("export")
+    expect(page.get_by_role("option")).to_have_text(["Export as .ipynb", "Export as .html"])
+
+
 def test_shift_enter_runs_and_goes_on_and_makes_a_cell_at_the_end(open_notebook: Open) -> None:
     page, far = open_notebook([cell("a = 1"), cell("b = 2")])
     edit(page, 1)
