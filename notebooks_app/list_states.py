@@ -15,7 +15,7 @@ from notebooks_app import reading
 from notebooks_app.cell_words import shown_state
 from notebooks_app.models import Cell, KernelSession, Notebook
 
-CELLS_AT_ONCE = 1_000  # that one list derives: some 0.1 s; a notebook that has more shows no state
+CELLS_AT_ONCE = 1_000  # that one list derives: some 0.2 s; a notebook that has more shows no state
 KEPT = 10_000  # notebooks
 
 type Key = tuple[int, int | None]  # the notebook's seq; the epoch of its living kernel
