@@ -544,7 +544,7 @@ class NotebookFeed:
         pending = await db.read(lambda: services.pending_analysis(self.notebook_id))
         if not pending:
             return []
-        found = await asyncio.to_thread(lambda: [(cell, services.analysis_of(cell)) for cell in pending])
+        found = await services.analyse(pending)
         return await db.write(lambda: services.save_analyses(found))
 
     def _read_small(self) -> tuple[list[Cell], int, str, KernelSession | None]:

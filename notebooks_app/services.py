@@ -407,8 +407,8 @@ def analyse_pending(notebook_id: uuid.UUID) -> list[Event]:
     Reads only the sources concerned and takes no number: what is derived is not a change. Asynchronous callers do the
     three steps themselves (kernels_app/feed.py), so that a slow analysis holds no writer.
     """
-    pending = pending_analysis(notebook_id)
-    return save_analyses([(cell, analysis_of(cell)) for cell in pending]) if pending else []
+    # Each kept as soon as it is found: who asks meanwhile, or again, does not begin anew.
+    return [event for cell in pending_analysis(notebook_id) for event in save_analyses([(cell, analysis_of(cell))])]
 
 
 def pending_analysis(notebook_id: uuid.UUID) -> list[Cell]:
@@ -420,9 +420,17 @@ def pending_analysis(notebook_id: uuid.UUID) -> list[Cell]:
 
 def analysis_of(cell: Cell) -> Analysis:
     """What the cell's source defines and uses, within the limits of the worker."""
-    return _analysis_pool().analyse_sync(
-        cell.type, cell.source, result_name=cell.result_name, on_connection=cell.connection_id is not None
-    )
+    return _analysis_pool().analyse_sync(cell.type, cell.source, **_analysis_options(cell))
+
+
+async def analyse(cells: list[Cell]) -> list[tuple[Cell, Analysis]]:
+    """The same of several cells, one after the other, so that those of other notebooks have their turns between."""
+    pool = _analysis_pool()
+    return [(cell, await pool.analyse(cell.type, cell.source, **_analysis_options(cell))) for cell in cells]
+
+
+def _analysis_options(cell: Cell) -> dict[str, Any]:
+    return {"result_name": cell.result_name, "on_connection": cell.connection_id is not None}
 
 
 def save_analyses(found: list[tuple[Cell, Analysis]]) -> list[Event]:

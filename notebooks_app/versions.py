@@ -33,6 +33,7 @@ SIDE = ("type", "source_hash", "result_name", "connection_id", "disabled", "code
 # Of a difference: beyond, cells are named and their texts left out.
 DIFFS_AT_MOST = 200
 DIFFS_BYTES_AT_MOST = 1024 * 1024
+DIFFS_WORK_AT_MOST = 4 * differences.WORK_AT_MOST
 HEADS_AT_MOST = 500
 HEAD_AT_MOST = 200  # characters of a cell's first line
 BEGINNING = Substr("source", 1, 2 * HEAD_AT_MOST)
@@ -174,16 +175,17 @@ def difference_to_now(version: Version) -> Document:
 
 
 class _Budget:
-    """Texts are compared while there is room for what they differ in."""
+    """Texts are compared while there is room for what they differ in, and not too much work was done for it."""
 
     def __init__(self) -> None:
-        self.cells, self.characters = DIFFS_AT_MOST, DIFFS_BYTES_AT_MOST
+        self.cells, self.characters, self.work = DIFFS_AT_MOST, DIFFS_BYTES_AT_MOST, DIFFS_WORK_AT_MOST
 
     def difference(self, old: str | None, new: str | None) -> Document:
-        if old is None or new is None or not self.cells or self.characters <= 0:
+        if old is None or new is None or min(self.cells, self.characters, self.work) <= 0:
             return {"diff": None, "lines_added": 0, "lines_removed": 0, "is_cut": True}
-        found = differences.text_difference(old, new)
+        found = differences.text_difference(old, new, most_work=min(self.work, differences.WORK_AT_MOST))
         self.cells -= 1
+        self.work -= found.work
         self.characters -= len(found.text or "")
         counts = {"lines_added": found.added, "lines_removed": found.removed}
         return {"diff": found.text, **counts, "is_cut": found.is_cut or found.text is None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from notebooks_app.analysis.effort import UNBOUNDED, Effort
 from notebooks_app.analysis.python import analyse_python, is_public
 from notebooks_app.analysis.sql import analyse_sql
 from notebooks_app.facts import CellError, CellType, ErrorKind
@@ -45,8 +46,10 @@ def analyse(
     result_name: str = "",
     on_connection: bool = False,
     max_bytes: int = MAX_BYTES,
+    effort: Effort = UNBOUNDED,
 ) -> Analysis:
-    """Definitions, references and errors of one cell. Never raises for what the source holds.
+    """Definitions, references and errors of one cell. Never raises for what the source holds, but TooMuchWork where it
+    takes more than `effort`.
 
     `result_name` is what an SQL cell binds; with `on_connection` its tables live in the database and only its
     parameters are references. A source over `max_bytes` (of UTF-8) is not read: its error says so.
@@ -58,8 +61,8 @@ def analyse(
         return Analysis(errors=(_too_large(size, max_bytes),))
     try:
         if cell_type == CellType.SQL:
-            return _sql(source, result_name, on_connection)
-        names = analyse_python(source)
+            return _sql(source, result_name, on_connection, effort)
+        names = analyse_python(source, effort)
     except RecursionError:
         return failed(TOO_DEEP)
     except MemoryError:
@@ -74,8 +77,8 @@ def failed(message: str) -> Analysis:
     return Analysis(errors=(CellError(ErrorKind.TOO_LARGE, message),))
 
 
-def _sql(source: str, result_name: str, on_connection: bool) -> Analysis:
-    found = analyse_sql(source)
+def _sql(source: str, result_name: str, on_connection: bool, effort: Effort) -> Analysis:
+    found = analyse_sql(source, effort)
     used = found.parameters if on_connection else found.parameters | found.tables
     return Analysis(
         definitions=frozenset({result_name} if result_name and is_public(result_name) else ()),

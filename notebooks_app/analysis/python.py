@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 from dataclasses import dataclass
 
+from notebooks_app.analysis.effort import Effort
 from notebooks_app.analysis.parsing import describe, parse
 from notebooks_app.analysis.statements import Statements
 from notebooks_app.facts import CellError, ErrorKind
@@ -33,14 +34,14 @@ class Names:
     errors: tuple[CellError, ...] = ()
 
 
-def analyse_python(source: str) -> Names:
+def analyse_python(source: str, effort: Effort) -> Names:
     """The names of a Python cell; one that does not parse has none.
 
-    RecursionError and MemoryError pass through.
+    RecursionError, MemoryError and TooMuchWork pass through.
     """
-    walker = Statements(has_walrus=":=" in source)
+    walker = Statements(effort, has_walrus=":=" in source)
     try:
-        walker.walk(parse(source))
+        walker.walk(parse(source, effort))
     except SyntaxError as error:
         return Names(errors=(_syntax_error(error),))
     except ValueError as error:  # a lone surrogate, which no Python source can hold

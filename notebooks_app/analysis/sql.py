@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from notebooks_app.analysis.effort import Effort
 from notebooks_app.analysis.sqltables import tables_by_words
 from notebooks_app.analysis.sqltables import word_set as _words
 from notebooks_app.analysis.sqltext import Token, bind, split_parameters, tokens
@@ -25,6 +26,7 @@ __all__ = ["SqlNames", "analyse_sql", "bind", "split_parameters"]
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of every statement it knows by name only
 
+_DEARER = 5  # times: a character read by sqlglot, beside one of Python
 _STAND_IN = "rillbook_parameter"
 _DIALECTS = ("duckdb", "postgres")
 _OTHER_DIALECTS = ("sqlite", "mysql", "tsql", "snowflake", "bigquery", "oracle")
@@ -55,14 +57,18 @@ class SqlNames:
     errors: tuple[CellError, ...] = ()
 
 
-def analyse_sql(source: str) -> SqlNames:
-    """Parameters and tables of the cell's statements, and what is wrong with it in every dialect."""
+def analyse_sql(source: str, effort: Effort) -> SqlNames:
+    """Parameters and tables of the cell's statements, and what is wrong with it in every dialect.
+
+    TooMuchWork passes through.
+    """
+    effort.spend(_DEARER * len(source))
     found = list(tokens(source))
     parameters = frozenset(token.name for token in found if token.kind == "parameter")
     errors = tuple(_refusals(source, found))
     if not any(token.kind not in ("space", "comment") for token in found):
         return SqlNames(parameters, errors=errors)
-    statements = _parse_any(found)
+    statements = _parse_any(found, effort)
     if statements is None:
         errors += tuple(_broken(source, found))
         return SqlNames(parameters, frozenset(tables_by_words(found)), errors)
@@ -129,7 +135,7 @@ def _no_statement(found: list[Token]) -> tuple[str, int] | None:
 # --- tables --------------------------------------------------------------------------------------------
 
 
-def _parse_any(found: list[Token]) -> list[exp.Expr] | None:
+def _parse_any(found: list[Token], effort: Effort) -> list[exp.Expr] | None:
     """The statements, in the first reading that works; None where none does."""
     import sqlglot  # 0.1 s, and only SQL cells need it
     from sqlglot.errors import SqlglotError
@@ -142,6 +148,7 @@ def _parse_any(found: list[Token]) -> list[exp.Expr] | None:
         readings += [(text, dialect) for text in (placed, valued) for dialect in _DIALECTS]
     readings += [(named, dialect) for dialect in _OTHER_DIALECTS]
     for text, dialect in readings:
+        effort.spend(_DEARER * len(text))
         try:
             statements = sqlglot.parse(text, dialect=dialect)
         except (

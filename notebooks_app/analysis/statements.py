@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from notebooks_app.analysis import magics
+from notebooks_app.analysis.effort import Effort
 from notebooks_app.analysis.expressions import Expressions
 from notebooks_app.analysis.names import State
 from notebooks_app.analysis.parsing import parse
@@ -30,8 +31,9 @@ class Statements(Expressions):
 
     _statements: ClassVar[dict[type, Callable[[Any, Any], None]]] = {}
 
-    def __init__(self, *, has_walrus: bool) -> None:
+    def __init__(self, effort: Effort, *, has_walrus: bool) -> None:
         super().__init__()
+        self._effort = effort
         self.has_walrus = has_walrus
         self.has_future_annotations = False
         self.stars: list[tuple[str, int]] = []
@@ -58,7 +60,7 @@ class Statements(Expressions):
         self.exprs(found.lookups)
         for code in found.code:
             try:
-                self._embedded(parse(code), in_function=found.in_function)
+                self._embedded(parse(code, self._effort), in_function=found.in_function)
             except SyntaxError as error:
                 error.lineno = line + found.first_line + (error.lineno or 1) - 1
                 raise

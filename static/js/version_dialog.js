@@ -127,7 +127,7 @@ function changedCell(cell) {
     h("p", { class: "version-line" }, h("span", { class: "meta" }, `cell ${number}`), h("code", {}, cell.head || "(empty)"), counts),
     ...fieldWords(fields).map((words) => h("p", { class: "version-field" }, words)),
     lines.length > 0 && h("pre", { class: "source diff", tabindex: "0", "aria-label": `What changed in cell ${number}` }, ...lines),
-    isCut && h("p", { class: "meta" }, diff ? "The rest is not shown: the texts differ in more than fits here." : "The texts are too long to be compared here."),
+    isCut && h("p", { class: "meta" }, diff ? "The rest is not shown: the texts differ in more than fits here." : "The texts are too long, or too different, to be compared here."),
   );
 }
 

@@ -105,3 +105,73 @@ def test_the_worker_has_none_of_the_servers_secrets(
     pool.analyse_sync("python", LARGE)
     with open(f"/proc/{worker_pid(pool)}/environ", "rb") as environment:
         assert b"do not tell" not in environment.read()
+
+
+def nested_finally(depth: int) -> str:
+    lines = [f"{' ' * n}{line}" for n in range(depth) for line in ("try: x", "finally:")]
+    return "\n".join([*lines, " " * depth + "pass"])
+
+
+# Small, and more work for parsers than a process can take that others wait for.
+DEAR = {
+    "commands": ("python", "!l\n" * 120),
+    "commands among plain lines": ("python", "a=1\n" * 400 + "!l\n" * 40),
+    "commas": ("python", "," * 300),
+    "semicolons": ("python", ";" * 300),
+    "help of a long name": ("python", "a" * 3_000 + " ?"),
+    "magics within magics": ("python", "%time " * 100 + "1"),
+    "finally within finally": ("python", nested_finally(12)),
+    "the same in a magic": ("python", "%%time\n" + nested_finally(12)),
+    "SQL that no dialect reads": ("sql", "SELECT a, b FROM t JOIN u ON {p} = c " * 30 + "FROM )"),
+    "much SQL": ("sql", "SELECT * FROM t" + "".join(f" JOIN t{n} ON a{n} = b{n}" for n in range(250))),
+}
+
+
+@pytest.mark.parametrize("name", DEAR)
+def test_a_small_source_that_is_much_work_is_read_by_the_worker(pool: AnalysisPool, name: str) -> None:
+    found = pool.analyse_sync(*DEAR[name])
+    assert worker_pid(pool) is not None
+    assert found == analyse(*DEAR[name])
+
+
+LINES = "%matplotlib inline\n!pip install a b\n!ls {folder}\nfiles = !ls\nimport a\n"
+ORDINARY = {
+    "commands": ("python", LINES + "x = y\n" * 100),
+    "help": ("python", "import pandas as pd\npd.DataFrame.groupby?"),
+    "half written": ("python", "frame = f(a, b, c)\n" * 400 + "print(frame["),
+    "try": ("python", "try:\n    x = f()\nfinally:\n    close()\n"),
+    "long": ("python", "value = f(other, 1)\n" * 900),
+    "query": ("sql", "SELECT a, sum(b) FROM t JOIN u USING (c) WHERE d > {low} GROUP BY a ORDER BY 2 DESC\n" * 2),
+    "half a query": ("sql", "SELECT a, sum(b) FROM t WHERE d > {low} GROUP BY FROM"),
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_ordinary_cells_start_no_process(pool: AnalysisPool, name: str) -> None:
+    assert pool.analyse_sync(*ORDINARY[name]) == analyse(*ORDINARY[name])
+    assert worker_pid(pool) is None
+
+
+def test_a_text_that_took_too_long_is_not_read_again() -> None:
+    pool = AnalysisPool(timeout_s=0.1)
+    first = pool.analyse_sync("python", nested_finally(19))
+    assert "within 0.1 s" in first.errors[0].message and worker_pid(pool) is None
+    assert pool.analyse_sync("python", nested_finally(19)) == first
+    assert worker_pid(pool) is None  # nobody was asked
+    pool.close()
+
+
+def test_who_waits_for_the_worker_is_in_nobodys_way(pool: AnalysisPool) -> None:
+    async def others_go_on() -> None:
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(2) as default:
+            loop.set_default_executor(default)
+            with pool._lock:  # a text that takes the worker seconds
+                waiting = [asyncio.create_task(pool.analyse("python", LARGE)) for _ in range(8)]
+                async with asyncio.timeout(10):
+                    await asyncio.to_thread(int)
+                    assert (await pool.analyse("python", "x = y")).references == {"y"}
+                assert not any(task.done() for task in waiting)
+            await asyncio.gather(*waiting)
+
+    asyncio.run(others_go_on())

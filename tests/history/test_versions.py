@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import random
 import uuid
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from notebooks_app import freshness, graph, reading, restoring, services, versions
+from notebooks_app import differences, freshness, graph, reading, restoring, services, versions
 from notebooks_app.errors import BadRequest, Conflict, NotFound, TooLarge
 from notebooks_app.models import Cell, CellRun, Change, Connection, Notebook, Output, Version, VersionCell
 from notebooks_app.services import Accepted, Author
@@ -126,6 +127,60 @@ def test_a_difference_is_bounded(bench: Workbench, monkeypatch: pytest.MonkeyPat
     changed = versions.difference_to_now(version)["changed"]
     assert [cell["diff"] is not None for cell in changed] == [True, True, False, False]
     assert [cell["is_cut"] for cell in changed] == [False, False, True, True]
+
+
+def repeating(own: str, lines: int = 2_000) -> str:
+    """Each second line its own, the others of 95 that repeat: difflib finds them one by one, each time among all."""
+    return "\n".join(f"{own}{n}" if n % 2 else f"c{n // 2 % 95}" for n in range(lines))
+
+
+def test_texts_that_are_too_different_are_not_compared():
+    found = differences.text_difference(repeating("u"), repeating("v"))
+    assert (found.text, found.added, found.removed) == (None, 0, 0)
+    assert found.work < 1.05 * differences.WORK_AT_MOST
+
+
+def test_an_answer_compares_while_the_work_for_it_is_bounded(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+    cells = [bench.add(repeating("u", 200)) for _ in range(4)]
+    version = name(bench)
+    for cell in cells:
+        bench.edit(cell, repeating("v", 200))
+    each = differences.text_difference(repeating("u", 200), repeating("v", 200)).work
+    monkeypatch.setattr(versions, "DIFFS_WORK_AT_MOST", 2 * each)
+    changed = versions.difference_to_now(version)["changed"]
+    assert [cell["diff"] is not None for cell in changed] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_difference_reads_as_that_of_difflib(seed: int):
+    chance = random.Random(seed)
+    old = [chance.choice("abcdefgh") for _ in range(chance.randrange(60))]
+    new = [line for line in old if chance.random() > 0.1] + [chance.choice("xyz")] * chance.randrange(3)
+    if old == new:
+        new.append("x")
+    expected = list(difflib.unified_diff(old or [""], new or [""], lineterm="", n=differences.CONTEXT))[2:]
+    text = differences.text_difference("\n".join(old), "\n".join(new)).text or ""
+    assert applied(old or [""], text) == (new or [""])
+    if new[:1] != old[:1]:
+        assert text.split("\n") == expected
+
+
+def applied(old: list[str], diff: str) -> list[str]:
+    """What a unified diff makes of the lines."""
+    new, at = [], 0
+    for line in diff.split("\n"):
+        if line.startswith("@@"):
+            start, _, count = line.split(" ")[1][1:].partition(",")
+            begin = int(start) - (count != "0")
+            new += old[at:begin]
+            at = begin
+            continue
+        if line[0] in " -":
+            assert old[at] == line[1:]
+            at += 1
+        if line[0] in " +":
+            new.append(line[1:])
+    return new + old[at:]
 
 
 # --- Bringing back ---------------------------------------------------------------------------------------------------

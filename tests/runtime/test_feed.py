@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from channels.layers import get_channel_layer
 from django.db import OperationalError
 
 from kernels_app.feed import NotebookFeed
-from notebooks_app import events
+from notebooks_app import events, services
 from tests.runtime.lab import WAIT_S, Lab
 
 
@@ -75,6 +76,24 @@ async def test_a_feed_that_cannot_be_read_leaves_its_channel_and_starts_later(la
     joined = set(get_channel_layer().groups[events.group_name(lab.notebook.id)])
     assert (len(joined - before), feed.seq) == (1, 1)
     await feed.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.django_db(transaction=True)
+async def test_a_cell_that_waits_for_the_analysis_worker_holds_no_thread_of_others(lab: Lab):
+    await lab.add(a="x = 0")
+    feed = await lab.host.feeds.open(lab.notebook.id)
+    pool = services._analysis_pool()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    with pool._lock:  # the worker reads another's text
+        await lab.edit("a", "!l\n" * 120)
+        refreshing = asyncio.create_task(feed.refresh())
+        await asyncio.wait({refreshing}, timeout=0.5)
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.to_thread(int)
+        assert not refreshing.done()
+    async with asyncio.timeout(WAIT_S):
+        await refreshing
 
 
 async def lost(*_: Any) -> None:
