@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django.db import close_old_connections
@@ -32,6 +33,7 @@ from notebooks_app.models import CellRun, KernelSession, Run
 from notebooks_app.services import Author
 
 type Document = dict[str, Any]
+type Check = Callable[[], Any]  # raises if the caller may not have it done any more
 
 START_S = 60.0  # to claim a notebook's lease and take the request, on top of the time the caller grants the run
 POLL_S = 0.05
@@ -62,7 +64,8 @@ class RunList(ApiView):
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.RUNNER, "run cells")
         body = self.body(serializers.RunCreate)
-        started = _call(_start(_host(), notebook_id, body, self.author()), START_S)
+        check = partial(self.open_again, notebook_id, Role.RUNNER, "run cells")
+        started = _call(_start(_host(), notebook_id, body, self.author(), check), START_S)
         return _answer(self, notebook_id, started, body, asked=body.get("cells", ()))
 
 
@@ -117,7 +120,8 @@ class Restart(ApiView):
     def post(self, request: Request, notebook_id: uuid.UUID) -> Response:
         self.open(notebook_id, Role.RUNNER, "restart its kernel")
         body = self.body(serializers.RestartIn)
-        started = _call(_restart(_host(), notebook_id, body, self.author()), START_S)
+        check = partial(self.open_again, notebook_id, Role.RUNNER, "restart its kernel")
+        started = _call(_restart(_host(), notebook_id, body, self.author(), check), START_S)
         if started is not None:
             return _answer(self, notebook_id, started, body, asked=())
         timeout_s = body["timeout_s"]
@@ -150,8 +154,8 @@ def _call(work: Any, timeout_s: float) -> Any:
     return _host().call(work, timeout_s)
 
 
-async def _start(host: KernelHost, notebook_id: uuid.UUID, body: Document, by: Author) -> str:
-    async with waiting.runtime_of(host, notebook_id, asyncio.Lock()) as runtime:
+async def _start(host: KernelHost, notebook_id: uuid.UUID, body: Document, by: Author, check: Check) -> str:
+    async with waiting.runtime_of(host, notebook_id, asyncio.Lock(), partial(db.read, check)) as runtime:
         if body["all"]:
             return await runtime.run_all(by=by)
         if body["stale"]:
@@ -159,8 +163,8 @@ async def _start(host: KernelHost, notebook_id: uuid.UUID, body: Document, by: A
         return await runtime.run({str(cell): 0 for cell in body["cells"]}, by=by, only=body["only"])
 
 
-async def _restart(host: KernelHost, notebook_id: uuid.UUID, body: Document, by: Author) -> str | None:
-    async with waiting.runtime_of(host, notebook_id, asyncio.Lock()) as runtime:
+async def _restart(host: KernelHost, notebook_id: uuid.UUID, body: Document, by: Author, check: Check) -> str | None:
+    async with waiting.runtime_of(host, notebook_id, asyncio.Lock(), partial(db.read, check)) as runtime:
         return await runtime.restart(by=by, run_all=body["run_all"])
 
 

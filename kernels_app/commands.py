@@ -6,10 +6,9 @@ The commands are listed in docs/architecture.md, section 4.
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ type Message = dict[str, Any]
 
 MAX_CELLS_ASKED = 200
 MAX_TABLE_ROWS = 500
-LONG_S = 1.0  # who waited for so long for a runtime may not be allowed any more
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,9 @@ class Context:
     def notebook_id(self) -> uuid.UUID:
         return self.feed.notebook_id
 
-    @asynccontextmanager
-    async def runtime(self) -> AsyncIterator[RuntimeHandle]:
+    def runtime(self) -> AbstractAsyncContextManager[RuntimeHandle]:
         """The notebook's runtime, in turn. See waiting.py."""
-        began = time.monotonic()
-        async with waiting.runtime_of(self.host, self.notebook_id, self.turn) as runtime:
-            if time.monotonic() - began > LONG_S:
-                await self.check()
-            yield runtime
+        return waiting.runtime_of(self.host, self.notebook_id, self.turn, self.check)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from kernels_app.hosts import get_host
 from kernels_app.inbox import PACES, Inbox
 from notebooks_app import db, sharing
 from notebooks_app.access import Access, Role, open_notebook
-from notebooks_app.errors import BadRequest, NotFound, RillbookError, Unavailable, database_away
+from notebooks_app.errors import BadRequest, Forbidden, NotFound, RillbookError, Unavailable, database_away
 from notebooks_app.models import Notebook
 from notebooks_app.parsers import parse
 from notebooks_app.services import Author
@@ -248,7 +248,7 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             return partial(self._hello, message)
         if command is None:
             raise BadRequest(f"There is no command {kind[:40]!r}.")
-        check = partial(self._check, command)
+        check = partial(self._check_again, command)
         context = commands.Context(self.feed, self.access, self.user, self.author, get_host(), self._turn, check)
         return partial(command.carry_out, context, message)
 
@@ -258,6 +258,12 @@ class NotebookConsumer(AsyncWebsocketConsumer):
             self.access = await self._read_access()
         if command is not None:
             self.access.require(command.role, command.what)
+
+    async def _check_again(self, command: commands.Command) -> None:
+        """As `_check`, for who has waited: also whether the session still holds, for the socket may be gone."""
+        await self._check(command)
+        if not await db.read(self.seat.is_held):
+            raise Forbidden("You are not signed in any more.")
 
     async def _hello(self, message: dict[str, Any]) -> dict[str, Any]:
         cursor = message.get("cursor")

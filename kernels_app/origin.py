@@ -45,15 +45,19 @@ def _headers(scope: dict[str, Any], name: bytes) -> list[str]:
 
 
 def _parse(origin: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port; None if it says anything more, if only by a mark that an address may do without."""
     try:
         parts = urlsplit(origin)
         port = parts.port
     except ValueError:
         return None
-    is_more = parts.username is not None or parts.path or parts.query or parts.fragment
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or is_more:
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         return None
-    return parts.scheme, parts.hostname.lower(), port or DEFAULT_PORTS[parts.scheme]
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    serialised = f"{parts.scheme}://{host}" if port is None else f"{parts.scheme}://{host}:{port}"
+    if origin.lower() != serialised:
+        return None
+    return parts.scheme, host, DEFAULT_PORTS[parts.scheme] if port is None else port
 
 
 def _scheme(scope: dict[str, Any]) -> str:

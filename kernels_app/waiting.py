@@ -6,10 +6,11 @@ Nothing of them has been decided: Stop takes them back, and what else is asked f
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from notebooks_app.errors import Conflict
 
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
     from kernels_app.hosts.base import KernelHost, RuntimeHandle
 
 TAKEN_BACK = "This was stopped before it began."
+LONG_S = 1.0  # who waited for so long for a runtime may not be allowed any more
 
 _asked: dict[uuid.UUID, set[asyncio.Task[RuntimeHandle]]] = {}
 
 
 @asynccontextmanager
-async def runtime_of(host: KernelHost, notebook_id: uuid.UUID, turn: asyncio.Lock) -> AsyncIterator[RuntimeHandle]:
-    """The notebook's runtime, for what is decided in turn. Raises Conflict if it was taken back, and as `ensure`."""
+async def runtime_of(
+    host: KernelHost, notebook_id: uuid.UUID, turn: asyncio.Lock, check: Callable[[], Awaitable[Any]]
+) -> AsyncIterator[RuntimeHandle]:
+    """The notebook's runtime, for what is decided in turn. Raises Conflict if it was taken back, and as `ensure`.
+
+    `check` raises if the person may not have it done any more; asked of those who waited for long.
+    """
+    began = time.monotonic()
     asked = asyncio.create_task(host.ensure(notebook_id), name=f"runtime of {notebook_id}")
     _asked.setdefault(notebook_id, set()).add(asked)
     try:
@@ -32,7 +40,10 @@ async def runtime_of(host: KernelHost, notebook_id: uuid.UUID, turn: asyncio.Loc
             _forget(notebook_id, asked)
             if asked.cancelled():
                 raise Conflict(TAKEN_BACK)
-            yield asked.result()
+            runtime = asked.result()
+            if time.monotonic() - began > LONG_S:
+                await check()
+            yield runtime
     finally:
         _forget(notebook_id, asked)
         asked.cancel()

@@ -244,10 +244,22 @@ def env_database(name: str, default_sqlite: Path) -> dict[str, object]:
         if not parts.path.strip("/"):
             raise ImproperlyConfigured(f"{name} names no database: postgresql://user@host/database.")
         password = unquote(parts.password or "") or env_secret("DATABASE_PASSWORD")
-        return _postgresql(parts.hostname, port, parts.path, parts.username, password, parts.query)
+        return _postgresql(parts.hostname, port, parts.path, parts.username, password, _parameters(name, parts.query))
     if parts.scheme == "sqlite" and not parts.netloc and parts.path.strip("/"):
         return _sqlite(Path(unquote(parts.path)))
     raise ImproperlyConfigured(f"{name} must start with postgresql:// or sqlite:/// and a path.")
+
+
+def _parameters(name: str, query: str) -> dict[str, str]:
+    """The URL's parameters for libpq. Where the database is must be in it, so that no connection leads there."""
+    given = dict(parse_qsl(query))
+    if given.keys() & {"service", "servicefile"}:
+        raise ImproperlyConfigured(
+            f"{name} names a service, a file that says where the database is: write host and port in the URL itself."
+        )
+    if not re.fullmatch(r"[0-9]{0,5}(,[0-9]{0,5})*", given.get("port", "")):
+        raise ImproperlyConfigured(f"{name} has a port that is none: it must be a number up to 65535.")
+    return given
 
 
 def env_mailer(name: str) -> dict[str, object]:
@@ -296,7 +308,7 @@ def _sqlite(path: Path) -> dict[str, object]:
 
 
 def _postgresql(
-    host: str | None, port: int | None, path: str, user: str | None, password: str, query: str
+    host: str | None, port: int | None, path: str, user: str | None, password: str, given: dict[str, str]
 ) -> dict[str, object]:
     """The URL's parameters (sslmode, sslrootcert, options…) go to libpq as they are, and before our own."""
     from notebooks_app.bounded_connection import pool_options  # psycopg is loaded where PostgreSQL is used
@@ -305,7 +317,6 @@ def _postgresql(
         max_size=env_int("DATABASE_POOL_SIZE", 16, least=1),
         statement_timeout_s=env_int("DATABASE_STATEMENT_TIMEOUT_S", 30),
     )
-    given = dict(parse_qsl(query))
     options: dict[str, object] = {
         "pool": pool,
         "application_name": "rillbook",

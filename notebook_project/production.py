@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
-SAMPLE_KEYS = ("django-insecure", "changeme", "change-me", "change_me", "secret", "example", "sample", "your-", "test")
+# Words that a key of chance holds less often than once in some millions: short ones count by themselves alone.
+SAMPLE = re.compile(
+    r"insecure|change[-_ ]?(?:me|it|this)|replace|secret[-_ ]?key|example|placeholder|do[-_ ]?not[-_ ]?use|production"
+    r"|default|password|qwertyui|^(?:secret|sample|change)|^(?:your|test)[-_ ]|^<.*>$|^\$\{"
+    r"|(?<![a-z0-9])(?:secret|sample|change)(?![a-z0-9])",
+    re.IGNORECASE,
+)
+QUOTES = ("'", '"')
+REPEATED = re.compile(r"(.{8,64})\1", re.DOTALL)
+RUN_LENGTH = 8  # of characters that follow each other, as in abcdefgh or 87654321
 KEY_MIN_LENGTH = 32
 KEY_MIN_BITS = 96  # of the distribution of its characters: rules out "aaaa…" and words repeated
+KEY_MIN_DISTINCT = 8
+CONNECTION_KEY_MIN_DISTINCT = 16  # of the 32 bytes: those of chance have 30, give or take two
 MAKE_A_KEY = "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
@@ -43,10 +57,35 @@ def refusals(
 
 def weakness_of(key: str) -> str:
     """What is wrong with a secret key; nothing for one that cannot be guessed."""
-    if key.lower().startswith(SAMPLE_KEYS):
+    if key[:1] in QUOTES or key[-1:] in QUOTES:
+        return "has quotes around it, which files of variables keep"
+    if SAMPLE.search(key):
         return "is a sample"
     if len(key) < KEY_MIN_LENGTH:
         return f"is shorter than {KEY_MIN_LENGTH} characters"
     counts = Counter(key)
     bits = -sum(n * math.log2(n / len(key)) for n in counts.values())
-    return "repeats itself" if bits < KEY_MIN_BITS else ""
+    if bits < KEY_MIN_BITS or len(counts) < KEY_MIN_DISTINCT or REPEATED.search(key):
+        return "repeats itself"
+    return "holds a row of characters that follow each other" if _has_run(key) else ""
+
+
+def weakness_of_connection_key(text: str) -> str:
+    """What is wrong with the key that encrypts; nothing for one that is no base64, which a check tells of."""
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        return ""
+    if all(32 <= byte < 127 for byte in key):
+        return "is text"
+    if len(set(key)) < min(CONNECTION_KEY_MIN_DISTINCT, len(key)):
+        return "repeats itself"
+    return "holds a row of bytes that follow each other" if _has_run(key.decode("latin-1")) else ""
+
+
+def _has_run(text: str) -> bool:
+    steps = [ord(after) - ord(before) for before, after in pairwise(text)]
+    return any(
+        len(set(steps[at : at + RUN_LENGTH - 1])) == 1 and abs(steps[at]) == 1
+        for at in range(len(steps) - RUN_LENGTH + 2)
+    )

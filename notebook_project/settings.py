@@ -255,6 +255,11 @@ if RILLBOOK_MODE == "multi" and not CONNECTION_KEYS:
     raise ImproperlyConfigured(
         "CONNECTION_KEYS (or CONNECTION_KEYS_FILE) must be set in multi mode: make a key with openssl rand -base64 32"
     )
+if RILLBOOK_MODE == "multi" and (why := production.weakness_of_connection_key(CONNECTION_KEYS[0])):
+    raise ImproperlyConfigured(
+        f"CONNECTION_KEYS: the first key {why}, so that it can be guessed: put one of openssl rand -base64 32 in "
+        "front of it, and run manage.py rotate_connection_keys"
+    )
 # Where connections may lead although it is refused by default: `loopback`, addresses, networks, hosts; each perhaps
 # with `:port`, which alone allows the server's own database (notebooks_app/targets.py).
 CONNECTION_ALLOW = env_targets("CONNECTION_ALLOW", ["loopback"] if RILLBOOK_MODE == "single" else [])

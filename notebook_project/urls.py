@@ -4,7 +4,6 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView
 
 from kernels_app import api as kernels_api
 from notebooks_app import (
@@ -14,6 +13,7 @@ from notebooks_app import (
     api_history,
     api_members,
     api_own,
+    api_schema,
     views,
     views_account,
     views_bin,
@@ -92,7 +92,7 @@ api_patterns = [
     path("connections/<uuid:connection_id>/", api_own.ConnectionDetail.as_view(), name="api_connection"),
     path("tokens/", api_own.TokenList.as_view(), name="api_tokens"),
     path("tokens/<int:token_id>/", api_own.TokenDetail.as_view(), name="api_token"),
-    path("schema/", SpectacularAPIView.as_view(), name="api_schema"),
+    path("schema/", api_schema.Schema.as_view(), name="api_schema"),
     path("", api.Unknown.as_view()),
     path("<path:rest>", api.Unknown.as_view()),
 ]

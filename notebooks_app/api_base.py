@@ -18,13 +18,13 @@ from rest_framework.views import APIView
 
 from notebooks_app import bodies, cursors, etags, idempotency, live, reading
 from notebooks_app.access import Access, Role, open_notebook
-from notebooks_app.authentication import TokenAuthentication, caller_of, scope_limit
+from notebooks_app.authentication import caller_of, scope_limit, token_of
 from notebooks_app.errors import BadRequest, Forbidden, PreconditionFailed, TooLarge
 from notebooks_app.facts import CellState
 from notebooks_app.models import ApiToken, Change, IdempotentAnswer, Notebook
 from notebooks_app.schema import ApiSchema
 from notebooks_app.services import Accepted, Author
-from notebooks_app.standing import Seat, roles_of
+from notebooks_app.standing import Seat
 from notebooks_app.text import shown
 
 type Document = dict[str, Any]
@@ -120,11 +120,10 @@ class ApiView(APIView):
         """As `open`, for a caller who has waited: also whether the token or session still holds. Raises
         NotAuthenticated, AuthenticationFailed."""
         if isinstance(self.request.auth, ApiToken):
-            TokenAuthentication().authenticate(self.request)
+            token_of(self.request)
             return self.open(notebook_id, role, what)
         access = self.open(notebook_id, role, what)
-        seat = Seat.of(self.request.user, self.request._request.session, notebook_id)
-        if roles_of([seat])[seat] is None:
+        if not Seat.of(self.request.user, self.request._request.session, notebook_id).is_held():
             raise NotAuthenticated
         return access
 

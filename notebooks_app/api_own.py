@@ -30,7 +30,7 @@ class ConnectionList(ApiView):
     @extend_schema(operation_id="connections_list", responses={200: serializers.ConnectionsOut})
     def get(self, request: Request) -> Response:
         usable = Connection.objects.usable_by(request.user).order_by("name", "id")
-        return Response({"connections": [_connection(item) for item in usable]})
+        return Response({"connections": [_connection(item, request.user) for item in usable]})
 
     @extend_schema(request=serializers.ConnectionIn, responses={201: serializers.ConnectionOut, **REFUSED_CHANGE})
     def post(self, request: Request) -> Response:
@@ -38,7 +38,7 @@ class ConnectionList(ApiView):
         body = self.body(serializers.ConnectionIn)
         connection = Connection(owner=request.user, name=body["name"])
         save_connection(connection, body["dsn"])
-        return Response(_connection(connection), status=201)
+        return Response(_connection(connection, request.user), status=201)
 
 
 class ConnectionDetail(ApiView):
@@ -47,7 +47,7 @@ class ConnectionDetail(ApiView):
         connection = Connection.objects.usable_by(request.user).filter(pk=connection_id).first()
         if connection is None:
             raise NotFound("There is no such connection.")
-        return Response(_connection(connection))
+        return Response(_connection(connection, request.user))
 
     @extend_schema(request=serializers.ConnectionPatch, responses={200: serializers.ConnectionOut, **REFUSED_CHANGE})
     def patch(self, request: Request, connection_id: uuid.UUID) -> Response:
@@ -57,7 +57,7 @@ class ConnectionDetail(ApiView):
             raise BadRequest("name: nothing to change was given; known are dsn, name.")
         connection.name = body.get("name", connection.name)
         save_connection(connection, body.get("dsn"))
-        return Response(_connection(connection))
+        return Response(_connection(connection, request.user))
 
     @extend_schema(responses={204: None, **REFUSED})
     def delete(self, request: Request, connection_id: uuid.UUID) -> Response:
@@ -89,12 +89,14 @@ def save_connection(connection: Connection, dsn: str | None) -> None:
         raise Conflict("You have a connection of this name already.") from None
 
 
-def _connection(connection: Connection) -> Document:
+def _connection(connection: Connection, reader: Any) -> Document:
+    """Where an operator's connection leads only operators are told."""
+    is_shown = connection.owner_id == reader.pk or reader.is_staff
     return {
         "id": str(connection.pk),
         "name": connection.name,
         "driver": connection.driver,
-        "address": connection.address(),
+        "address": connection.address() if is_shown else f"{connection.driver}://…",
         "refused": connection.refusal(),
         "shared": connection.owner_id is None,
         "created_at": connection.created_at.isoformat(),

@@ -46,17 +46,25 @@ class TokenAuthentication(authentication.BaseAuthentication):
     """`Authorization: Bearer rill_…`."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
-        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        token = ApiToken.find(text.strip())
+        token = token_of(request)
         if token is None:
-            raise exceptions.AuthenticationFailed("The token is unknown, expired or revoked.")
+            return None
         _note_use(token)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def token_of(request: Request) -> ApiToken | None:
+    """The token that the request came with; None: with none. Raises AuthenticationFailed if that is worth nothing."""
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    token = ApiToken.find(text.strip())
+    if token is None:
+        raise exceptions.AuthenticationFailed("The token is unknown, expired or revoked.")
+    return token
 
 
 def _note_use(token: ApiToken) -> None:

@@ -142,6 +142,8 @@ def _server(driver: str, rest: str) -> ParsedDsn:
     user, _, password = credentials.partition(":")
     if not found or not user:
         raise ValueError("user: missing. Write it as driver://user:password@host:port/database.")
+    if ":" in unquote(user):
+        raise ValueError("user: holds a colon (%3A). Write a plain : between user and password.")
     host, port = _host(where)
     if not database or "/" in database:
         raise ValueError("database: name one, after the host: host:port/database.")

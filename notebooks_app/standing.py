@@ -35,6 +35,10 @@ class Seat:
         password = user.get_session_auth_hash() if user.is_authenticated else ""
         return cls(notebook_id, session.session_key or "", user.pk, password, links)
 
+    def is_held(self) -> bool:
+        """Whether who sits there may still see the notebook, by the session with which they came."""
+        return roles_of([self])[self] is not None
+
 
 def roles_of(seats: Collection[Seat]) -> dict[Seat, Role | None]:
     """The role of each seat now; None where it must be left. Five queries, however many there are."""

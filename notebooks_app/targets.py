@@ -156,7 +156,7 @@ def from_settings() -> Targets:
     if database["ENGINE"].endswith("sqlite3"):
         files.append(str(database["NAME"]))
     else:
-        own += _own(str(database.get("HOST", "")), str(database.get("PORT", "")), _POSTGRES_PORT)
+        own += _own_database(database)
     own += map(parse_own, settings.CONNECTION_OWN)
     if settings.REDIS_URL:
         parts = urlsplit(settings.REDIS_URL)
@@ -164,9 +164,17 @@ def from_settings() -> Targets:
     return Targets(tuple(settings.CONNECTION_ALLOW), tuple(own), tuple(files))
 
 
+def _own_database(database: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """HOST and PORT come before what the URL's query names, as Django has it; libpq finds a host at `hostaddr`."""
+    given = database.get("OPTIONS", {})
+    ports = str(database.get("PORT") or given.get("port", ""))
+    hosts = [str(name) for name in (database.get("HOST") or given.get("host"), given.get("hostaddr")) if name]
+    return [entry for names in hosts or [""] for entry in _own(names, ports, _POSTGRES_PORT)]
+
+
 def _own(hosts: str, ports: str, default: int) -> list[tuple[str, int]]:
     """libpq takes lists of hosts and ports; a path is a socket of this machine."""
-    names, numbers = hosts.split(","), [int(port) for port in ports.split(",") if port] or [default]
+    names, numbers = hosts.split(","), [int(port or default) for port in ports.split(",")]
     return [
         ("" if name.startswith(("/", "@")) else plain_name(name), numbers[min(at, len(numbers) - 1)])
         for at, name in enumerate(names)

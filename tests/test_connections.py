@@ -33,6 +33,7 @@ def test_a_dsn_is_parsed_into_its_parts():
         ("sqlite:////srv/x.db", "driver"),
         ("postgresql://h/d", "user"),
         ("postgresql://:b@h/d", "user"),
+        ("postgresql://a%3Ab@h/d", "user"),
         ("postgresql://a:b@/d", "host"),
         ("postgresql://a:b@%2Fvar%2Frun/d", "host"),
         ("postgresql://a:b@h1,h2/d", "host"),
@@ -62,7 +63,7 @@ def test_what_may_not_be_is_refused_by_its_name(dsn, part):
     "dsn",
     [f"postgresql://a:{CANARY}@/d", f"postgresql://a:{CANARY}@h/d?{CANARY}=1", f"postgresql://a:{CANARY}%00@h/d",
      f"x://a:{CANARY}@h/d", f"postgresql://a:x/{CANARY}@h/d", f"postgresql://a:{CANARY}@h:{CANARY}/d",
-     f"postgresql://a:?{CANARY}@h/d", f"postgresql://a:x#{CANARY}@h"],
+     f"postgresql://a%3A{CANARY}@h/d", f"postgresql://a%3a{CANARY}:b@h/d", f"postgresql://a:?{CANARY}@h/d", f"postgresql://a:x#{CANARY}@h"],
 )  # fmt: skip
 def test_no_refusal_repeats_the_password(dsn):
     with pytest.raises(ValueError) as caught:

@@ -52,12 +52,23 @@ def test_a_stranger_finds_no_connection_of_others(client_of, made):
     assert client_of("nobody").get(LIST).status_code == 401
 
 
+def test_an_operator_is_told_where_the_operators_connections_lead(client_of, cast):
+    shared = Connection(owner=None, name="warehouse")
+    shared.set_dsn(DSN)
+    shared.save()
+    type(cast["stranger"]).objects.filter(username="stranger").update(is_staff=True)
+    found = client_of("stranger").get(f"{LIST}{shared.pk}/").json()
+    assert found["address"] == "postgresql://reader:…@db.example.com:5432/shop"
+
+
 def test_a_connection_of_the_operator_is_used_by_all_and_changed_by_none(client_of):
     shared = Connection(owner=None, name="warehouse")
     shared.set_dsn(DSN)
     shared.save()
     client, one = client_of("stranger"), f"{LIST}{shared.pk}/"
     assert client.get(one).json()["shared"] is True
+    assert client.get(one).json()["address"] == client.get(LIST).json()["connections"][0]["address"] == "postgresql://…"
+    assert "db.example.com" not in client.get(one).content.decode()
     assert client.patch(one, {"name": "x"}, format="json").status_code == 403
     assert client.delete(one).status_code == 403
 

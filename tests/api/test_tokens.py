@@ -8,8 +8,10 @@ from datetime import timedelta
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
+from notebooks_app import api_schema
 from notebooks_app.models import ApiToken
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -102,3 +104,25 @@ def test_the_schema_describes_every_route(client):
     paths = answer.content.decode()
     for route in ("/cells/{cell_id}/move/", "/runs/{run_id}/", "/undo/", "/connections/", "/tokens/"):
         assert route in paths
+
+
+def test_the_schema_is_made_once_whoever_asks_and_however(monkeypatch):
+    made = []
+    make = SchemaGenerator.get_schema
+    monkeypatch.setattr(SchemaGenerator, "get_schema", lambda *args, **more: made.append(1) or make(*args, **more))
+    api_schema._described.cache_clear()
+    nobody = APIClient()
+    for ask in ("", "?lang=de", "?version=3", "?format=yaml", "?x=1"):
+        answers = [nobody.get(f"/api/v1/schema/{ask}") for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 200]
+    assert len(made) == 1
+    indented = [nobody.get("/api/v1/schema/", headers={"Accept": f"application/json; indent={n}"}) for n in (1, 2, 8)]
+    assert len({answer.content for answer in indented}) == 1 and len(made) == 2
+
+
+def test_who_has_the_schema_is_not_sent_it_again():
+    nobody = APIClient()
+    tag = nobody.get("/api/v1/schema/")["ETag"]
+    again = nobody.get("/api/v1/schema/", headers={"If-None-Match": tag})
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", tag)
+    assert nobody.get("/api/v1/schema/", headers={"If-None-Match": '"another"'}).status_code == 200

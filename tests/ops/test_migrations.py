@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -94,8 +95,8 @@ def test_production_settings_pass_the_deployment_check(tmp_path):
     own = environment(
         tmp_path,
         RILLBOOK_MODE="multi",
-        SECRET_KEY="k" * 20 + "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP",
-        CONNECTION_KEYS=base64.b64encode(b"k" * 32).decode(),
+        SECRET_KEY=secrets.token_urlsafe(48),
+        CONNECTION_KEYS=base64.b64encode(secrets.token_bytes(32)).decode(),
         ALLOWED_HOSTS="notebooks.example.com",
         CSRF_TRUSTED_ORIGINS="https://notebooks.example.com",
         DATABASE_URL="postgresql://rillbook:x@db.example.com/rillbook?sslmode=verify-full",

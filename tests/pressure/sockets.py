@@ -68,7 +68,7 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
     async def read_access(self: Any) -> Any:
         return access
 
-    seat = SimpleNamespace(session_key="s")
+    seat = SimpleNamespace(session_key="s", is_held=lambda: True)
     monkeypatch.setattr(consumers, "get_host", lambda: made)
     monkeypatch.setattr(consumers.db, "read", read)
     monkeypatch.setattr(consumers.sharing, "person_of", lambda user, session: SimpleNamespace(pk=7))

@@ -85,6 +85,10 @@ def edit(version: int) -> str:
     return json.dumps({"type": "edit", "id": f"edit {version}", **changed})
 
 
+async def no_check() -> None:
+    """Nobody waits for long here."""
+
+
 STOP = json.dumps({"type": "stop", "id": "stop"})
 
 
@@ -140,7 +144,7 @@ async def test_a_tab_that_is_closed_while_its_run_waits_loses_neither_the_run_no
 
 
 async def test_who_may_not_run_any_more_when_there_is_a_place_does_not(full: Full, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(commands, "LONG_S", 0.0)
+    monkeypatch.setattr(waiting, "LONG_S", 0.0)
     browser = await open_socket(full)
     (socket,) = full.subscribers
     browser.say(run(1))
@@ -157,9 +161,23 @@ async def test_who_may_not_run_any_more_when_there_is_a_place_does_not(full: Ful
     assert full.done == []
 
 
+async def test_whose_session_ended_before_there_is_a_place_does_not_run(full: Full, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waiting, "LONG_S", 0.0)
+    browser = await open_socket(full)
+    (socket,) = full.subscribers
+    browser.say(run(1))
+    async with asyncio.timeout(WAIT_S):
+        while not full.asked:
+            await asyncio.sleep(0.001)
+    socket.seat.is_held = lambda: False
+    full.placed.set()
+    assert (await browser.reply("run 1"))["error"]["code"] == "forbidden"
+    assert full.done == []
+
+
 async def test_stop_of_the_api_takes_back_what_waits(full: Full, monkeypatch: pytest.MonkeyPatch):
     body = {"all": False, "stale": False, "cells": [CELL], "only": False}
-    started = asyncio.create_task(api._start(full, full.notebook_id, body, None))  # type: ignore[arg-type]
+    started = asyncio.create_task(api._start(full, full.notebook_id, body, None, None))  # type: ignore[arg-type]
     while not full.asked:
         await asyncio.sleep(0)
     monkeypatch.setattr(api, "_live_epoch", lambda notebook_id: None)
@@ -177,7 +195,7 @@ async def test_stop_in_another_process_takes_back_what_waits_here_and_says_so():
     notebook.send_live = lambda happened, **_: told.extend(happened)  # type: ignore[method-assign]
 
     async def wait() -> None:
-        async with waiting.runtime_of(host, notebook_id, asyncio.Lock()):  # type: ignore[arg-type]
+        async with waiting.runtime_of(host, notebook_id, asyncio.Lock(), no_check):  # type: ignore[arg-type]
             pass
 
     waits = asyncio.create_task(wait())

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from django.core.management.utils import get_random_secret_key
 
-from notebook_project.production import refusals, weakness_of
+from notebook_project.production import refusals, weakness_of, weakness_of_connection_key
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "fK3v-9sT1_xQwZ7mLr5bNc2yHd8gPj4eUa6oViXkSt0RBn-qCE"
 PRODUCTION = {
     "RILLBOOK_MODE": "multi",
     "SECRET_KEY": KEY,
-    "CONNECTION_KEYS": "azJrMmsyazJrMmsyazJrMmsyazJrMmsyazJrMmsyazI=",
+    "CONNECTION_KEYS": "q8Xm0bT3vYc1ZtRkWJ5uPnE7hLs2dFgAoMzQ9iKxV4c=",
     "ALLOWED_HOSTS": "notebooks.example.com",
     "CSRF_TRUSTED_ORIGINS": "https://notebooks.example.com",
     "EMAIL_URL": "smtp://user:password@mail.example.com",
@@ -73,6 +75,24 @@ def test_good_settings_are_not_refused():
         ({"secret_key": "django-insecure-" + KEY}, "SECRET_KEY is a sample"),
         ({"secret_key": "changeme" * 8}, "SECRET_KEY is a sample"),
         ({"secret_key": "k" * 64}, "repeats itself"),
+        ({"secret_key": "ab" * 60}, "repeats itself"),
+        ({"secret_key": "0123456789abcdef" * 4}, "repeats itself"),
+        ({"secret_key": KEY[:24] * 2}, "repeats itself"),
+        ({"secret_key": "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"}, "follow each other"),
+        ({"secret_key": KEY + "zyxwvuts"}, "follow each other"),
+        ({"secret_key": f'"{KEY}"'}, "quotes"),
+        ({"secret_key": f"'{KEY}'"}, "quotes"),
+        ({"secret_key": "rillbook-insecure-" + KEY}, "is a sample"),
+        ({"secret_key": f"{KEY}-Change-Me"}, "is a sample"),
+        ({"secret_key": "please_replace_this_" + KEY}, "is a sample"),
+        ({"secret_key": "my-super-secret-key-for-this-server-1"}, "is a sample"),
+        ({"secret_key": "this is a secret of ours that is long enough"}, "is a sample"),
+        ({"secret_key": "your_key_goes_here_with_many_characters_x"}, "is a sample"),
+        ({"secret_key": "DO-NOT-USE-in-the-world-7h2k9d0s3l"}, "is a sample"),
+        ({"secret_key": "RillbookProductionKey2026-7h2k9d0s3l"}, "is a sample"),
+        ({"secret_key": "thedefaultkeyofthisinstallation2026"}, "is a sample"),
+        ({"secret_key": "<fifty random characters of your choice>"}, "is a sample"),
+        ({"fallbacks": ["rillbook-placeholder-" + KEY]}, "FALLBACKS holds a key that is a sample"),
         ({"allowed_hosts": ["*"]}, "ALLOWED_HOSTS"),
         ({"allowed_hosts": ["a.example.com", "*"]}, "ALLOWED_HOSTS"),
         ({"origins": {"SOCKET_ORIGINS": ["http://notebooks.example.com"]}}, "SOCKET_ORIGINS"),
@@ -89,6 +109,31 @@ def test_keys_that_can_be_made_are_strong():
 
     assert all(not weakness_of(secrets.token_urlsafe(48)) for _ in range(200))
     assert all(not weakness_of(secrets.token_hex(32)) for _ in range(200))
+    assert all(not weakness_of(get_random_secret_key()) for _ in range(200))
+    for _ in range(200):
+        key = base64.b64encode(secrets.token_bytes(32)).decode()
+        assert not weakness_of(key) and not weakness_of_connection_key(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (b"k" * 32, "text"),
+        (b"connection key of a test's serve", "text"),
+        (bytes(32), "repeats itself"),
+        (b"\x00\xff" * 16, "repeats itself"),
+        (bytes(range(32)), "follow each other"),
+    ],
+)
+def test_a_connection_key_that_can_be_guessed_is_refused(key, words):
+    assert words in weakness_of_connection_key(base64.b64encode(key).decode())
+
+
+def test_only_the_connection_key_that_encrypts_must_be_strong_so_that_a_weak_one_can_be_left(tmp_path):
+    weak = base64.b64encode(b"k" * 32).decode()
+    done = manage(tmp_path, "check", CONNECTION_KEYS=weak)
+    assert done.returncode != 0 and "CONNECTION_KEYS: the first key is text" in done.stderr and weak not in done.stderr
+    assert manage(tmp_path, "check", CONNECTION_KEYS=f"{PRODUCTION['CONNECTION_KEYS']},{weak}").returncode == 0
 
 
 SHOW = """

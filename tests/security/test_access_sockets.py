@@ -134,6 +134,17 @@ async def test_who_has_no_part_in_it_opens_no_socket(
         assert refused.value.response.status_code == 403
 
 
+@pytest.mark.parametrize("name", ["me", "nobody"])
+@pytest.mark.parametrize("path", ["", "ws/", "ws/x/", "ws/notebooks/", f"ws/notebooks/{CELL}", "api/"])
+async def test_no_socket_opens_where_none_is(live_server: LiveServer, cookies: dict[str, str], path: str, name: str):
+    url = f"{live_server.url.replace('http', 'ws')}/{path}"
+    cookie = {"Cookie": cookies.get(name, "sessionid=none")}
+    with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+        await websockets.connect(url, origin=live_server.url, additional_headers=cookie)
+    assert refused.value.response.status_code == 403
+    assert "No route found" not in live_server.log()
+
+
 async def test_another_role_is_told_at_once_and_binds_the_next_command(
     live_server: LiveServer, cookies: dict[str, str], notebook: str
 ):

@@ -36,11 +36,20 @@ def test_the_pages_own_origin_and_a_named_one_are_let_in(origin: str):
         f"https://{HOST}.", f"https://user@{HOST}", f"https://{HOST}@evil.example", f"https://evil.example#{HOST}",
         f"https://{HOST}/", f"https://{HOST}?x", f"https://{HOST}\\@evil.example", f"https://{HOST}%00.evil.example",
         f"https://{HOST}:99999", "https://[", f"https://{HOST} https://evil.example", "https://other.example.com",
+        f"https://{HOST}?", f"https://{HOST}#", f"https://{HOST}/?", f"https://{HOST}:", f"https://{HOST}:0443",
+        f"https://{HOST}:0", f"https://@{HOST}", f"https://{HOST}\t", f" https://{HOST}", f"https://{HOST}\n",
         "https://xn--notebooks-example-com", "https://notebooks。example.com",
     ],
 )  # fmt: skip
 def test_every_other_origin_is_not(origin: str | None):
     assert not allows(origin)
+
+
+@pytest.mark.parametrize("host", ["[::1]:8443", "[FD12::7]:8443"])
+def test_an_ipv6_address_is_a_host_as_well(host: str, settings: Any):
+    settings.ALLOWED_HOSTS = ["*"]
+    assert allows(f"https://{host.lower()}", host=host)
+    assert not allows(f"https://{host.lower()}?", host=host)
 
 
 def test_two_origins_or_hosts_and_a_strange_host_are_refused():

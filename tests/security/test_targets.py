@@ -8,15 +8,17 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import pytest_asyncio
 from django.conf import settings as connection_settings
+from django.core.exceptions import ImproperlyConfigured
 
 from kernels_app.broker import Broker, ConnectionRefused, addresses, postgres
-from notebook_project.env import env_targets
+from notebook_project.env import env_database, env_targets
 from notebooks_app import targets
 from notebooks_app.connections import parse_dsn
 from notebooks_app.targets import Targets, parse_allowed
@@ -120,6 +122,42 @@ def test_the_servers_own_services_are_read_from_its_settings(settings, monkeypat
     settings.REDIS_URL = ""
     assert targets.from_settings().own == (("", 5432),)
     assert Targets.from_json(targets.from_settings().as_json()) == targets.from_settings()
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("/rillbook?host=10.0.0.5&port=6432", (("10.0.0.5", 6432),)),
+        ("/rillbook?host=10.0.0.5", (("10.0.0.5", 5432),)),
+        ("/rillbook?hostaddr=10.0.0.5&port=6432", (("10.0.0.5", 6432),)),
+        ("db.internal:6432/rillbook?hostaddr=10.0.0.5", (("db.internal", 6432), ("10.0.0.5", 6432))),
+        ("/rillbook?host=/var/run/postgresql&port=6432", (("", 6432),)),
+        ("/rillbook?port=6432", (("", 6432),)),
+        ("/rillbook?host=a,b&port=6000,6001", (("a", 6000), ("b", 6001))),
+        ("/rillbook?host=a,b&port=6000", (("a", 6000), ("b", 6000))),
+        ("/rillbook?host=a,b&port=,6001", (("a", 5432), ("b", 6001))),
+        (
+            "/rillbook?host=a,b&hostaddr=10.0.0.5,fd12::7&port=1,2",
+            (("a", 1), ("b", 2), ("10.0.0.5", 1), ("fd12::7", 2)),
+        ),
+        ("db.internal/rillbook?host=unused&port=6432", (("db.internal", 6432),)),
+    ],
+)
+def test_the_servers_own_database_is_known_where_the_urls_query_says_where_it_is(settings, monkeypatch, url, known):
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://rill:pw@{url}")
+    own(monkeypatch, **env_database("DATABASE_URL", Path("none")))  # type: ignore[arg-type]
+    settings.REDIS_URL, settings.CONNECTION_OWN = "", []
+    made = targets.from_settings()
+    assert made.own == known
+    if known[0][0] == "10.0.0.5":
+        assert addresses.judge("10.0.0.5", ipaddress.ip_address("10.0.0.5"), known[0][1], made) == targets.OWN
+
+
+@pytest.mark.parametrize(("query", "words"), [("service=main", "host and port"), ("port=main", "has a port")])
+def test_a_query_that_does_not_say_where_the_database_is_stops_the_start(monkeypatch, query, words):
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://rill:pw@/rillbook?{query}")
+    with pytest.raises(ImproperlyConfigured, match=words):
+        env_database("DATABASE_URL", Path("none"))
 
 
 # --- Resolving ---
