@@ -29,7 +29,7 @@ NAMESPACES = 0x7E020000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _F_SETLEASE, _F_NOTIFY = 1024, 1026
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
-_KIND, _DATAGRAM = 0xF, 2
+_KIND, _DATAGRAM, _RAW = 0xF, 2, 3
 
 # name: (x86_64, aarch64); 0: not on that machine.
 DENIED: dict[str, tuple[int, int]] = {
@@ -210,8 +210,10 @@ def _is_one_of(argument: int, values: Iterable[int], code: int = errno.EPERM) ->
 
 
 def _is_unix_datagram() -> list[_Step]:
-    """Refuse a Unix socket of datagrams: one receiver holds what many sockets sent that are closed."""
-    kind = [_load(_ARGUMENTS + 8), _Step(_AND, _KIND), _Step(_EQUAL, _DATAGRAM, 0, 1), _refuse(errno.EACCES)]
+    """Refuse a Unix socket of datagrams, which a raw one is (net/unix/af_unix.c): no wall stands before another's
+    address, and one receiver holds what many sockets sent that are closed."""
+    kind = [_load(_ARGUMENTS + 8), _Step(_AND, _KIND), _Step(_EQUAL, _DATAGRAM, 1, 0)]
+    kind += [_Step(_EQUAL, _RAW, 0, 1), _refuse(errno.EACCES)]
     return [_load(_ARGUMENTS), _Step(_EQUAL, _UNIX, 0, len(kind)), *kind]
 
 

@@ -212,7 +212,9 @@ def test_nothing_listens_that_can_be_reached(inside: Inside, readable: Path):
 
 def test_odd_kinds_of_sockets_are_refused(inside: Inside):
     kinds = [(40, 1, 0), (38, 5, 0), (17, 3, 0), (2, 3, 1), (31, 3, 0), (15, 3, 2)]  # vsock, crypto, packets, raw …
-    found = attack(inside, *(f"socket.socket{kind} and 'made'" for kind in kinds))
+    datagrams = [(1, 2, 0), (1, 3, 0)]  # of Unix; the second is called raw
+    made = [f"socket.socket{kind} and 'made'" for kind in kinds + datagrams]
+    found = attack(inside, *made, *(f"socket.socketpair{kind} and 'made'" for kind in datagrams))
     assert set(map(str, found)) <= {"EACCES", "EPERM", "EAFNOSUPPORT"}, found
 
 
