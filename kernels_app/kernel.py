@@ -222,7 +222,7 @@ class Kernel:
         code = await self._provisioner.wait()
         was_out_of_memory = self._was_out_of_memory()
         await self._take_last_words()
-        death = self._why or deaths.explain(code, self.launch.profile.memory_bytes, oom=was_out_of_memory)
+        death = self._why or deaths.explain(code, self.launch.profile, oom=was_out_of_memory)
         if death.kind == "disk":
             death = await self._without_excess(death)
         if not self.died.done():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kernels_app.deaths import GIB, explain
+from kernels_app.deaths import explain
+from kernels_app.provisioner import Profile
+
+PROFILE = Profile(sandbox="none", cpu_s=3600)
 
 
 @pytest.mark.parametrize(
@@ -20,8 +23,9 @@ from kernels_app.deaths import GIB, explain
         (-9, True, "memory", "may use 2 GiB"),
         (143, False, "signal", "SIGTERM"),
         (1, True, "exit", "exit code 1"),
+        (152, False, "signal", "a process of it may use 3,600 seconds of processor time"),
     ],
 )
 def test_a_return_code_is_a_reason_in_plain_words(code: int, oom: bool, kind: str, words: str):
-    death = explain(code, 2 * GIB, oom=oom)
+    death = explain(code, PROFILE, oom=oom)
     assert death.kind == kind and words in death.reason

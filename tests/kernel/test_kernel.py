@@ -131,6 +131,12 @@ async def test_a_cell_may_take_no_more_memory_than_its_limit(start_kernel: Start
     assert (await watched.run("1 + 1"))["finished"][0]["outcome"] == "ok"
 
 
+async def test_a_kernel_that_used_its_processor_time_ends_with_that_reason(start_kernel: StartRogue, rung: str):
+    watched = await start_kernel(Profile(sandbox=rung, cpu_s=4))
+    with pytest.raises(KernelDied, match="may use 4 seconds of processor time"):
+        await watched.run("while True: pass", timeout_s=60)
+
+
 HOLDS = "import time; held = bytearray(200 << 20); held[::4096] = bytes([1]) * (200 << 8); time.sleep(600)"
 CROWD = f"""import subprocess, sys, time
 crowd = [subprocess.Popen([sys.executable, '-c', {HOLDS!r}]) for _ in range(6)]
