@@ -74,6 +74,7 @@ def _become(recipe: dict[str, Any]) -> None:
         import landlock  # type: ignore[import-not-found]
 
         ruleset = landlock.make_ruleset(recipe["landlock"])
+        os.umask(0o077)  # the machine's /dev/shm is the other kernels', too
     os.chdir(recipe["cwd"])
     for number, value in recipe.get("limits", {}).items():
         _limit(int(number), value)

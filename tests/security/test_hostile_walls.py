@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kernels_app.sandbox import Rung
-from tests.walls import Inside
+from tests.walls import Inside, behind
 
 SECRET = "canary-7d1f"
 PRELUDE = """
@@ -67,6 +67,13 @@ def test_the_servers_files_cannot_be_read(inside: Inside, readable: Path):
     found = attack(inside, *(f"os.listdir({at}) if os.path.isdir({at}) else open({at}).read()" for at in places))
     assert set(map(str, found)) <= {"ENOENT", "EACCES", "EPERM", "ENXIO"}, found
     assert SECRET not in str(found)
+
+
+def test_what_a_kernel_puts_into_shared_memory_no_other_reads(inside: Inside, rung: Rung, python: str, readable: Path):
+    path = f"/dev/shm/rillbook-test-{os.getpid()}"
+    attack(inside, f"open({path!r}, 'w').write({SECRET!r})")
+    with behind(rung, readable / "other", python) as other:
+        assert attack(other, f"open({path!r}).read()")[0] in ("ENOENT", "EACCES")
 
 
 def test_nothing_outside_the_work_folder_can_be_written(inside: Inside, readable: Path):
