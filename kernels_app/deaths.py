@@ -44,6 +44,8 @@ class Limits(Protocol):
     @property
     def memory_bytes(self) -> int: ...
     @property
+    def address_bytes(self) -> int: ...
+    @property
     def cpu_s(self) -> int: ...
 
 
@@ -91,6 +93,9 @@ def explain(code: int | None, limits: Limits, *, oom: bool) -> Death:
 
 
 def _of_signal(number: int, limits: Limits) -> str:
+    if number == signal.SIGABRT and limits.address_bytes:
+        may_use = _may_use(limits.memory_bytes)
+        return f"The kernel crashed in native code (abort), as native libraries do when memory runs out: {may_use}."
     if number == signal.SIGXCPU and limits.cpu_s:
         return f"The kernel ran for too long: a process of it may use {limits.cpu_s:,} seconds of processor time."
     try:
@@ -180,5 +185,9 @@ def far_over_disk(held: Held, *, bound: int, most: int) -> str:
 
 def out_of_memory(memory_bytes: int) -> Death:
     """A kernel that took more than its limit, or that the system chose when memory ran out."""
-    limit = f"{memory_bytes / GIB:.3g} GiB"
-    return Death("memory", f"The kernel ran out of memory: it may use {limit}.", signal=signal.SIGKILL)
+    reason = f"The kernel ran out of memory: {_may_use(memory_bytes)}."
+    return Death("memory", reason, signal=signal.SIGKILL)
+
+
+def _may_use(memory_bytes: int) -> str:
+    return f"it may use {memory_bytes / GIB:.3g} GiB"

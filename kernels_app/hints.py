@@ -9,6 +9,7 @@ from kernels_app.messages import Entry
 from kernels_app.provisioner import Profile
 
 GIB, MIB = 1024**3, 1024**2
+_MEMORY_ERRORS = ("ArrayMemoryError", "ArrowMemoryError", "OutOfMemoryException")  # of NumPy, Arrow, DuckDB
 _FORK_ERRORS = ("Errno 11", "can't start new thread", "Resource temporarily unavailable")
 
 
@@ -20,7 +21,7 @@ def size(count: int) -> str:
 def hint(entry: Entry, profile: Profile) -> str | None:
     """A sentence on the limit behind an error entry; None if none is."""
     name, words = str(entry.get("ename", "")), str(entry.get("evalue", ""))
-    if name == "MemoryError" or name.endswith("ArrayMemoryError") or "Errno 12" in words:
+    if name == "MemoryError" or name.endswith(_MEMORY_ERRORS) or "Errno 12" in words:
         return f"This kernel may use {size(profile.memory_bytes)} of memory."
     if "Errno 24" in words:
         return f"This kernel may have {profile.files:,} files open at once in a process."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kernels_app.deaths import explain
@@ -23,9 +25,14 @@ PROFILE = Profile(sandbox="none", cpu_s=3600)
         (-9, True, "memory", "may use 2 GiB"),
         (143, False, "signal", "SIGTERM"),
         (1, True, "exit", "exit code 1"),
+        (134, False, "signal", "(abort), as native libraries do when memory runs out: it may use 2 GiB."),
         (152, False, "signal", "a process of it may use 3,600 seconds of processor time"),
     ],
 )
 def test_a_return_code_is_a_reason_in_plain_words(code: int, oom: bool, kind: str, words: str):
     death = explain(code, PROFILE, oom=oom)
     assert death.kind == kind and words in death.reason
+
+
+def test_without_a_limit_of_address_space_an_abort_says_nothing_of_memory():
+    assert explain(134, replace(PROFILE, devices=["/dev/gpu"]), oom=False).reason.endswith("native code (abort).")

@@ -137,6 +137,11 @@ async def test_a_kernel_that_used_its_processor_time_ends_with_that_reason(start
         await watched.run("while True: pass", timeout_s=60)
 
 
+async def test_a_library_that_aborts_for_want_of_memory_ends_the_kernel_with_that_reason(real: Watched):
+    with pytest.raises(KernelDied, match="when memory runs out: it may use 2 GiB"):
+        await real.run("import polars\nkept = [polars.zeros(50_000_000, eager=True) for _ in range(20)]")
+
+
 HOLDS = "import time; held = bytearray(200 << 20); held[::4096] = bytes([1]) * (200 << 8); time.sleep(600)"
 CROWD = f"""import subprocess, sys, time
 crowd = [subprocess.Popen([sys.executable, '-c', {HOLDS!r}]) for _ in range(6)]
