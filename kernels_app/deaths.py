@@ -46,6 +46,8 @@ class Limits(Protocol):
     @property
     def address_bytes(self) -> int: ...
     @property
+    def shm_bytes(self) -> int: ...
+    @property
     def cpu_s(self) -> int: ...
 
 
@@ -98,6 +100,9 @@ def _of_signal(number: int, limits: Limits) -> str:
         return f"The kernel crashed in native code (abort), as native libraries do when memory runs out: {may_use}."
     if number == signal.SIGXCPU and limits.cpu_s:
         return f"The kernel ran for too long: a process of it may use {limits.cpu_s:,} seconds of processor time."
+    if number == signal.SIGBUS and limits.shm_bytes:
+        full = f"/dev/shm, which holds at most {limits.shm_bytes // 1024**2} MiB, was full"
+        return f"The kernel crashed in native code (bus error), or {full}."
     try:
         name = signal.Signals(number).name
     except ValueError:

@@ -5,6 +5,7 @@ The kernel's own message (MemoryError, Errno 24) does not say whose limit it was
 
 from __future__ import annotations
 
+from kernels_app.bubblewrap import HOME_BYTES
 from kernels_app.messages import Entry
 from kernels_app.provisioner import Profile
 
@@ -28,7 +29,14 @@ def hint(entry: Entry, profile: Profile) -> str | None:
     if "Errno 27" in words:
         return f"A file may hold at most {size(min(profile.file_bytes, profile.disk_bytes))}."
     if "Errno 28" in words:
-        return f"The private folder /tmp holds at most {size(profile.tmp_bytes)}; the disk may also be full."
+        return _no_room(profile)
     if any(part in words for part in _FORK_ERRORS) and name in ("BlockingIOError", "RuntimeError", "OSError"):
         return f"This kernel may run {profile.processes} processes and threads at once."
     return None
+
+
+def _no_room(profile: Profile) -> str:
+    if not profile.shm_bytes:
+        return "The server's disk, or its /dev/shm, is full."
+    rest = f"/dev/shm {size(profile.shm_bytes)} and the home folder {size(HOME_BYTES)}"
+    return f"/tmp holds at most {size(profile.tmp_bytes)}, {rest}; the server's disk may also be full."

@@ -36,3 +36,9 @@ def test_a_return_code_is_a_reason_in_plain_words(code: int, oom: bool, kind: st
 
 def test_without_a_limit_of_address_space_an_abort_says_nothing_of_memory():
     assert explain(134, replace(PROFILE, devices=["/dev/gpu"]), oom=False).reason.endswith("native code (abort).")
+
+
+def test_a_bus_error_names_the_private_shared_memory_where_there_is_one():
+    death = explain(135, replace(PROFILE, sandbox="bubblewrap"), oom=False)
+    assert death.reason.endswith("(bus error), or /dev/shm, which holds at most 256 MiB, was full.")
+    assert explain(135, PROFILE, oom=False).reason.endswith("(bus error).")

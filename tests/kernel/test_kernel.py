@@ -142,6 +142,16 @@ async def test_a_library_that_aborts_for_want_of_memory_ends_the_kernel_with_tha
         await real.run("import polars\nkept = [polars.zeros(50_000_000, eager=True) for _ in range(20)]")
 
 
+async def test_shared_memory_that_is_full_is_said_to_be(start_kernel: StartRogue):
+    watched = await start_kernel(Profile(sandbox="bubblewrap"))
+    await watched.run("open('/dev/shm/x', 'wb').write(bytes(300 << 20))")
+    (notice,) = [entry["text"] for entry in watched.entries if entry["t"] == "notice"]
+    assert "/dev/shm 256 MiB" in notice
+    with pytest.raises(KernelDied, match="/dev/shm, which holds at most 256 MiB, was full"):
+        await watched.run("import mmap\nfile = open('/dev/shm/x', 'w+b')\nfile.truncate(400 << 20)\n"
+                          "mmap.mmap(file.fileno(), 0).write(bytes(400 << 20))")  # fmt: skip
+
+
 HOLDS = "import time; held = bytearray(200 << 20); held[::4096] = bytes([1]) * (200 << 8); time.sleep(600)"
 CROWD = f"""import subprocess, sys, time
 crowd = [subprocess.Popen([sys.executable, '-c', {HOLDS!r}]) for _ in range(6)]
