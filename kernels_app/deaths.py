@@ -177,6 +177,11 @@ def over_network(found: Nameless) -> Death | None:
     return None
 
 
+def without_main_thread() -> Death:
+    """A kernel of which only other threads are left: no cell would ever run in it, nor the one that runs end."""
+    return Death("exit", "The kernel's main thread ended, which runs the cells, so the kernel was ended.")
+
+
 def far_over_disk(held: Held, *, bound: int, most: int) -> str:
     """Why no kernel starts in a folder that holds so much; "" for less. More than a kernel may hold is let be, so that
     it can be deleted; but what kernels write before they end by themselves adds up."""

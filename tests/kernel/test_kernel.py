@@ -152,6 +152,13 @@ async def test_shared_memory_that_is_full_is_said_to_be(start_kernel: StartRogue
                           "mmap.mmap(file.fileno(), 0).write(bytes(400 << 20))")  # fmt: skip
 
 
+async def test_a_main_thread_that_ends_alone_is_a_death_with_that_reason(start_kernel: StartRogue, rung: str):
+    watched = await start_kernel(Profile(sandbox=rung))
+    number = 60 if os.uname().machine == "x86_64" else 93  # exit(2): of the thread, not of its process
+    with pytest.raises(KernelDied, match="main thread ended"):
+        await watched.run(f"import ctypes\nctypes.CDLL(None).syscall({number}, 0)", timeout_s=30)
+
+
 HOLDS = "import time; held = bytearray(200 << 20); held[::4096] = bytes([1]) * (200 << 8); time.sleep(600)"
 CROWD = f"""import subprocess, sys, time
 crowd = [subprocess.Popen([sys.executable, '-c', {HOLDS!r}]) for _ in range(6)]
