@@ -584,6 +584,8 @@ class Kernel:
         profile = self.launch.profile
         used = limits.usage(root, most=profile.processes + 10)
         own = used.pids[self._provisioner.depth :]
+        for pid in own:
+            limits.die_first(pid)  # again: where the server lacks CAP_SYS_RESOURCE, a process may lower its score
         found = self._nameless.look(own)
         self._oom.tick()
         self._is_disk_short = _is_nearly_full(self.work)
