@@ -235,6 +235,7 @@ CALLS = {
     "bpf": (321, 280, "0, 0, 0"),
     "perf_event_open": (298, 241, "0, 0, -1, -1, 0"),
     "userfaultfd": (323, 282, "0"),
+    "io_setup": (206, 0, "65000, ctypes.byref(ctypes.c_ulong())"),
     "io_uring_setup": (425, 425, "1, ctypes.create_string_buffer(120)"),
     "open_by_handle_at": (304, 265, "-100, ctypes.create_string_buffer(64), 0"),
     "mount": (165, 40, "b'tmpfs', b'/tmp', b'tmpfs', 0, 0"),
