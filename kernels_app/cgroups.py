@@ -170,14 +170,19 @@ def find(mounts: str, own: str) -> Tree | None:
     return Tree(1, tuple(first)) if first else None
 
 
-def describe() -> list[str]:
-    """What control groups bound here, a plain sentence."""
-    found = tree()
-    if found is None:
-        return ["Not bounded by control groups (none can be made): memory of several processes is counted every 0.5 s."]
+def describe(*, use_cgroups: bool = True, cpus: float = 0.0) -> list[str]:
+    """What control groups bound here, a plain sentence each; `cpus` are bounded by nothing else."""
+    found = tree() if use_cgroups else None
     names = {"memory": "memory", "pids": "processes", "cpu": "processor time"}
-    bounded = ", ".join(names[name] for name in found.controllers)
-    return [f"Limits of the system (control groups, version {found.version}): {bounded}."]
+    if found is None:
+        why = "none can be made" if use_cgroups else "KERNEL_CGROUPS is off"
+        words = [f"Not bounded by control groups ({why}): memory of several processes is counted every 0.5 s."]
+    else:
+        bounded = ", ".join(names[name] for name in found.controllers)
+        words = [f"Limits of the system (control groups, version {found.version}): {bounded}."]
+    if cpus and (found is None or "cpu" not in found.controllers):
+        words.append("Not bounded: processor time (KERNEL_CPUS), for no control group with that controller is made.")
+    return words
 
 
 def remove_stale() -> None:

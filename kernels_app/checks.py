@@ -71,5 +71,9 @@ def weak_points() -> list[str]:
 def lines() -> list[str]:
     """What stands between a kernel of this server and its machine, a plain sentence each."""
     return sandbox.protections(
-        settings.KERNEL_SANDBOX, network=settings.KERNEL_NETWORK, python=settings.KERNEL_PYTHON
+        settings.KERNEL_SANDBOX,
+        network=settings.KERNEL_NETWORK,
+        python=settings.KERNEL_PYTHON,
+        use_cgroups=settings.KERNEL_CGROUPS,
+        cpus=settings.KERNEL_CPUS,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from typing import Protocol
 
 from kernels_app.limits import TASKS_BESIDE, Usage
 from kernels_app.nameless import MOST_OPEN, NETWORK_BYTES, Nameless
@@ -23,7 +24,6 @@ _SIGNALS: dict[int, str] = {
     signal.SIGABRT: "The kernel crashed in native code (abort).",
     signal.SIGBUS: "The kernel crashed in native code (bus error).",
     signal.SIGKILL: "The kernel was killed (SIGKILL).",
-    signal.SIGXCPU: "The kernel used all the processor time that a kernel may have (SIGXCPU).",
     signal.SIGSYS: "The kernel made a system call that no kernel may make (SIGSYS).",
 }
 
@@ -36,6 +36,19 @@ class Death:
     reason: str
     code: int | None = None
     signal: int | None = None
+
+
+class Limits(Protocol):
+    """What a kernel may use, of which its end may come: a Profile (provisioner.py)."""
+
+    @property
+    def memory_bytes(self) -> int: ...
+    @property
+    def address_bytes(self) -> int: ...
+    @property
+    def shm_bytes(self) -> int: ...
+    @property
+    def cpu_s(self) -> int: ...
 
 
 class KernelDied(Exception):
@@ -66,10 +79,10 @@ class CallFailed(Exception):
         self.ename, self.evalue = ename, evalue
 
 
-def explain(code: int | None, memory_bytes: int, *, oom: bool) -> Death:
+def explain(code: int | None, limits: Limits, *, oom: bool) -> Death:
     """A death by its return code: negative for a signal of ours, 128 + signal from bubblewrap.
 
-    `oom`: the system has killed processes for memory meanwhile; `memory_bytes`: the kernel's limit.
+    `oom`: the system has killed processes for memory meanwhile; `limits`: the kernel's.
     """
     if code is None or code == 0:
         return Death("exit", "The kernel ended itself.", code)
@@ -77,13 +90,24 @@ def explain(code: int | None, memory_bytes: int, *, oom: bool) -> Death:
     if not 0 < number < 65:
         return Death("exit", f"The kernel ended itself (exit code {code}).", code)
     if number == signal.SIGKILL and oom:
-        return out_of_memory(memory_bytes)
+        return out_of_memory(limits.memory_bytes)
+    return Death("signal", _of_signal(number, limits), signal=number)
+
+
+def _of_signal(number: int, limits: Limits) -> str:
+    if number == signal.SIGABRT and limits.address_bytes:
+        may_use = _may_use(limits.memory_bytes)
+        return f"The kernel crashed in native code (abort), as native libraries do when memory runs out: {may_use}."
+    if number == signal.SIGXCPU and limits.cpu_s:
+        return f"The kernel ran for too long: a process of it may use {limits.cpu_s:,} seconds of processor time."
+    if number == signal.SIGBUS and limits.shm_bytes:
+        full = f"/dev/shm, which holds at most {limits.shm_bytes // 1024**2} MiB, was full"
+        return f"The kernel crashed in native code (bus error), or {full}."
     try:
         name = signal.Signals(number).name
     except ValueError:
         name = str(number)
-    reason = _SIGNALS.get(number, f"The kernel was ended by a signal ({name}).")
-    return Death("signal", reason, signal=number)
+    return _SIGNALS.get(number, f"The kernel was ended by a signal ({name}).")
 
 
 def entries_allowed(before: Held, most: int) -> int:
@@ -153,6 +177,11 @@ def over_network(found: Nameless) -> Death | None:
     return None
 
 
+def without_main_thread() -> Death:
+    """A kernel of which only other threads are left: no cell would ever run in it, nor the one that runs end."""
+    return Death("exit", "The kernel's main thread ended, which runs the cells, so the kernel was ended.")
+
+
 def far_over_disk(held: Held, *, bound: int, most: int) -> str:
     """Why no kernel starts in a folder that holds so much; "" for less. More than a kernel may hold is let be, so that
     it can be deleted; but what kernels write before they end by themselves adds up."""
@@ -166,5 +195,9 @@ def far_over_disk(held: Held, *, bound: int, most: int) -> str:
 
 def out_of_memory(memory_bytes: int) -> Death:
     """A kernel that took more than its limit, or that the system chose when memory ran out."""
-    limit = f"{memory_bytes / GIB:.3g} GiB"
-    return Death("memory", f"The kernel ran out of memory: it may use {limit}.", signal=signal.SIGKILL)
+    reason = f"The kernel ran out of memory: {_may_use(memory_bytes)}."
+    return Death("memory", reason, signal=signal.SIGKILL)
+
+
+def _may_use(memory_bytes: int) -> str:
+    return f"it may use {memory_bytes / GIB:.3g} GiB"

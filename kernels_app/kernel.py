@@ -106,6 +106,7 @@ class Kernel:
         self._oom = limits.OomWatch()
         self._nameless = nameless.Watch()
         self._held = limits.MemoryWatch()
+        self._main_thread = limits.MainThreadWatch()
         self._is_short = False  # it was said that one of its processes was ended for memory
         self._channels: Channels | None = None
         self.throttle = Throttle(launch.profile.output_rate_bytes, self._say_slowed)
@@ -225,7 +226,7 @@ class Kernel:
         code = await self._provisioner.wait()
         was_out_of_memory = self._was_out_of_memory()
         await self._take_last_words()
-        death = self._why or deaths.explain(code, self.launch.profile.memory_bytes, oom=was_out_of_memory)
+        death = self._why or deaths.explain(code, self.launch.profile, oom=was_out_of_memory)
         if death.kind == "disk":
             death = await self._without_excess(death)
         if not self.died.done():
@@ -592,7 +593,10 @@ class Kernel:
         """Whether the system ended one of the kernel's processes for its memory, and why we end all of them. Blocks."""
         profile = self.launch.profile
         used = limits.usage(root, most=profile.processes + 10)
-        found = self._nameless.look(used.pids[self._provisioner.depth :])
+        own = used.pids[self._provisioner.depth :]
+        for pid in own:
+            limits.die_first(pid)  # again: where the server lacks CAP_SYS_RESOURCE, a process may lower its score
+        found = self._nameless.look(own)
         self._oom.tick()
         self._is_disk_short = _is_nearly_full(self.work)
         self.memory, self._cpu_s = used.memory_bytes, limits.cpu_s(used.pids)
@@ -600,6 +604,8 @@ class Kernel:
         death = death or deaths.over_network(found)
         if death is None and self._held.is_over(used, found.memory_bytes, profile.memory_bytes):
             death = deaths.out_of_memory(profile.memory_bytes)
+        if self._main_thread.has_ended(own):
+            death = death or deaths.without_main_thread()
         return self._lost_a_process(), death
 
     def _end_overlong(self) -> None:

@@ -56,6 +56,18 @@ class MemoryWatch:
         return exact > limit_bytes
 
 
+class MainThreadWatch:
+    """Whether a kernel's main thread has ended and others of its process live on, asked again and again."""
+
+    def __init__(self) -> None:
+        self._had_ended = False
+
+    def has_ended(self, pids: Sequence[int]) -> bool:
+        """Of the first of these. Only when it is seen twice: so looks, for a moment, a process that ends as a whole."""
+        before, self._had_ended = self._had_ended, any(face(pid) != f"/proc/{pid}" for pid in pids[:1])
+        return before and self._had_ended
+
+
 def proportional_bytes(pids: Sequence[int], nameless_bytes: int = 0, *, enough: float = float("inf")) -> int:
     """Memory of processes with shared pages divided among those who share them: about 25 ms for each GB they map.
 

@@ -80,6 +80,11 @@ class Profile:
         resident is watched all the same."""
         return 0 if self.devices else self.memory_bytes
 
+    @property
+    def shm_bytes(self) -> int:
+        """What the kernel's own /dev/shm holds; 0: it has none."""
+        return bubblewrap.SHM_BYTES if self.rung is Rung.BUBBLEWRAP else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:

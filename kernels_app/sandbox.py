@@ -98,7 +98,9 @@ def verdict(wanted: str = "auto", python: str = "") -> Verdict:
     return Verdict(Rung.NONE, " ".join(problems))
 
 
-def protections(wanted: str = "auto", *, network: bool = False, python: str = "") -> list[str]:
+def protections(
+    wanted: str = "auto", *, network: bool = False, python: str = "", use_cgroups: bool = True, cpus: float = 0.0
+) -> list[str]:
     """What stands between a kernel and this machine, a plain sentence each. What does not begins with "Not"."""
     try:
         found = available(wanted, python)
@@ -116,7 +118,7 @@ def protections(wanted: str = "auto", *, network: bool = False, python: str = ""
         words.append("System calls: a filter denies ptrace, keyrings, BPF, io_uring, mounts, modules, namespaces.")
     else:
         words.append("Not filtered: system calls (no seccomp filter for this processor).")
-    return [*words, *cgroups.describe()]
+    return [*words, *cgroups.describe(use_cgroups=use_cgroups, cpus=cpus)]
 
 
 def python_inside(python: Interpreter, rung: Rung) -> str:

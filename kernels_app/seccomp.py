@@ -29,7 +29,7 @@ NAMESPACES = 0x7E020000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _F_SETLEASE, _F_NOTIFY = 1024, 1026
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
-_KIND, _DATAGRAM = 0xF, 2
+_KIND, _DATAGRAM, _RAW = 0xF, 2, 3
 
 # name: (x86_64, aarch64); 0: not on that machine.
 DENIED: dict[str, tuple[int, int]] = {
@@ -88,6 +88,7 @@ _WATCHED: dict[str, tuple[int, int]] = {"inotify_add_watch": (254, 27)}  # Landl
 _CLONE_FILES, _CLONE_THREAD = 0x400, 0x10000
 _CLONE, _CLONE3, _IOCTL, _PERSONALITY = (56, 220), (435, 435), (16, 29), (135, 92)
 _FCNTL = (72, 25)
+_IO_SETUP = (206, 0)  # not in DENIED: on aarch64 0 is its number
 _SOCKET, _SOCKETPAIR, _CONNECT, _SETPRIORITY, _IOPRIO_SET = (41, 198), (53, 199), (42, 203), (141, 140), (251, 30)
 
 
@@ -132,6 +133,8 @@ def program(
         steps += [_Step(_GREATER_OR_EQUAL, _X32, 0, 1), _refuse()]
     steps += _refuse_numbers(DENIED, column)
     steps += _refuse_numbers(UNWRITTEN, column, errno.EOPNOTSUPP)
+    # Contexts of asynchronous I/O: one number for the whole machine (fs.aio-max-nr), of which one call takes all.
+    steps += _when(_IO_SETUP[column], [_refuse()])
     steps += _when(_CLONE[column], [*_any_of(0, NAMESPACES), *_has_one_without(0, _CLONE_THREAD, _CLONE_FILES)])
     steps += _when(_CLONE3[column], [_refuse(errno.ENOSYS)])  # its flags cannot be seen; libraries then use clone
     steps += _when(_IOCTL[column], _is_one_of(1, (_TIOCSTI, _TIOCLINUX)))
@@ -210,8 +213,10 @@ def _is_one_of(argument: int, values: Iterable[int], code: int = errno.EPERM) ->
 
 
 def _is_unix_datagram() -> list[_Step]:
-    """Refuse a Unix socket of datagrams: one receiver holds what many sockets sent that are closed."""
-    kind = [_load(_ARGUMENTS + 8), _Step(_AND, _KIND), _Step(_EQUAL, _DATAGRAM, 0, 1), _refuse(errno.EACCES)]
+    """Refuse a Unix socket of datagrams, which a raw one is (net/unix/af_unix.c): no wall stands before another's
+    address, and one receiver holds what many sockets sent that are closed."""
+    kind = [_load(_ARGUMENTS + 8), _Step(_AND, _KIND), _Step(_EQUAL, _DATAGRAM, 1, 0)]
+    kind += [_Step(_EQUAL, _RAW, 0, 1), _refuse(errno.EACCES)]
     return [_load(_ARGUMENTS), _Step(_EQUAL, _UNIX, 0, len(kind)), *kind]
 
 

@@ -17,6 +17,7 @@ from collections.abc import MutableMapping
 PREFIXES = ("RILLBOOK_", "KERNEL_")
 KEPT = ("RILLBOOK_SAMPLE_DB",)  # documented for SQL cells
 NICE = 10
+CPU_GRACE_S = 5  # from SIGXCPU, which says why a process ends, to SIGKILL, which does not
 _PR_SET_PDEATHSIG = 1
 _LIMITS = {
     "KERNEL_MEMORY_BYTES": resource.RLIMIT_AS,
@@ -62,7 +63,7 @@ def take_settings(environ: MutableMapping[str, str]) -> dict[str, str]:
 
 
 def _set(limit: int, value: int) -> None:
-    hard = resource.getrlimit(limit)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    most, hard = value + CPU_GRACE_S if limit == resource.RLIMIT_CPU else value, resource.getrlimit(limit)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     with contextlib.suppress(OSError):
-        resource.setrlimit(limit, (value, value))
+        resource.setrlimit(limit, (min(value, most), most))

@@ -31,6 +31,7 @@ from typing import Any
 SECCOMP_FD = 198  # out of the way of what the kernel opens; bubblewrap reads and closes it
 FAILED = 70
 CLOSED_FROM = 3
+CPU_GRACE_S = 5  # from SIGXCPU, which says why a process ends, to SIGKILL, which does not
 
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _SECCOMP_MODE_FILTER = 2
@@ -73,6 +74,7 @@ def _become(recipe: dict[str, Any]) -> None:
         import landlock  # type: ignore[import-not-found]
 
         ruleset = landlock.make_ruleset(recipe["landlock"])
+        os.umask(0o077)  # the machine's /dev/shm is the other kernels', too
     os.chdir(recipe["cwd"])
     for number, value in recipe.get("limits", {}).items():
         _limit(int(number), value)
@@ -122,9 +124,9 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, data: 
 
 
 def _limit(number: int, value: int) -> None:
-    hard = resource.getrlimit(number)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(number, (value, value))
+    most, hard = value + CPU_GRACE_S if number == resource.RLIMIT_CPU else value, resource.getrlimit(number)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(number, (min(value, most), most))
 
 
 class _Program(ctypes.Structure):

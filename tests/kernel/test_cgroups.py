@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kernels_app import cgroups
+from kernels_app import cgroups, checks
 from kernels_app.cgroups import Group, Tree
 
 GIB = 1024**3
@@ -77,3 +78,23 @@ def test_groups_of_servers_that_are_gone_are_removed(tmp_path: Path, monkeypatch
     monkeypatch.setattr(cgroups, "tree", lambda: Tree(2, (("memory", tmp_path),)))
     cgroups.remove_stale()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rillbook-1-abc", "somebody-4194999-abc"]
+
+
+@pytest.mark.parametrize("found", [None, Tree(2, (("memory", Path("/")), ("pids", Path("/"))))])
+def test_a_bound_of_processors_that_nothing_keeps_is_said(
+    found: Tree | None, monkeypatch: pytest.MonkeyPatch, settings: Any
+):
+    monkeypatch.setattr(cgroups, "tree", lambda: found)
+    assert "KERNEL_CPUS" not in str(checks.weak_points())
+    settings.KERNEL_CPUS = 1.5
+    assert any(line.startswith("Not bounded: processor time (KERNEL_CPUS)") for line in checks.weak_points())
+
+
+def test_where_groups_are_made_for_processor_time_or_are_switched_off_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+):
+    monkeypatch.setattr(cgroups, "tree", lambda: Tree(2, (("cpu", Path("/")),)))
+    settings.KERNEL_CPUS = 1.5
+    assert not any("ot bounded" in line for line in checks.lines())
+    settings.KERNEL_CGROUPS = False
+    assert "Not bounded: processor time" in str(checks.weak_points()) and "KERNEL_CGROUPS is off" in str(checks.lines())

@@ -131,6 +131,34 @@ async def test_a_cell_may_take_no_more_memory_than_its_limit(start_kernel: Start
     assert (await watched.run("1 + 1"))["finished"][0]["outcome"] == "ok"
 
 
+async def test_a_kernel_that_used_its_processor_time_ends_with_that_reason(start_kernel: StartRogue, rung: str):
+    watched = await start_kernel(Profile(sandbox=rung, cpu_s=4))
+    with pytest.raises(KernelDied, match="may use 4 seconds of processor time"):
+        await watched.run("while True: pass", timeout_s=60)
+
+
+async def test_a_library_that_aborts_for_want_of_memory_ends_the_kernel_with_that_reason(real: Watched):
+    with pytest.raises(KernelDied, match="when memory runs out: it may use 2 GiB"):
+        await real.run("import polars\nkept = [polars.zeros(50_000_000, eager=True) for _ in range(20)]")
+
+
+async def test_shared_memory_that_is_full_is_said_to_be(start_kernel: StartRogue):
+    watched = await start_kernel(Profile(sandbox="bubblewrap"))
+    await watched.run("open('/dev/shm/x', 'wb').write(bytes(300 << 20))")
+    (notice,) = [entry["text"] for entry in watched.entries if entry["t"] == "notice"]
+    assert "/dev/shm 256 MiB" in notice
+    with pytest.raises(KernelDied, match="/dev/shm, which holds at most 256 MiB, was full"):
+        await watched.run("import mmap\nfile = open('/dev/shm/x', 'w+b')\nfile.truncate(400 << 20)\n"
+                          "mmap.mmap(file.fileno(), 0).write(bytes(400 << 20))")  # fmt: skip
+
+
+async def test_a_main_thread_that_ends_alone_is_a_death_with_that_reason(start_kernel: StartRogue, rung: str):
+    watched = await start_kernel(Profile(sandbox=rung))
+    number = 60 if os.uname().machine == "x86_64" else 93  # exit(2): of the thread, not of its process
+    with pytest.raises(KernelDied, match="main thread ended"):
+        await watched.run(f"import ctypes\nctypes.CDLL(None).syscall({number}, 0)", timeout_s=30)
+
+
 HOLDS = "import time; held = bytearray(200 << 20); held[::4096] = bytes([1]) * (200 << 8); time.sleep(600)"
 CROWD = f"""import subprocess, sys, time
 crowd = [subprocess.Popen([sys.executable, '-c', {HOLDS!r}]) for _ in range(6)]

@@ -44,8 +44,10 @@ def test_what_is_denied_is_denied_and_what_programs_need_is_not(machine: str):
     for name, numbers in seccomp.UNWRITTEN.items():
         assert carry_out(program, numbers[column], arch=ARCHES[machine]) == errno.EOPNOTSUPP, name
     denied = {numbers[column] for numbers in (seccomp.DENIED | seccomp.UNWRITTEN).values()}
-    clone3 = 435
-    for number in set(range(470)) - denied - {clone3, *((41, 53) if machine == "x86_64" else (198, 199))}:
+    clone3, io_setup = 435, (206, 0)[column]
+    assert carry_out(program, io_setup, arch=ARCHES[machine]) == errno.EPERM
+    others = {clone3, io_setup, *((41, 53) if machine == "x86_64" else (198, 199))}
+    for number in set(range(470)) - denied - others:
         assert carry_out(program, number, arch=ARCHES[machine]) == ALLOWED, number
 
 
@@ -70,7 +72,8 @@ def test_what_is_denied_is_denied_and_what_programs_need_is_not(machine: str):
         (16, [3, 0x40305839], errno.EOPNOTSUPP), (16, [3, 0x401C5820], errno.EOPNOTSUPP),
         (41, [1, 1], ALLOWED), (41, [2, 2], ALLOWED), (41, [16, 3], ALLOWED), (41, [1, 5], ALLOWED),
         (41, [1, 2], errno.EACCES), (41, [1, 0o2000002], errno.EACCES), (53, [1, 2], errno.EACCES),  # Unix datagrams
-        (53, [1, 1], ALLOWED),
+        (41, [1, 3], errno.EACCES), (41, [1, 0o2004003], errno.EACCES), (53, [1, 3], errno.EACCES),  # called raw
+        (53, [1, 1], ALLOWED), (53, [1, 0o2000005], ALLOWED),
         (41, [40, 1], errno.EACCES),  # the virtual machine's host
         (41, [38, 5], errno.EACCES),  # the system's cryptography
         (41, [17, 3], errno.EACCES),  # raw packets

@@ -86,7 +86,7 @@ def test_each_command_of_ours_is_documented_and_explains_itself(name: str):
 # Of other programs: boto3's, CUDA's, OpenSSL's, Terraform's and its tests'; words of Linux; where a secret is a file.
 ELSEWHERE = {
     "AWS_DEFAULT_REGION", "CUDA_VISIBLE_DEVICES", "SSL_CERT_FILE", "TF_CLI_CONFIG_FILE", "CAP_SYS_PTRACE",
-    "PR_SET_DUMPABLE", "RLIMIT_NOFILE", "CONNECTION_KEYS_FILE",
+    "CAP_SYS_RESOURCE", "PR_SET_DUMPABLE", "RLIMIT_NOFILE", "CONNECTION_KEYS_FILE",
 }  # fmt: skip
 
 

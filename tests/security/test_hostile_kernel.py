@@ -115,6 +115,20 @@ async def test_bombs_of_one_process_are_errors_in_their_cells_that_say_whose_lim
     await answers(neighbour)
 
 
+async def test_no_process_of_a_kernel_stays_hard_to_choose_when_memory_runs_out(start: StartKernel):
+    """Where the server may not forbid it (without CAP_SYS_RESOURCE), what a process says of itself is taken back."""
+    attacker = await start("bad")
+    lower = "open('/proc/self/oom_score_adj', 'w').write('0')"
+    child = f"import time\ntry: {lower}\nfinally: print(flush=True), time.sleep(600)"
+    source = f"import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=-1)\n"
+    await attacker.run(source + f"child.stdout.readline()\n{lower}", timeout_s=ATTACK_S)
+    pids = limits.tree(attacker.kernel._provisioner.kernel_pid())
+    assert len(pids) == 2
+    async with asyncio.timeout(ATTACK_S):
+        while {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in pids} != {"800\n"}:
+            await asyncio.sleep(0.05)
+
+
 async def test_a_memory_bomb_of_many_processes_ends_its_kernel_and_says_why(start: StartKernel):
     attacker, neighbour = await start("bad", memory_bytes=1024 * MIB), await start("good")
     source = "import os, time\nfor _ in range(3): os.fork()\nheld = bytearray(b'x') * (200 << 20)\ntime.sleep(60)"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kernels_app.sandbox import Rung
-from tests.walls import Inside
+from tests.walls import Inside, behind
 
 SECRET = "canary-7d1f"
 PRELUDE = """
@@ -67,6 +67,13 @@ def test_the_servers_files_cannot_be_read(inside: Inside, readable: Path):
     found = attack(inside, *(f"os.listdir({at}) if os.path.isdir({at}) else open({at}).read()" for at in places))
     assert set(map(str, found)) <= {"ENOENT", "EACCES", "EPERM", "ENXIO"}, found
     assert SECRET not in str(found)
+
+
+def test_what_a_kernel_puts_into_shared_memory_no_other_reads(inside: Inside, rung: Rung, python: str, readable: Path):
+    path = f"/dev/shm/rillbook-test-{os.getpid()}"
+    attack(inside, f"open({path!r}, 'w').write({SECRET!r})")
+    with behind(rung, readable / "other", python) as other:
+        assert attack(other, f"open({path!r}).read()")[0] in ("ENOENT", "EACCES")
 
 
 def test_nothing_outside_the_work_folder_can_be_written(inside: Inside, readable: Path):
@@ -212,7 +219,9 @@ def test_nothing_listens_that_can_be_reached(inside: Inside, readable: Path):
 
 def test_odd_kinds_of_sockets_are_refused(inside: Inside):
     kinds = [(40, 1, 0), (38, 5, 0), (17, 3, 0), (2, 3, 1), (31, 3, 0), (15, 3, 2)]  # vsock, crypto, packets, raw …
-    found = attack(inside, *(f"socket.socket{kind} and 'made'" for kind in kinds))
+    datagrams = [(1, 2, 0), (1, 3, 0)]  # of Unix; the second is called raw
+    made = [f"socket.socket{kind} and 'made'" for kind in kinds + datagrams]
+    found = attack(inside, *made, *(f"socket.socketpair{kind} and 'made'" for kind in datagrams))
     assert set(map(str, found)) <= {"EACCES", "EPERM", "EAFNOSUPPORT"}, found
 
 
@@ -226,6 +235,7 @@ CALLS = {
     "bpf": (321, 280, "0, 0, 0"),
     "perf_event_open": (298, 241, "0, 0, -1, -1, 0"),
     "userfaultfd": (323, 282, "0"),
+    "io_setup": (206, 0, "65000, ctypes.byref(ctypes.c_ulong())"),
     "io_uring_setup": (425, 425, "1, ctypes.create_string_buffer(120)"),
     "open_by_handle_at": (304, 265, "-100, ctypes.create_string_buffer(64), 0"),
     "mount": (165, 40, "b'tmpfs', b'/tmp', b'tmpfs', 0, 0"),
