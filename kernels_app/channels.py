@@ -198,7 +198,7 @@ class Channels:
             why = "unreadable"
         else:
             try:
-                return _object(json.loads(data))
+                return _object(data)
             except (ValueError, RecursionError, TypeError):
                 why = "unreadable"
         self.read_bytes += len(data)
@@ -242,14 +242,19 @@ class _Pace:
 
 def _header(data: bytes) -> Message:
     """A header, or a parent's, whose fields that are used are text. Raises ValueError, TypeError."""
-    header = _object(json.loads(data))
+    header = _object(data)
     for name in ("msg_type", "msg_id"):
         if not isinstance(header.get(name, ""), str):
             raise TypeError(name)
     return {"msg_type": "", **header}
 
 
-def _object(value: Any) -> Message:
+def _object(data: bytes) -> Message:
+    """An object in JSON. Raises ValueError, TypeError, RecursionError.
+
+    UTF-8 only: given bytes, `json` guesses other encodings, in which what `_values` counts stands for something else.
+    """
+    value = json.loads(data.decode(errors="surrogatepass"))
     if not isinstance(value, dict):
         raise TypeError("not an object")
     return value

@@ -63,6 +63,25 @@ def test_a_frame_of_more_values_than_any_output_has_is_not_read(values: int, is_
     assert (len(read), refused) == ((1, []) if is_read else (0, ["too large"]))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_only_utf_8_is_read_for_in_others_values_look_like_text(encoding: str):
+    """The sign for "all", U+2200, holds the byte of a quote there."""
+    read: list[Any] = []
+    refused: list[str] = []
+    content = f'{{"\u2200": 0, "entries": [{"[]," * FRAME_VALUES}[]]}}'
+    opened(read, refused)._take("iopub", frame(content.encode(encoding)))
+    parts = frame({"entries": []})
+    parts[2] = parts[2].decode().encode(encoding)
+    opened(read, refused)._take("iopub", parts)
+    assert (read, refused) == ([], ["unreadable"] * 2)
+
+
+def test_lone_surrogates_are_read_as_before():
+    read: list[Any] = []
+    opened(read, [])._take("iopub", frame('{"entries": ["\ud800"]}'.encode(errors="surrogatepass")))
+    assert read[0]["content"] == {"entries": ["\ud800"]}
+
+
 def test_a_long_message_that_nobody_wants_counts_for_many():
     def taken(header: dict[str, Any]) -> int:
         signed = [json.dumps(header).encode(), b"{}", b"{}", b"{}"]
