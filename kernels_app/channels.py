@@ -31,6 +31,7 @@ HEADER_BYTES = 4 * 1024  # of a message's header, its parent's and its metadata:
 TURN_S = 0.005
 UNWANTED_AT_ONCE, UNWANTED_PAUSE_S = 100, 0.02  # 5,000 a second of each connection; fewer of long ones:
 UNWANTED_BYTES = 512  # so many count as one more
+FRAMES = 8  # of a message; with as many more it counts for another one
 _KINDS = {"shell": b"DEALER", "control": b"DEALER", "stdin": b"DEALER", "iopub": b"SUB"}
 
 
@@ -147,12 +148,12 @@ class Channels:
         """0 for a message that may come as fast as it is read, else for how many it counts."""
         self.received += 1
         message = self._decode(channel, parts)
-        size = sum(map(len, parts))
-        self.read_bytes += MESSAGE_BYTES + (size if message else 0)
+        size, messages = sum(map(len, parts)), 1 + len(parts) // FRAMES
+        self.read_bytes += MESSAGE_BYTES * messages + (size if message else 0)
         if message is not None:
             self._hand_on(channel, message)
         is_wanted = message is not None and channel != "stdin"  # nobody answers questions as fast as they can come
-        return 0 if is_wanted else 1 + size // UNWANTED_BYTES
+        return 0 if is_wanted else messages + size // UNWANTED_BYTES
 
     def _hand_on(self, channel: str, message: Message) -> None:
         try:

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from typing import Final
 
 MESSAGE_BYTES: Final = 32 * 1024 * 1024
-MESSAGE_FRAMES: Final = 1_024
-MESSAGE_COMMANDS: Final = 100  # before a message; a kernel of ours sends none
-COMMAND_BYTES: Final = 8 * 1024
+MESSAGE_FRAMES: Final = 1_024  # ours have seven at most, and a widget's (a comm) one more for each array in it
+MESSAGE_COMMANDS: Final = 4  # before a message; a kernel of ours sends none but READY, of some 60 bytes
+COMMAND_BYTES: Final = 512
 AHEAD_BYTES: Final = 128 * 1024  # read before anybody asked for it (asyncio stops at twice that)
 UNSENT_BYTES: Final = 64 * 1024 * 1024
 RETRY_S: Final = 0.005  # a starting kernel's socket appears any moment

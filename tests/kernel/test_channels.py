@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jupyter_client.session import DELIM, Session
 
+from kernels_app import channels
 from kernels_app.channels import _KINDS, ANSWER, HEADER_BYTES, LOOK, PUBLISHED, QUESTIONS, Bound, Channels
 from kernels_app.throttle import MESSAGE_BYTES, VALUE_BYTES
 
@@ -89,6 +90,12 @@ def test_a_long_message_that_nobody_wants_counts_for_many():
 
     assert taken({"msg_type": "x"}) == 1
     assert taken({"msg_type": "x", "rubbish": [[]] * 900}) > 5
+
+
+def test_a_message_of_many_frames_counts_for_many():
+    nothing = {"entries": []}
+    assert counted(nothing, *[b""] * 1_000) - counted(nothing) == 125 * MESSAGE_BYTES
+    assert opened([], [])._take("stdin", [b""] * 1_024) > channels.UNWANTED_AT_ONCE
 
 
 def test_a_header_longer_than_any_is_not_parsed():

@@ -56,8 +56,8 @@ async def test_messages_come_in_parts_short_and_long(tmp_path: Path):
     "data",
     [
         b"\x08\x01x", b"\xff\xff", struct.pack(">BQ", 2, 2**63),
-        struct.pack(">BQ", 2, zmtp.MESSAGE_BYTES + 1), b"\x01\x00" * 5_000, b"\x04\x00" * 5_000,
-        struct.pack(">BQ", 6, 1_000_000), b"\x04\x01x\x01\x01a" * 5_000,
+        struct.pack(">BQ", 2, zmtp.MESSAGE_BYTES + 1), b"\x01\x00" * 5_000, b"\x04\x00" * 5,
+        struct.pack(">BQ", 6, 513), b"\x04\x01x\x01\x01a" * 5_000,
     ],
     ids=["flags", "rubbish", "2^63 bytes", "one part", "parts without end", "commands without end",
          "a long command", "commands between parts"],
@@ -77,7 +77,12 @@ async def test_who_does_not_greet_as_a_kernel_does_is_no_kernel(tmp_path: Path, 
             pass
 
 
-async def test_a_flood_of_messages_of_nothing_gives_others_their_turn(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("message", "pieces"),
+    [(b"\0\0", 1), (b"\1\0" * 1_023 + b"\0\0", 1_024), (b"\4\0" * 4 + b"\1\0" * 14 + b"\0\0", 19)],
+    ids=["one frame", "many frames", "commands, too"],
+)  # fmt: skip
+async def test_a_flood_of_messages_of_nothing_gives_others_their_turn(tmp_path: Path, message: bytes, pieces: int):
     """Between two turns of anybody else, each connection is read as far as one burst goes."""
     names = ("shell", "control", "stdin", "iopub")
     ports = {f"{name}_port": number for number, name in enumerate(names)}
@@ -87,12 +92,14 @@ async def test_a_flood_of_messages_of_nothing_gives_others_their_turn(tmp_path: 
         on_broken=refused.append, on_refused=refused.append, gate=lambda _: None,
     )  # fmt: skip
     async with asyncio.timeout(30):
-        async with sends(tmp_path / "c-3", b"\x00\x00" * 60_000), sends(tmp_path / "c-0", b"\x00\x00" * 60_000):
+        flood = message * (60_000 // pieces)
+        async with sends(tmp_path / "c-3", flood), sends(tmp_path / "c-0", flood):
             flooded.open()
             seen, largest = 0, 0
-            while seen < 5_000:
+            while seen * pieces < 5_000:
                 await asyncio.sleep(0)
                 largest, seen = max(largest, flooded.received - seen), flooded.received
             flooded.close()
     assert largest <= 2 * channels.UNWANTED_AT_ONCE
+    assert largest * pieces <= 2 * channels.UNWANTED_AT_ONCE * 1.5 * channels.FRAMES
     assert set(refused) == {"unreadable"}
