@@ -213,6 +213,30 @@ async def test_a_message_of_any_size_costs_the_server_no_more_than_one_of_32_mib
         await unharmed(labs)
 
 
+HALF = """
+import socket, stat, struct
+for number in map(int, os.listdir('/proc/self/fd')):
+    try:
+        if not stat.S_ISSOCK(os.fstat(number).st_mode): continue
+        line = socket.socket(fileno=os.dup(number))
+        if line.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN): continue
+        if not str(line.getsockname()).endswith((f'c-{app.stdin_port}', f'c-{app.control_port}')): continue
+        line.setblocking(True)
+        line.sendall(struct.pack('>BQ', 2, 33_000_000) + b'x' * 32_900_000)
+        line.setblocking(False)
+        print('half')
+    except OSError: pass
+"""
+
+
+async def test_messages_that_never_end_are_not_held_for_the_life_of_their_kernel(labs: tuple[Lab, Lab]):
+    attacker, _ = labs
+    before = resident()
+    await attack(labs, HALF)
+    assert (await attacker.text("attack")).count("half") == 2
+    assert resident() - before < 20 * 1024 * 1024
+
+
 async def test_a_flood_of_questions_is_asked_so_often_and_no_more(labs: tuple[Lab, Lab]):
     listener = await labs[0].listen()
     source = (
