@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 from django.contrib.auth import get_user_model
 
+from kernels_app import attempts
 from kernels_app import kernel as kernel_module
 from notebooks_app import db
 from notebooks_app.models import Notebook
@@ -176,6 +177,29 @@ async def test_no_file_but_its_own_is_taken_from_a_kernel(labs: tuple[Lab, Lab])
     assert "STOLEN" not in shown and "root:" not in shown
     for words in ("not a plain name", "not a file", "other names too", "over the limit", "is not there"):
         assert words in shown, words
+
+
+CLAIMS = """
+entries = [{"t": kind, "attempt": attempt, "display_id": "d", "data": {}, "metadata": {}, "result": False,
+            "spool": {f"a/b{number}": {"file": "x", "size_bytes": 1} for number in range(32)}}
+           for kind in ("update", "display") for _ in range(450)]
+for _ in range(4): frame(*entries)
+time.sleep(1)
+os._exit(3)
+"""
+
+
+async def test_a_dead_kernels_cell_ends_soon_whatever_files_it_named(labs: tuple[Lab, Lab], monkeypatch):
+    attacker, _ = labs
+    looked: list[str] = []
+    real = attempts.copy_spooled
+    monkeypatch.setattr(attempts, "LAST_FILES_S", 5.0)
+    monkeypatch.setattr(attempts, "copy_spooled", lambda work, name, *more: looked.append(name) or real(work, name, *more))
+    await attacker.add(attack=TOOLS.format(victim="x") + CLAIMS, after="print(6 * 7)")
+    await attacker.run("attack")
+    assert (await attacker.states())["attack"]["outcome"] == "died"
+    assert 0 < len(looked) <= 4 * attempts.CLAIMS_MAX
+    await unharmed(labs)
 
 
 BY_HAND = """
