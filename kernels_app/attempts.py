@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ TAILS_EVERY_S = 0.25  # the tail of a text that is cut is told this often, howev
 WAITING_MAX = 16  # frames
 REPEATED_BYTES = 1024 * 1024  # of a frame's updates, in the items that show them beside the latest of each display
 SPOOLED_SHARE = 4  # so many bytes of a large item, which a thread copies, cost as much as one of a message
+CLAIM_BYTES = 48 * 1024  # that each file counts for at least, there or not: those of ours have 64 KiB of text or base64
+CLAIMS_MAX = 300  # files of a frame: one of ours, 64 KiB long, names fewer
+LAST_FILES_S = 20.0  # so long the files of a kernel that is gone are looked for
 
 CHUNKS_BYTES = 512 * 1024  # more than this, and than the outputs themselves, in pieces: they are saved as a whole
 QUIET_S = 1.0  # so long after the last late word an ended cell's pieces become its outputs,
@@ -53,6 +56,8 @@ TIDY_EVERY_S = 5.0
 SMALL = 64 * 1024  # outputs that are forgotten only where they are many
 
 _TOO_MUCH = "More large outputs were not kept: those of one run of a cell may hold {:,.0f} MiB."
+_TOO_MANY = f"More than {CLAIMS_MAX} large outputs came at once: those after them were not kept."
+_GONE = "The kernel is gone, and with it a large output."
 _NOT_STORED = "This output is large, and the storage for large outputs did not take it."
 
 APPENDING = frozenset({"text", "cut"})
@@ -60,6 +65,13 @@ APPENDING = frozenset({"text", "cut"})
 type Json = dict[str, Any]
 type Take = Callable[[list[Json]], None]
 type Stored = Callable[[Callable[[], Awaitable[Json]]], Awaitable[Json]]
+
+
+@dataclass(slots=True)
+class _Frame:
+    entries: list[Json]
+    work: Path | None  # None: the kernel is gone, and its files are not looked for
+    take: Take
 
 
 class AttemptBook:
@@ -91,7 +103,7 @@ class AttemptBook:
         self._tails_later: asyncio.TimerHandle | None = None
         self._tidy_at = 0.0
         self._spooled: dict[str, int] = {}  # bytes of large items shown by each attempt
-        self._waiting: deque[tuple[list[Json], Path | None, Take]] = deque()
+        self._waiting: deque[_Frame] = deque()
         self._copier: asyncio.Task[None] | None = None
 
     # --- What is known of attempts ------------------------------------------------------------------------------
@@ -421,13 +433,13 @@ class AttemptBook:
 
     def later(self, entries: list[Json], work: Path | None, take: Take) -> None:
         """Take entries once their files are copied, in order."""
-        self._waiting.append((entries, work, take))
+        self._waiting.append(_Frame(entries, work, take))
         if self._copier is None or self._copier.done():
             self._copier = asyncio.create_task(self._copy(), name="large outputs")
 
     def waiting(self) -> list[Json]:
         """Entries that wait for files, or behind such that do."""
-        return [entry for entries, _, _ in self._waiting for entry in entries]
+        return [entry for frame in self._waiting for entry in frame.entries]
 
     @property
     def is_behind(self) -> bool:
@@ -439,6 +451,17 @@ class AttemptBook:
         if self._copier is not None:
             await asyncio.wait([self._copier])
 
+    async def kernel_ended(self) -> None:
+        """The kernel is gone: return when none of its entries waits for files, which are looked for a while longer."""
+        if self._copier is None:
+            return
+        frames, throttle = tuple(self._waiting), self.throttle
+        await asyncio.wait([self._copier], timeout=LAST_FILES_S)
+        for frame in frames:
+            frame.work = None
+        throttle.let_go()
+        await self.drained()
+
     async def settled(self) -> None:
         """Return when the files of what was shown are kept, or failed to be; within a bounded time."""
         tasks = [texts.task for texts in self._texts.values() if texts.task is not None]
@@ -449,24 +472,25 @@ class AttemptBook:
 
     async def _copy(self) -> None:
         while self._waiting:
-            entries, work, take = self._waiting[0]
+            frame, claims = self._waiting[0], 0
             taken: list[Json] = []
-            for entry in entries:
+            for entry in frame.entries:
                 taken.append(entry)
                 if entry.get("spool"):
-                    taken += await self._take_spool(entry, work)
+                    claims += len(entry["spool"])
+                    taken += await self._take_spool(entry, frame, is_too_many=claims > CLAIMS_MAX)
             self._waiting.popleft()
-            take(taken)
+            frame.take(taken)
 
-    async def _take_spool(self, entry: Json, work: Path | None) -> list[Json]:
+    async def _take_spool(self, entry: Json, frame: _Frame, *, is_too_many: bool) -> list[Json]:
         """Keep an entry's files; what is to be said where that failed and the entry shows something else."""
         files: Json = {}
         notes: list[str] = []
         for mime, spooled in entry.pop("spool").items():
             try:
-                if work is None:
-                    raise SpoolError("The kernel is gone, and with it a large output.")
-                files[mime] = await self._keep_spooled(entry, work, spooled["file"], mime)
+                if is_too_many or frame.work is None:
+                    raise SpoolError(_TOO_MANY if is_too_many else _GONE)
+                files[mime] = await self._keep_spooled(entry, frame.work, spooled["file"], mime)
             except (SpoolError, NotKept) as error:
                 notes.append(str(error))
             except Exception:
@@ -481,22 +505,24 @@ class AttemptBook:
         """Raises SpoolError, too, where an attempt shows more large items than it may. Updates take the place of what
         they add to, and are bounded by the notebook's own limit; what was copied in vain counts for all."""
         attempt, cap = str(entry["attempt"]), self.output_bytes
+        self.throttle.charge(CLAIM_BYTES)
+        if (waiting := self.throttle.wait()) is not None:
+            await waiting
         if self._spooled.get(attempt, 0) >= cap:
             await asyncio.to_thread(spill.drop_spooled, work, name)
             raise SpoolError(_TOO_MUCH.format(cap / 1024**2))
-        if (waiting := self.throttle.wait()) is not None:
-            await waiting
         is_free = False
         with tempfile.TemporaryFile() as copy:
             try:
                 copied = await db.upload(lambda: copy_spooled(work, name, cap, copy.write))
                 kept = await self._keep(lambda: spill.keep_copy(self._notebook_id, mime, copy, copied))
-                is_free = entry["t"] == "update"
+                is_free = entry["t"] == "update" and copied.size_bytes >= CLAIM_BYTES
                 return kept
             finally:
                 size = copy.seek(0, os.SEEK_END)
-                self.throttle.charge(size // SPOOLED_SHARE)
-                self._spooled[attempt] = self._spooled.get(attempt, 0) + (0 if is_free else size)
+                self.throttle.charge(max(0, size // SPOOLED_SHARE - CLAIM_BYTES))
+                counted = 0 if is_free else max(size, CLAIM_BYTES)
+                self._spooled[attempt] = self._spooled.get(attempt, 0) + counted
 
     async def _keep(self, keep: Callable[[], Json]) -> Json:
         return await self._stored(lambda: db.upload(keep))

@@ -21,7 +21,7 @@ import zmq.asyncio
 from jupyter_client.session import DELIM, Session
 
 from kernels_app.throttle import MESSAGE_BYTES, VALUE_BYTES
-from kernels_app.zmtp import Broken, Line
+from kernels_app.zmtp import HEAD_BYTES, Broken, Line
 
 log = logging.getLogger("rillbook.kernel")
 
@@ -31,6 +31,7 @@ HEADER_BYTES = 4 * 1024  # of a message's header, its parent's and its metadata:
 TURN_S = 0.005
 UNWANTED_AT_ONCE, UNWANTED_PAUSE_S = 100, 0.02  # 5,000 a second of each connection; fewer of long ones:
 UNWANTED_BYTES = 512  # so many count as one more
+FRAMES = 8  # of a message; with as many more it counts for another one
 _KINDS = {"shell": b"DEALER", "control": b"DEALER", "stdin": b"DEALER", "iopub": b"SUB"}
 
 
@@ -46,7 +47,17 @@ PUBLISHED = {"rill_frame": Bound(4 * 1024 * 1024, 100_000), "status": Bound(HEAD
 QUESTIONS = {"input_request": Bound(64 * 1024, 1_000)}
 # By the kind of the request, or the name of the call. Others have at most a page of a table: 500 rows of 200 columns.
 LOOK, ANSWER, ALL = Bound(512 * 1024, 20_000), Bound(16 * 1024 * 1024, 150_000), Bound(16 * 1024 * 1024, 1_000_000)
-REPLIES = {"complete_request": LOOK, "inspect_request": LOOK, "values": ALL, "rill_run_request": ALL}
+WORD = Bound(HEADER_BYTES, HEADER_BYTES)  # of a request that nobody forgets, for nobody waits for its reply
+REPLIES = {
+    "complete_request": LOOK, "inspect_request": LOOK, "values": ALL, "rill_run_request": ALL,
+    "interrupt_request": WORD, "shutdown_request": WORD,
+}  # fmt: skip
+
+
+class _Request(NamedTuple):
+    channel: str
+    reply: asyncio.Future[Message]
+    bound: Bound
 
 
 class Channels:
@@ -76,7 +87,7 @@ class Channels:
         }
         self._on_broken, self._on_refused, self._gate = on_broken, on_refused, gate
         self._lines: dict[str, Line] = {}
-        self._waiting: dict[str, tuple[asyncio.Future[Message], Bound]] = {}
+        self._waiting: dict[str, _Request] = {}
         self._tasks: list[asyncio.Task[None]] = []
         # Set once the kernel knows our stdin: a question it asked before would be dropped without a word.
         self.stdin_connected = asyncio.Event()
@@ -88,14 +99,15 @@ class Channels:
             identity = b"" if channel == "iopub" else self._session.bsession
             line = Line(f"{self._info['ip']}-{self._info[f'{channel}_port']}", kind, identity)
             self._lines[channel] = line
+            self._keep(channel)
             self._start(self._read(channel, line), f"kernel-{channel}")
 
     def close(self) -> None:
         """Stop reading and close every connection; requests that wait are cancelled."""
         for task in self._tasks:
             task.cancel()
-        for future, _ in self._waiting.values():
-            future.cancel()
+        for request in self._waiting.values():
+            request.reply.cancel()
         self._waiting.clear()
         for line in self._lines.values():
             line.close()
@@ -109,13 +121,28 @@ class Channels:
         if subshell:
             message["header"]["subshell_id"] = subshell
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._waiting[message["msg_id"]] = future, REPLIES.get(content.get("call", kind), ANSWER)
+        bound = REPLIES.get(content.get("call", kind), ANSWER)
+        self._waiting[message["msg_id"]] = _Request(channel, future, bound)
+        self._keep(channel)
         self._send(channel, message)
         return message["msg_id"], future
 
     def forget(self, message_id: str) -> None:
         """Nobody waits for this reply any more."""
-        self._waiting.pop(message_id, None)
+        self._answered(message_id)
+
+    def _answered(self, message_id: str) -> _Request | None:
+        request = self._waiting.pop(message_id, None)
+        if request is not None:
+            self._keep(request.channel)
+        return request
+
+    def _keep(self, channel: str) -> None:
+        """Keep as much of a message on this channel as somebody may read of it, and its head."""
+        bounds = {"iopub": PUBLISHED, "stdin": QUESTIONS}.get(channel, {}).values()
+        asked = (request.bound for request in self._waiting.values() if request.channel == channel)
+        if channel in self._lines:
+            self._lines[channel].keep(HEAD_BYTES + max((bound.size_bytes for bound in (*bounds, *asked)), default=0))
 
     def answer(self, kind: str, content: Message, parent: Message) -> None:
         """Answer a request that came on stdin."""
@@ -138,21 +165,22 @@ class Channels:
             while True:
                 if (waiting := self._gate(channel)) is not None:
                     await waiting
-                await pace.after(self._take(channel, await line.receive()))
+                parts = await line.receive()
+                await pace.after(self._take(channel, parts, line.left_out))
         except Broken:
             line.close()
             self._on_broken(channel)
 
-    def _take(self, channel: str, parts: list[bytes]) -> int:
+    def _take(self, channel: str, parts: list[bytes], left_out: int = 0) -> int:
         """0 for a message that may come as fast as it is read, else for how many it counts."""
         self.received += 1
-        message = self._decode(channel, parts)
-        size = sum(map(len, parts))
-        self.read_bytes += MESSAGE_BYTES + (size if message else 0)
+        message = self._decode(channel, parts, left_out)
+        size, messages = sum(map(len, parts)) + left_out, 1 + len(parts) // FRAMES
+        self.read_bytes += MESSAGE_BYTES * messages + (size if message else 0)
         if message is not None:
             self._hand_on(channel, message)
         is_wanted = message is not None and channel != "stdin"  # nobody answers questions as fast as they can come
-        return 0 if is_wanted else 1 + size // UNWANTED_BYTES
+        return 0 if is_wanted else messages + size // UNWANTED_BYTES
 
     def _hand_on(self, channel: str, message: Message) -> None:
         try:
@@ -161,11 +189,11 @@ class Channels:
             log.exception("A message on %s was not taken.", channel)
 
     def _reply(self, message: Message) -> None:
-        future, _ = self._waiting.pop(message["parent_header"].get("msg_id", ""), (None, None))
-        if future is not None and not future.done():
-            future.set_result(message["content"])
+        request = self._answered(message["parent_header"].get("msg_id", ""))
+        if request is not None and not request.reply.done():
+            request.reply.set_result(message["content"])
 
-    def _decode(self, channel: str, parts: list[bytes]) -> Message | None:
+    def _decode(self, channel: str, parts: list[bytes], left_out: int) -> Message | None:
         """A message with header, parent and content as dictionaries; None for one that is not read.
 
         As `Session.deserialize`, which is four times slower: it looks for dates and keeps a history of
@@ -184,6 +212,9 @@ class Channels:
                 return None
         except (ValueError, RecursionError, TypeError):
             return self._refuse("unreadable")
+        if left_out:
+            self.read_bytes += left_out
+            return self._refuse("too large")
         content = self._content(signed, signature, bound)
         return None if content is None else {"header": header, "parent_header": parent, "content": content}
 
@@ -198,7 +229,7 @@ class Channels:
             why = "unreadable"
         else:
             try:
-                return _object(json.loads(data))
+                return _object(data)
             except (ValueError, RecursionError, TypeError):
                 why = "unreadable"
         self.read_bytes += len(data)
@@ -210,8 +241,8 @@ class Channels:
             return PUBLISHED.get(header["msg_type"])
         if channel == "stdin":
             return QUESTIONS.get(header["msg_type"])
-        _, bound = self._waiting.get(parent.get("msg_id", ""), (None, None))
-        return bound
+        request = self._waiting.get(parent.get("msg_id", ""))
+        return request.bound if request is not None else None
 
     def _refuse(self, why: str) -> Message | None:
         """No message: it is left out, and counted."""
@@ -242,14 +273,19 @@ class _Pace:
 
 def _header(data: bytes) -> Message:
     """A header, or a parent's, whose fields that are used are text. Raises ValueError, TypeError."""
-    header = _object(json.loads(data))
+    header = _object(data)
     for name in ("msg_type", "msg_id"):
         if not isinstance(header.get(name, ""), str):
             raise TypeError(name)
     return {"msg_type": "", **header}
 
 
-def _object(value: Any) -> Message:
+def _object(data: bytes) -> Message:
+    """An object in JSON. Raises ValueError, TypeError, RecursionError.
+
+    UTF-8 only: given bytes, `json` guesses other encodings, in which what `_values` counts stands for something else.
+    """
+    value = json.loads(data.decode(errors="surrogatepass"))
     if not isinstance(value, dict):
         raise TypeError("not an object")
     return value

@@ -641,13 +641,14 @@ class Runtime:
 
     async def _see_death(self, kernel: Kernel) -> None:
         death = await asyncio.shield(kernel.died)
-        if self._kernel is not kernel:
+        if self._kernel is not kernel:  # it was restarted: what the next one says comes behind its last words
+            await self._book.kernel_ended()
             return
         self.host.kernel_died(death)
         log.warning("the kernel of notebook %s died: %s", self.notebook_id, death.reason)
         self._kernel_state, self._kernel_detail = "dead", self._where_it_ended(death, self._cell_at_end())
         self._tell_kernel()
-        await self._book.drained()  # what it said last may wait for its files
+        await self._book.kernel_ended()  # what it said last may wait for its files
         if self._kernel is not kernel:
             return
         plan = self._state.plan

@@ -2,7 +2,8 @@
 
 Why not libzmq: it limits a frame, not a message, and takes a message in whole before anybody may look at it. User code
 that sends 32 MiB frames without end as parts of one message would fill the server's memory. Here a message is counted
-while it comes, nobody reads ahead of who listens, and what is over a bound breaks the connection.
+while it comes, nobody reads ahead of who listens, and what is over a bound breaks the connection. Of a
+message no more is kept than somebody may want: one that never ends stays in memory for as long as its kernel lives.
 
 The specification is https://rfc.zeromq.org/spec/23/ (greeting, NULL mechanism, frames); this is a client's side. What
 messages mean is channels.py's.
@@ -16,12 +17,13 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+HEAD_BYTES: Final = 16 * 1024  # that a message's frames have before its content
 MESSAGE_BYTES: Final = 32 * 1024 * 1024
-MESSAGE_FRAMES: Final = 1_024
-MESSAGE_COMMANDS: Final = 100  # before a message; a kernel of ours sends none
-COMMAND_BYTES: Final = 8 * 1024
+MESSAGE_FRAMES: Final = 1_024  # ours have seven at most, and a widget's (a comm) one more for each array in it
+MESSAGE_COMMANDS: Final = 4  # before a message; a kernel of ours sends none but READY, of some 60 bytes
+COMMAND_BYTES: Final = 512
 AHEAD_BYTES: Final = 128 * 1024  # read before anybody asked for it (asyncio stops at twice that)
-UNSENT_BYTES: Final = 64 * 1024 * 1024
+UNSENT_BYTES: Final = 24 * 1024 * 1024  # the longest source of a cell (16 MiB), and half as much
 RETRY_S: Final = 0.005  # a starting kernel's socket appears any moment
 
 _GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
@@ -42,6 +44,10 @@ class Line:
         self._writer: asyncio.StreamWriter | None = None
         self._early: list[bytes] = []
         self._is_ready = False
+        self._most = MESSAGE_BYTES  # that is kept of a message
+        self._coming: list[list[bytes]] = []  # the frames of the message that is half here, in pieces
+        self._kept = 0  # bytes of them
+        self.left_out = 0  # bytes of the last message that were not kept
 
     async def connect(self) -> None:
         """Wait for the socket, connect and shake hands. Raises Broken."""
@@ -65,11 +71,16 @@ class Line:
         self._writer.write(data)
         return True
 
+    def keep(self, size_bytes: int) -> None:
+        """Keep messages of so many bytes (HEAD_BYTES at least), from the one on that is half here; of a longer one,
+        those of its first frames that are within HEAD_BYTES: the others are empty."""
+        self._most = size_bytes
+        self._let_go()
+
     async def receive(self) -> list[bytes]:
         """The frames of the next message. Raises Broken."""
         assert self._reader is not None, "connect first"
-        frames: list[bytes] = []
-        size = commands = 0
+        self._kept = self.left_out = size = commands = 0
         with _as_broken():
             while True:
                 flags, length = await self._head(self._reader)
@@ -80,10 +91,11 @@ class Line:
                     await self._command(self._reader, length)
                     continue
                 size += length
-                if size > MESSAGE_BYTES or len(frames) >= MESSAGE_FRAMES:
+                if size > MESSAGE_BYTES or len(self._coming) >= MESSAGE_FRAMES:
                     raise Broken("a message is over the bounds")
-                frames.append(await self._reader.readexactly(length))
+                await self._frame(self._reader, length)
                 if not flags & _MORE:
+                    frames, self._coming = [b"".join(pieces) for pieces in self._coming], []
                     return frames
 
     def close(self) -> None:
@@ -122,6 +134,31 @@ class Line:
         if flags & _LONG:
             [length] = struct.unpack(">Q", bytes([length]) + await reader.readexactly(7))
         return flags, length
+
+    async def _frame(self, reader: asyncio.StreamReader, length: int) -> None:
+        pieces: list[bytes] = []
+        self._coming.append(pieces)
+        for start in range(0, length, AHEAD_BYTES):
+            piece = await reader.readexactly(min(AHEAD_BYTES, length - start))
+            if self.left_out:
+                self.left_out += len(piece)
+            else:
+                pieces.append(piece)
+                self._kept += len(piece)
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep no more of the message that is half here than its first frames, if it is too long."""
+        if not self._coming or self._kept <= self._most:
+            return
+        self._kept = 0
+        for pieces in self._coming:
+            size = sum(map(len, pieces))
+            if self.left_out or self._kept + size > HEAD_BYTES:
+                self.left_out += size
+                pieces.clear()
+            else:
+                self._kept += size
 
     async def _command(self, reader: asyncio.StreamReader, length: int) -> bytes:
         if length > COMMAND_BYTES:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jupyter_client.session import DELIM, Session
 
+from kernels_app import channels
 from kernels_app.channels import _KINDS, ANSWER, HEADER_BYTES, LOOK, PUBLISHED, QUESTIONS, Bound, Channels
 from kernels_app.throttle import MESSAGE_BYTES, VALUE_BYTES
 
@@ -63,6 +64,25 @@ def test_a_frame_of_more_values_than_any_output_has_is_not_read(values: int, is_
     assert (len(read), refused) == ((1, []) if is_read else (0, ["too large"]))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_only_utf_8_is_read_for_in_others_values_look_like_text(encoding: str):
+    """The sign for "all", U+2200, holds the byte of a quote there."""
+    read: list[Any] = []
+    refused: list[str] = []
+    content = f'{{"\u2200": 0, "entries": [{"[]," * FRAME_VALUES}[]]}}'
+    opened(read, refused)._take("iopub", frame(content.encode(encoding)))
+    parts = frame({"entries": []})
+    parts[2] = parts[2].decode().encode(encoding)
+    opened(read, refused)._take("iopub", parts)
+    assert (read, refused) == ([], ["unreadable"] * 2)
+
+
+def test_lone_surrogates_are_read_as_before():
+    read: list[Any] = []
+    opened(read, [])._take("iopub", frame('{"entries": ["\ud800"]}'.encode(errors="surrogatepass")))
+    assert read[0]["content"] == {"entries": ["\ud800"]}
+
+
 def test_a_long_message_that_nobody_wants_counts_for_many():
     def taken(header: dict[str, Any]) -> int:
         signed = [json.dumps(header).encode(), b"{}", b"{}", b"{}"]
@@ -70,6 +90,12 @@ def test_a_long_message_that_nobody_wants_counts_for_many():
 
     assert taken({"msg_type": "x"}) == 1
     assert taken({"msg_type": "x", "rubbish": [[]] * 900}) > 5
+
+
+def test_a_message_of_many_frames_counts_for_many():
+    nothing = {"entries": []}
+    assert counted(nothing, *[b""] * 1_000) - counted(nothing) == 125 * MESSAGE_BYTES
+    assert opened([], [])._take("stdin", [b""] * 1_024) > channels.UNWANTED_AT_ONCE
 
 
 def test_a_header_longer_than_any_is_not_parsed():

@@ -62,6 +62,13 @@ async def test_a_large_figure_comes_by_the_spool(real: Watched):
     assert os.listdir(real.kernel.work / ".spool") == []
 
 
+async def test_a_widget_of_many_arrays_is_no_attack(real: Watched):
+    source = "import comm\nfor size in (1, 200_000): comm.create_comm(target_name='x', buffers=[b'x' * size] * 40)"
+    await real.run(source)
+    await real.run("print('after')", prefix="b")
+    assert real.text() == "after\n" and not outputs(real)[1:]
+
+
 async def test_a_failing_cell_is_an_output_and_what_needs_it_is_skipped(real: Watched):
     items = [item("a0", "1/0"), item("a1", "print('no')", needs=["a0"]), item("a2", "print('yes')")]
     reply = await real.kernel.run_plan("p", items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 from django.utils import timezone
 
 from kernels_app import attempts, kernel
-from kernels_app.attempts import REPEATED_BYTES, SPOOLED_SHARE, AttemptBook
+from kernels_app.attempts import CLAIM_BYTES, CLAIMS_MAX, REPEATED_BYTES, SPOOLED_SHARE, AttemptBook
 from kernels_app.greeting import encode
 from kernels_app.throttle import AHEAD_S, BURST_S, Throttle
 from notebooks_app import db, files
@@ -200,6 +201,69 @@ async def test_the_files_that_a_kernel_names_count_for_its_rate_also_where_they_
         entry = shown("", kind="update") | {"attempt": "a", "data": {}, "spool": {"image/png": {"file": name}}}
         book.later([entry], spool.parent, told.extend)
         await book.drained()
-    assert throttle.charged == size // SPOOLED_SHARE, "the second was not even copied"
+    assert throttle.charged == size // SPOOLED_SHARE + CLAIM_BYTES, "the second was not even copied"
     assert "of a notebook may hold" in str(told[0]) and "of one run of a cell may hold" in str(told[1])
     assert not list(spool.iterdir())
+
+
+def claimed(files: dict[str, str], kind: str = "display") -> dict[str, Any]:
+    """An entry that shows these files of the kernel, by MIME type."""
+    spool = {mime: {"file": name, "size_bytes": 1} for mime, name in files.items()}
+    return shown("", kind=kind) | {"attempt": "a", "data": {}, "spool": spool}
+
+
+def thirty_claims() -> dict[str, Any]:
+    return claimed({f"a/b{number}": "not there" for number in range(30)})
+
+
+@pytest.mark.parametrize("kind", ["display", "update"])
+async def test_a_file_counts_for_a_large_one_however_small_it_is_and_also_where_it_is_not_there(
+    lab: Lab, data_dir: Path, kind: str  # noqa: F811
+) -> None:
+    book, throttle = book_of(["a"])
+    book._notebook_id = lab.notebook.id
+    book.output_bytes = 4 * CLAIM_BYTES
+    spool = data_dir / "kernel" / ".spool"
+    spool.mkdir(parents=True)
+    for number in range(10):
+        (spool / f"tiny{number}").write_bytes(b"%d" % number)
+    names = ["not there", *(f"tiny{number}" for number in range(10))]
+    told: list[dict[str, Any]] = []
+    book.later([claimed({"text/plain": name}, kind) for name in names], spool.parent, told.extend)
+    await book.drained()
+    assert (await kept(lab))[0] == 3
+    assert throttle.charged == len(names) * CLAIM_BYTES
+    assert str(told).count("of one run of a cell may hold") == len(names) - 4
+
+
+async def test_of_a_frame_so_many_files_are_looked_for_and_the_rest_is_said(data_dir: Path) -> None:  # noqa: F811
+    book, throttle = book_of(["a"])
+    told: list[dict[str, Any]] = []
+    book.later([thirty_claims() for _ in range(2 * CLAIMS_MAX // 30)], data_dir, told.extend)
+    await book.drained()
+    assert throttle.charged == CLAIMS_MAX * CLAIM_BYTES
+    said = f"More than {CLAIMS_MAX} large outputs came at once: those after them were not kept."
+    assert [entry["data"]["text/plain"] for entry in told if entry["t"] == "display"][10:] == [said] * 10
+
+
+class Slow(Counting):
+    """Lets nobody through but who is let go."""
+
+    def wait(self) -> Any:
+        return self._open.wait()
+
+
+async def test_files_of_a_kernel_that_is_gone_are_looked_for_a_while_and_no_longer(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    monkeypatch.setattr(attempts, "LAST_FILES_S", 0.1)
+    book, _ = book_of(["a"])
+    book.throttle = throttle = Slow()
+    told: list[dict[str, Any]] = []
+    for _ in range(3):
+        book.later([thirty_claims(), thirty_claims()], data_dir, told.extend)
+    async with asyncio.timeout(30):
+        await book.kernel_ended()
+    assert throttle.charged == CLAIM_BYTES, "one was on its way"
+    assert len([entry for entry in told if entry["t"] == "display"]) == 6
+    assert str(told[-1]).count("The kernel is gone") == 1 and not book.waiting()

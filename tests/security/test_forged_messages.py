@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 from django.contrib.auth import get_user_model
 
+from kernels_app import attempts
 from kernels_app import kernel as kernel_module
 from kernels_app.models import KernelLimits
 from notebooks_app import db
@@ -194,6 +195,29 @@ async def test_no_file_but_its_own_is_taken_from_a_kernel(labs: tuple[Lab, Lab])
         assert words in shown, words
 
 
+CLAIMS = """
+entries = [{"t": kind, "attempt": attempt, "display_id": "d", "data": {}, "metadata": {}, "result": False,
+            "spool": {f"a/b{number}": {"file": "x", "size_bytes": 1} for number in range(32)}}
+           for kind in ("update", "display") for _ in range(450)]
+for _ in range(4): frame(*entries)
+time.sleep(1)
+os._exit(3)
+"""
+
+
+async def test_a_dead_kernels_cell_ends_soon_whatever_files_it_named(labs: tuple[Lab, Lab], monkeypatch):
+    attacker, _ = labs
+    looked: list[str] = []
+    real = attempts.copy_spooled
+    monkeypatch.setattr(attempts, "LAST_FILES_S", 5.0)
+    monkeypatch.setattr(attempts, "copy_spooled", lambda work, name, *more: looked.append(name) or real(work, name, *more))
+    await attacker.add(attack=TOOLS.format(victim="x") + CLAIMS, after="print(6 * 7)")
+    await attacker.run("attack")
+    assert (await attacker.states())["attack"]["outcome"] == "died"
+    assert 0 < len(looked) <= 4 * attempts.CLAIMS_MAX
+    await unharmed(labs)
+
+
 BY_HAND = """
 import socket, stat, struct
 for number in map(int, os.listdir('/proc/self/fd')):
@@ -227,6 +251,30 @@ async def test_a_message_of_any_size_costs_the_server_no_more_than_one_of_32_mib
         assert (await attacker.states())["attack"]["outcome"] == "died", name
         assert "32 MiB" in (await attacker.runtime()).kernel_document()["detail"], name
         await unharmed(labs)
+
+
+HALF = """
+import socket, stat, struct
+for number in map(int, os.listdir('/proc/self/fd')):
+    try:
+        if not stat.S_ISSOCK(os.fstat(number).st_mode): continue
+        line = socket.socket(fileno=os.dup(number))
+        if line.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN): continue
+        if not str(line.getsockname()).endswith((f'c-{app.stdin_port}', f'c-{app.control_port}')): continue
+        line.setblocking(True)
+        line.sendall(struct.pack('>BQ', 2, 33_000_000) + b'x' * 32_900_000)
+        line.setblocking(False)
+        print('half')
+    except OSError: pass
+"""
+
+
+async def test_messages_that_never_end_are_not_held_for_the_life_of_their_kernel(labs: tuple[Lab, Lab]):
+    attacker, _ = labs
+    before = resident()
+    await attack(labs, HALF)
+    assert (await attacker.text("attack")).count("half") == 2
+    assert resident() - before < 20 * 1024 * 1024
 
 
 async def test_a_flood_of_questions_is_asked_so_often_and_no_more(labs: tuple[Lab, Lab]):
