@@ -201,6 +201,17 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return fp
 
 
+async def test_a_message_of_too_many_values_is_refused_and_the_socket_goes_on(
+    live_server: LiveServer, notebook: str, cookie: str
+):
+    async with connect(live_server, notebook, cookie) as socket:
+        await socket.send("," * 1_000_001)
+        while (frame := json.loads(await asyncio.wait_for(socket.recv(), 20)))["type"] != "reply":
+            pass
+        assert (frame["ok"], frame["error"]["code"]) == (False, "too_large")
+        assert await first_cell(socket)
+
+
 async def test_a_command_under_the_operation_id_of_another_one_is_refused(
     live_server: LiveServer, notebook: str, cookie: str
 ):
