@@ -23,7 +23,7 @@ from kernels_app.hosts import get_host
 from kernels_app.inbox import PACES, Inbox
 from notebooks_app import db, sharing
 from notebooks_app.access import Access, Role, open_notebook
-from notebooks_app.errors import BadRequest, Forbidden, NotFound, RillbookError, Unavailable, database_away
+from notebooks_app.errors import BadRequest, Forbidden, NotFound, RillbookError, TooLarge, Unavailable, database_away
 from notebooks_app.models import Notebook
 from notebooks_app.parsers import parse
 from notebooks_app.services import Author
@@ -206,6 +206,9 @@ class NotebookConsumer(AsyncWebsocketConsumer):
         except ValueError as error:
             self._reply(None, error=BadRequest(f"The message is not JSON: {error}."))
             return None
+        except TooLarge as error:
+            self._reply(None, error=error)
+            return None
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             self._reply(None, error=BadRequest('A message is a JSON object with a "type".'))
             return None
@@ -387,7 +390,7 @@ def _is_change(text: str) -> bool:
     """Whether a message asks for something that stays, also if nobody hears the answer."""
     try:
         message = parse(text)
-    except ValueError:
+    except (ValueError, TooLarge):
         return False
     kind = message.get("type") if isinstance(message, dict) else None
     return isinstance(kind, str) and kind in commands.CHANGES

@@ -169,7 +169,8 @@ class NotebookDatabase(ApiView):
             self.require_scope(Role.EDITOR, "make connections")
         with transaction.atomic():
             self.guard(notebook_id, operation_id, lambda: _revision(notebook_id))
-            if services.first_answer(notebook_id, operation_id) is None:  # a retry makes no connection
+            asked = services.Asked.of("notebook.updated", ["connection"])
+            if services.first_answer(notebook_id, operation_id, asked) is None:  # a retry makes no connection
                 chosen = text_id(body.get("connection"))
                 if body.get("dsn") is not None:
                     chosen = str(_connection_of(request.user, access.notebook, body["dsn"]).pk)

@@ -33,8 +33,9 @@ class CellList(ApiView):
         self.open(notebook_id, Role.EDITOR, "add cells")
         body = self.body(serializers.CellCreate)
         operation_id = self.operation(body)
+        asked = services.Asked.of("cell.inserted", [body["id"]] if body.get("id") else None)
         with transaction.atomic():
-            accepted = services.first_answer(notebook_id, operation_id) or services.insert_cell(
+            accepted = services.first_answer(notebook_id, operation_id, asked) or services.insert_cell(
                 notebook_id,
                 body.get("id") or uuid.uuid4(),
                 after=_after(notebook_id, body),
@@ -127,9 +128,10 @@ class CellMove(ApiView):
         self.open(notebook_id, Role.EDITOR, "move cells")
         body = self.body(serializers.CellMoveIn)
         operation_id = self.operation(body)
+        asked = services.Asked.of("cell.moved", [cell_id])
         with transaction.atomic():
             self.guard(notebook_id, operation_id, lambda: _version(notebook_id, cell_id))
-            accepted = services.first_answer(notebook_id, operation_id) or services.move_cells(
+            accepted = services.first_answer(notebook_id, operation_id, asked) or services.move_cells(
                 notebook_id,
                 [cell_id],
                 after=_after(notebook_id, body, moving=cell_id),

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 
 from notebooks_app import services
-from notebooks_app.errors import Conflict, NotFound, RillbookError
+from notebooks_app.errors import Conflict, NotFound, OperationReused, RillbookError
 from notebooks_app.models import Cell
 from notebooks_app.services import Accepted, Author
 
@@ -24,11 +24,11 @@ def apply(
     """Carry the operations out in order; each with its own operation id, which follows from the batch's.
 
     Raises what the first refused one raises, with `operation`: its place in the list. Then nothing is written. A retry
-    with the same operation id gets the first answers.
+    with the same operation id gets the first answers; another batch with it raises OperationReused.
     """
     done = []
     with transaction.atomic():
-        is_retry = services.first_answer(notebook_id, part_of(operation_id, 0)) is not None
+        is_retry = _is_retry(notebook_id, operation_id, len(operations))
         for index, operation in enumerate(operations):
             own = part_of(operation_id, index)
             try:
@@ -40,6 +40,15 @@ def apply(
                 error.more["operation"] = index
                 raise
     return done
+
+
+def _is_retry(notebook_id: uuid.UUID, operation_id: uuid.UUID, count: int) -> bool:
+    """Whether a batch of so many operations is in the log. Raises OperationReused for a shorter or a longer one."""
+    parts = [part_of(operation_id, index) for index in range(count + 1)]
+    known = services.known_operations(notebook_id, parts)
+    if known and known != set(parts[:count]):
+        raise OperationReused
+    return bool(known)
 
 
 def part_of(operation_id: uuid.UUID, index: int) -> uuid.UUID:

@@ -57,7 +57,8 @@ def restore_cells(
     A cell whose old place the log does not tell goes to the end. Raises NotFound, BadRequest, TooLarge.
     """
     with transaction.atomic():
-        if first := services.first_answer(notebook_id, operation_id):  # the cells are out of the bin by now
+        asked = services.Asked.of("cells.restored", cell_ids)
+        if first := services.first_answer(notebook_id, operation_id, asked):  # the cells are out of the bin by now
             return first
         wanted = _wanted(notebook_id, cell_ids)
         places = _old_places(notebook_id, wanted)

@@ -12,6 +12,7 @@ PAGE_BYTES = 2_621_440  # forms of pages; Django's own default for them
 FORM_BYTES = 64 * 1024  # what a form puts around its files
 IMPORT_PATH = "/notebooks/import/"
 API_PATH = "/api/"
+UNFINISHED = 16  # of the largest bodies, that may be on their way at once
 
 
 def most_bytes() -> int:
@@ -19,11 +20,19 @@ def most_bytes() -> int:
     return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 
-def limit_of(address: str) -> int:
-    """The most bytes that are taken with a request to this address (quoted and below BASE_PATH, as it was sent)."""
+def unfinished_bytes() -> int:
+    """Of all bodies together that a process has begun to read."""
+    return UNFINISHED * most_bytes()
+
+
+def limit_of(address: str, *, is_nameless: bool) -> int:
+    """The most bytes that are taken with a request to this address (quoted and below BASE_PATH, as it was sent).
+
+    `is_nameless`: it brought neither a session nor a token, so that the API will refuse it.
+    """
     path = _path_of(address)
     if path.startswith(API_PATH):
-        return most_bytes()
+        return PAGE_BYTES if is_nameless else most_bytes()
     return most_bytes() + FORM_BYTES if path == IMPORT_PATH else PAGE_BYTES
 
 

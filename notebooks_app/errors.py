@@ -41,6 +41,16 @@ class Conflict(RillbookError):
     status = 409
 
 
+class OperationReused(RillbookError):
+    """A retry is told by its operation id: under one of another change nothing was done, and no answer is its own."""
+
+    code = "operation_id_reused"
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("This operation_id was used for another change; make a new one for each.")
+
+
 class PreconditionFailed(RillbookError):
     """The request's If-Match or If-None-Match excludes what is there now."""
 

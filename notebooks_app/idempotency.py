@@ -1,17 +1,22 @@
 """Answers kept for requests that carry an `Idempotency-Key`, so that a retry gets the first one and does nothing.
 
 A key belongs to a person and to the token or session that sent it. It is claimed before the work and answered after
-it; a claim whose server went away is taken over after a while. Which requests keep keys is api_base.py's matter.
+it. A claim is a lease that its server prolongs while it is at work: once that is over, the same request takes it over.
+Which requests keep keys is api_base.py's matter.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import logging
 import re
+import threading
+import time
 from datetime import timedelta
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -21,9 +26,14 @@ from rest_framework.response import Response
 from notebooks_app import crypto
 from notebooks_app.errors import BadRequest, RillbookError
 from notebooks_app.models import IdempotentAnswer
+from notebooks_app.models.session import LeaseClock
+
+log = logging.getLogger("rillbook.idempotency")
 
 KEPT = timedelta(hours=24)
-ABANDONED_AFTER = timedelta(minutes=10)  # longer than any request may take: its server is gone
+LEASE = timedelta(seconds=15)
+RENEW_S = 5.0
+ABANDONED_AFTER = timedelta(minutes=10)  # of a claim without a lease: longer than any request may take
 ANSWER_MAX_BYTES = 4 * 1024 * 1024  # larger answers are not kept: the change's operation id guards a retry
 REMOVED_AT_ONCE = 100
 HEADERS_KEPT = ("ETag", "Location")
@@ -72,37 +82,85 @@ def digest_of(request: HttpRequest, *, by: str) -> str:
 def claim(user_id: int, key: str, digest: str) -> IdempotentAnswer:
     """Take the key for this request. Raises Replay, AnotherRequest (422) or AtWork (409)."""
     _remove_old()
-    now = timezone.now()
     try:
         with transaction.atomic():
-            return IdempotentAnswer.objects.create(user_id=user_id, key=key, request_digest=digest)
+            row = IdempotentAnswer.objects.create(
+                user_id=user_id, key=key, request_digest=digest, held_until=LeaseClock() + LEASE
+            )
+            return _hold(row)
     except IntegrityError:
         pass
-    row = IdempotentAnswer.objects.filter(user_id=user_id, key=key).first()
-    if row is None:  # the first request failed in this moment
+    found = IdempotentAnswer.objects.filter(user_id=user_id, key=key).first()
+    if found is None:  # the first request failed in this moment
         raise AtWork("The first request with this Idempotency-Key has just ended; send it again.")
-    if row.created_at <= now - KEPT or (row.status == 0 and row.created_at <= now - ABANDONED_AFTER):
-        return _take_over(row, digest)
-    if row.request_digest != digest:
+    if _take_over(found, digest):
+        return _hold(found)
+    if found.request_digest != digest:
         raise AnotherRequest("This Idempotency-Key was used for another request in the last 24 hours.")
-    if row.status == 0:
+    if found.status == 0:
         raise AtWork("The first request with this Idempotency-Key is still at work.")
-    raise Replay(_answer_of(row))
+    raise Replay(_answer_of(found))
 
 
-def _take_over(row: IdempotentAnswer, digest: str) -> IdempotentAnswer:
+def _take_over(row: IdempotentAnswer, digest: str) -> bool:
+    """Claim a key whose day is over, or whose request lost its server. One conditional statement decides."""
     now = timezone.now()
-    taken = IdempotentAnswer.objects.filter(pk=row.pk, created_at=row.created_at, status=row.status).update(
-        request_digest=digest, status=0, body=None, headers={}, created_at=now
-    )
-    if not taken:
-        raise AtWork("Another request with this Idempotency-Key is at work.")
-    row.request_digest, row.status, row.created_at = digest, 0, now
+    is_lost = Q(held_until__lte=LeaseClock()) | Q(held_until=None, created_at__lte=now - ABANDONED_AFTER)
+    is_over = Q(created_at__lte=now - KEPT) | Q(is_lost, status=0, request_digest=digest)
+    fields = {"request_digest": digest, "status": 0, "body": None, "headers": {}, "created_at": now}
+    taken = IdempotentAnswer.objects.filter(is_over, pk=row.pk).update(held_until=LeaseClock() + LEASE, **fields)
+    if taken:
+        row.request_digest, row.status, row.created_at = digest, 0, now
+    return bool(taken)
+
+
+# Claims of this process that are at work, and the thread that prolongs them while there are any.
+_held: set[int] = set()
+_renewer: threading.Thread | None = None
+_lock = threading.Lock()
+
+
+def _hold(row: IdempotentAnswer) -> IdempotentAnswer:
+    global _renewer
+    with _lock:
+        _held.add(row.pk)
+        if _renewer is None:
+            _renewer = threading.Thread(target=_renew_while_held, name="idempotency leases", daemon=True)
+            _renewer.start()
     return row
+
+
+def _let_go(row: IdempotentAnswer) -> None:
+    with _lock:
+        _held.discard(row.pk)
+
+
+def _renew_while_held() -> None:
+    global _renewer
+    while True:
+        time.sleep(RENEW_S)  # first: most requests are over by then
+        with _lock:
+            if not _held:
+                _renewer = None
+                return
+        try:
+            renew()
+        except DatabaseError as error:
+            log.warning("the leases of Idempotency-Keys were not prolonged: %s", type(error).__name__)
+        finally:
+            connection.close()
+
+
+def renew() -> None:
+    """Prolong the claims that this process has at work."""
+    with _lock:
+        ids = list(_held)
+    IdempotentAnswer.objects.filter(pk__in=ids, status=0).update(held_until=LeaseClock() + LEASE)
 
 
 def keep(row: IdempotentAnswer, response: Response, *, is_secret: bool = False) -> None:
     """Keep the answer of a claimed key; nothing where the server failed, or where the answer is very large."""
+    _let_go(row)
     text = JSONRenderer().render(response.data).decode() if response.data is not None else "null"
     if response.status_code >= 500 or len(text) > ANSWER_MAX_BYTES:
         release(row)
@@ -116,6 +174,7 @@ def keep(row: IdempotentAnswer, response: Response, *, is_secret: bool = False) 
 
 def release(row: IdempotentAnswer) -> None:
     """Give the key back: the request did nothing that must not happen again."""
+    _let_go(row)
     IdempotentAnswer.objects.filter(pk=row.pk, status=0).delete()
 
 

@@ -1,17 +1,22 @@
-"""JSON as we accept it: no NaN or Infinity, no numbers beyond a double, no name twice, bounded nesting, UTF-8 alone."""
+"""JSON as we accept it: no NaN or Infinity, no numbers beyond a double, no name twice, UTF-8 alone; nesting and the
+number of values are bounded.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from email.message import Message
 from typing import Any
 
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
+from notebooks_app.errors import TooLarge
 from notebooks_app.text import shown
 
 NESTING_MAX = 64
+VALUES_MAX = 1_000_000  # each takes up to some 200 bytes of memory; a change set of so many lines has as many
 WHOLE_MAX_DIGITS = 300  # as many as the largest double has
 
 
@@ -27,7 +32,9 @@ def _number(text: str) -> float:
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError in plain words for anything JSON, or our limits, do not allow."""
+    """The value of a JSON text. Raises ValueError in plain words for anything JSON, or our limits, do not allow, and
+    TooLarge for one of more than VALUES_MAX values, before any of them is made."""
+    _bound_values(text)
     try:
         value = json.loads(
             text, parse_constant=_refuse, parse_float=_number, parse_int=_whole, object_pairs_hook=_object
@@ -36,6 +43,25 @@ def parse(text: str) -> Any:
         raise ValueError("nested too deeply") from None
     _bound_depth(value)
     return value
+
+
+# What stands between two texts, and the second one (to the end, where it has none): one pass, whatever they hold.
+_PART = re.compile(r'([^"]*+)(?:"(?:[^"\\]++|\\.)*+"?)?', re.DOTALL)
+
+
+def _bound_values(text: str) -> None:
+    if _marks(text) <= VALUES_MAX:  # most texts: no need to know which marks are within texts
+        return
+    values = 0
+    for number, part in enumerate(_PART.finditer(text)):
+        values += _marks(part[1])
+        if max(values, number // 2) > VALUES_MAX:  # of one mark there are two texts at most, a name and a value
+            raise TooLarge(f"The JSON holds more than the {VALUES_MAX:,} values that are read at once.")
+
+
+def _marks(text: str) -> int:
+    """How many values begin: with a list, an object, or after a comma."""
+    return text.count("[") + text.count("{") + text.count(",")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def restore_version(
         }
         return None, event, {"version": str(before)}
 
-    return services.accept(notebook_id, operation_id, author, change)
+    asked = services.Asked.of("notebook.restored", [version_id])
+    return services.accept(notebook_id, operation_id, author, asked, change)
 
 
 def _kept_before(notebook_id: uuid.UUID, version: Version, author: Author) -> uuid.UUID:

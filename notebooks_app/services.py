@@ -2,7 +2,7 @@
 
 Each function is one transaction: it takes the notebook's next `seq` (the row lock is the one order), writes the rows of
 the cell concerned, logs the change and announces it on commit. Permission is the caller's (access.py). A retry with a
-known operation id writes nothing and returns the first answer.
+known operation id writes nothing and returns the first answer; with the id of another change it raises OperationReused.
 
 Creating, importing and deleting whole notebooks is in notebooks.py; what is read is in reading.py.
 """
@@ -10,7 +10,7 @@ Creating, importing and deleting whole notebooks is in notebooks.py; what is rea
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -24,7 +24,7 @@ from django.utils import timezone
 from notebooks_app import changeset, events, placing, sliders
 from notebooks_app.analysis import Analysis
 from notebooks_app.analysis.worker import AnalysisPool
-from notebooks_app.errors import BadRequest, Conflict, NotFound, TooLarge
+from notebooks_app.errors import BadRequest, Conflict, NotFound, OperationReused, TooLarge
 from notebooks_app.facts import ErrorKind
 from notebooks_app.models import Cell, Change, Connection, Notebook
 from notebooks_app.text import clean_name, clean_source
@@ -67,6 +67,26 @@ class Accepted:
         return self.event.get("version")
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a change is asked to be, which a retry asks again: its kind, and what it is about.
+
+    Not the text of an edit: an editor rebases what it has not heard of before it sends it again.
+    """
+
+    kind: str
+    about: frozenset[str] | None  # None: whatever the first one was about
+
+    @classmethod
+    def of(cls, kind: str, about: Iterable[object] | None) -> Asked:
+        return cls(kind, None if about is None else frozenset(map(str, about)))
+
+    def check(self, first: Change) -> None:
+        """Raises OperationReused where the change in the log is another one."""
+        if first.kind != self.kind or self.about not in (None, _about(first.event)):
+            raise OperationReused
+
+
 # --- Cells -----------------------------------------------------------------------------------------------------------
 
 
@@ -104,7 +124,7 @@ def edit_cell(
         }
         return cell.id, event, {"source": before, "of": cell.version} if undoable else {}
 
-    return accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, Asked.of("cell.edited", [cell_id]), change)
 
 
 def turn_slider(
@@ -119,7 +139,7 @@ def turn_slider(
 ) -> Accepted:
     """Put another number in place of a slider's literal (sliders.py). Raises Conflict, BadRequest, NotFound."""
     with transaction.atomic():
-        if first := first_answer(notebook_id, operation_id):
+        if first := first_answer(notebook_id, operation_id, Asked.of("cell.edited", [cell_id])):
             return first
         cell = _cell(notebook_id, cell_id)
         _check_version(cell, version)
@@ -162,7 +182,7 @@ def insert_cell(
         cell.save(force_insert=True)
         return cell.id, inserted_event(cell, after, author, operation_id), {"delete": [str(cell.id)]}
 
-    return accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, Asked.of("cell.inserted", [cell_id]), change)
 
 
 def delete_cells(
@@ -182,7 +202,7 @@ def delete_cells(
         }
         return cells[0].id, event, {"restore": places}
 
-    return accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, Asked.of("cell.deleted", cell_ids), change)
 
 
 def move_cells(
@@ -203,7 +223,7 @@ def move_cells(
         placing.move(notebook_id, cells, after)
         return cells[0].id, moved_event(cells, after, author, operation_id), {"place": places}
 
-    return accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, Asked.of("cell.moved", cell_ids), change)
 
 
 def update_cell(
@@ -236,14 +256,16 @@ def update_cell(
         }
         return cell.id, event, {"update": old}
 
-    return accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, Asked.of("cell.updated", [cell_id, *fields]), change)
 
 
 def undo(notebook_id: uuid.UUID, operation_id: uuid.UUID, *, new_operation_id: uuid.UUID, author: Author) -> Accepted:
     """Take a structural change back (undoing an undo is redo). Raises NotFound, or Conflict where it no longer fits."""
     with transaction.atomic():
-        if first := first_answer(notebook_id, new_operation_id):
-            return first
+        if first := _answered(notebook_id, new_operation_id):
+            if first.inverse.get("undoes") != str(operation_id):
+                raise OperationReused
+            return Accepted.of(first)
         undone = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
         if undone is None or not undone.inverse:
             raise NotFound("There is no such change to take back.")
@@ -306,7 +328,7 @@ def restore_cells(
         }
         return ids[0], event, {"delete": [str(cell_id) for cell_id in ids]}
 
-    return accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, Asked.of("cells.restored", [cell for cell, _ in places]), change)
 
 
 def _place_cells(
@@ -324,7 +346,7 @@ def _place_cells(
         event = {"type": "cells.placed", "moves": moves, "author": author.name, "operation_id": str(operation_id)}
         return cells[0].id, event, {"place": now}
 
-    return accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, Asked.of("cells.placed", [cell for cell, _ in places]), change)
 
 
 # --- The notebook itself ---------------------------------------------------------------------------------------------
@@ -338,7 +360,7 @@ def rename_notebook(notebook_id: uuid.UUID, name: str, *, author: Author, operat
         event = {"type": "notebook.renamed", "name": name, "author": author.name, "operation_id": str(operation_id)}
         return None, event, {}
 
-    return accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, Asked.of("notebook.renamed", [name]), change)
 
 
 def update_notebook(
@@ -364,7 +386,7 @@ def update_notebook(
         }
         return None, event, {}
 
-    return accept(notebook_id, operation_id, author, change)
+    return accept(notebook_id, operation_id, author, Asked.of("notebook.updated", fields), change)
 
 
 # --- Connections -----------------------------------------------------------------------------------------------------
@@ -480,25 +502,72 @@ def accept(
     notebook_id: uuid.UUID,
     operation_id: uuid.UUID,
     author: Author,
+    asked: Asked,
     change: Callable[[], tuple[uuid.UUID | None, Event, dict[str, Any]]],
 ) -> Accepted:
-    """Number, carry out, log and announce one change; a known operation id gets its first answer and writes nothing."""
+    """Number, carry out, log and announce one change; a known operation id gets its first answer and writes nothing.
+
+    Raises OperationReused where that was another change than `asked`.
+    """
     try:
         with transaction.atomic():
             return _accept_new(notebook_id, operation_id, author, change)
     except _KnownOperation as known:
+        asked.check(known.change)
         return Accepted.of(known.change)
 
 
-def first_answer(notebook_id: uuid.UUID, operation_id: uuid.UUID) -> Accepted | None:
-    """The answer to an operation that is in the log, None for a new one.
+def first_answer(notebook_id: uuid.UUID, operation_id: uuid.UUID, asked: Asked) -> Accepted | None:
+    """The answer to an operation that is in the log, None for a new one. Raises OperationReused.
 
     For what looks at the cells before `accept` does: a retry finds them as its first sending left them. Inside a
     transaction: it takes the notebook's row, so that a retry which overtook its first sending waits for that.
     """
+    first = _answered(notebook_id, operation_id)
+    if first is None:
+        return None
+    asked.check(first)
+    return Accepted.of(first)
+
+
+def known_operations(notebook_id: uuid.UUID, operation_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those that are in the log. Inside a transaction, as `first_answer`."""
+    _lock(notebook_id)
+    known = Change.objects.filter(notebook_id=notebook_id, operation_id__in=operation_ids)
+    return set(known.values_list("operation_id", flat=True))
+
+
+def _answered(notebook_id: uuid.UUID, operation_id: uuid.UUID) -> Change | None:
+    _lock(notebook_id)
+    return Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
+
+
+def _lock(notebook_id: uuid.UUID) -> None:
     Notebook.objects.select_for_update().filter(pk=notebook_id).values_list("pk", flat=True).first()
-    first = Change.objects.filter(notebook_id=notebook_id, operation_id=operation_id).first()
-    return Accepted.of(first) if first else None
+
+
+def _about(event: Event) -> frozenset[str]:
+    """What a change is about: ids of its cells or its version, names of the fields that it sets."""
+    match event["type"]:
+        case "cell.inserted":
+            return frozenset([event["cell"]["id"]])
+        case "cell.edited":
+            return frozenset([event["cell"]])
+        case "cell.updated":
+            return frozenset([event["cell"], *event["fields"]])
+        case "cell.deleted" | "cell.moved":
+            return frozenset(event["cells"])
+        case "cells.restored":
+            return frozenset(inserted["cell"]["id"] for inserted in event["inserted"])
+        case "cells.placed":
+            return frozenset(cell for move in event["moves"] for cell in move["cells"])
+        case "notebook.renamed":
+            return frozenset([event["name"]])
+        case "notebook.updated":
+            return frozenset(event["fields"])
+        case "notebook.restored":
+            return frozenset([event["restored"]["id"]])
+    raise AssertionError(f"no change is a {event['type']}")
 
 
 class _KnownOperation(Exception):

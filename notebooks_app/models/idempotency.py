@@ -15,6 +15,8 @@ class IdempotentAnswer(models.Model):
     status = models.PositiveSmallIntegerField(default=0)
     body = models.JSONField(null=True, blank=True)
     headers = models.JSONField(default=dict, blank=True)
+    # While it is at work its server prolongs this; empty where the release before claimed it, which does not.
+    held_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -6,11 +6,13 @@ import base64
 import json
 import re
 import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.apps import apps
 
+from notebooks_app import parsers
 from notebooks_app.models import Notebook
 from tests.api.operations import METHODS, Operation, operations
 
@@ -363,3 +365,27 @@ def test_an_address_that_is_none_is_refused_in_the_same_form(client):
     for path in ("", "x", "notebooks", "notebooks/x/", "schema", "notebooks//", "tokens/-1/", "tokens/%C2%B2/"):
         for method in ("get", "post", "delete"):
             refused(client.generic(method.upper(), f"/api/v1/{path}"), 404, "no such address", of=path)
+
+
+def test_more_values_than_are_read_are_refused_before_any_is_made(client, monkeypatch):
+    made: list[Any] = []
+    monkeypatch.setattr(parsers, "json", SimpleNamespace(loads=lambda *args, **how: made.append(args)))
+    for value in ("[]", "{}", '{"a":"b"}', "1", '""'):
+        body = '{"name":"x","x":[' + ",".join([value] * parsers.VALUES_MAX) + ",0,0]}"
+        answer = client.post("/api/v1/notebooks/", body, content_type=JSON)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large"), value
+        assert "1,000,000 values" in answer.json()["error"]["message"]
+    assert not made
+
+
+@pytest.mark.parametrize("text", ["[{," * 400_000, '",[\\' * 400_000, "{" * 1_100_000 + "\\"])
+def test_what_texts_hold_are_no_values(client, at, text):
+    answer = client.post(f"{at}cells/", json.dumps({"source": text, "type": "markdown"}), content_type=JSON)
+    assert (answer.status_code, answer.json()["source"]) == (201, text)
+
+
+def test_as_many_values_as_are_read_are_taken():
+    for value in ("[]", '""', '","'):
+        assert len(parsers.parse("[" + ",".join([value] * (parsers.VALUES_MAX // 2)) + "]")) == parsers.VALUES_MAX // 2
+    lines = json.dumps(["x,y"] * parsers.VALUES_MAX)
+    assert len(parsers.parse(lines)) == parsers.VALUES_MAX

@@ -9,10 +9,11 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from rest_framework.response import Response
 from rest_framework.test import APIClient
 
 from notebook_project.urls import api_patterns
-from notebooks_app import members
+from notebooks_app import idempotency, members
 from notebooks_app.api import Unknown
 from notebooks_app.api_base import ApiView
 from notebooks_app.models import ApiToken, Cell, IdempotentAnswer, Notebook
@@ -50,12 +51,32 @@ def test_a_retry_while_the_first_is_at_work_is_told_to_wait(client):
     assert Notebook.objects.count() == 1
 
 
-def test_a_retry_after_the_server_went_away_does_an_edit_once(client, at, notebook):
+@pytest.mark.parametrize("lost", ["its lease is over", "the release before claimed it"])
+def test_a_retry_after_the_server_went_away_does_an_edit_once(client, at, notebook, lost):
     first = post(client, at + "cells/", {"source": "x"})
-    IdempotentAnswer.objects.update(status=0, body=None, created_at=timezone.now() - timedelta(minutes=11))
+    now = timezone.now()
+    before = {"held_until": None, "created_at": now - timedelta(minutes=11)}
+    IdempotentAnswer.objects.update(
+        status=0, body=None, **({"held_until": now} if lost == "its lease is over" else before)
+    )
+    assert post(client, at + "cells/", {"source": "y"}).status_code == 422
     second = post(client, at + "cells/", {"source": "x"})
     assert (second.status_code, second.json()["id"]) == (201, first.json()["id"])
     assert Cell.objects.filter(notebook=notebook).count() == 1
+
+
+def test_a_claim_at_work_is_prolonged_and_not_taken_over(client, cast):
+    digest = "d" * 64
+    row = idempotency.claim(cast["owner"].pk, "k1", digest)
+    IdempotentAnswer.objects.update(held_until=timezone.now())
+    idempotency.renew()
+    with pytest.raises(idempotency.AtWork):
+        idempotency.claim(cast["owner"].pk, "k1", digest)
+    idempotency.keep(row, Response({}))
+    IdempotentAnswer.objects.update(status=0, held_until=timezone.now())
+    idempotency.renew()  # no longer at work: nothing is prolonged
+    assert idempotency.claim(cast["owner"].pk, "k1", digest).pk == row.pk
+    idempotency.release(row)
 
 
 def test_a_key_is_free_again_after_a_day_and_its_row_goes(client):

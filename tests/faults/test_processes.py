@@ -9,6 +9,7 @@ import time
 import urllib.error
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,24 @@ def _run_when_free(api: Api, path: str, cell: str | None = None) -> tuple[int, A
     except urllib.error.URLError:
         return None
     return (status, run) if status == 200 else None
+
+
+def test_a_request_whose_server_was_killed_is_carried_out_when_it_is_sent_again_with_its_key(server: LiveServer):
+    path, [cell] = make(server.api(), "import time\ntime.sleep(6)")
+    keyed, body = server.api(), {"all": True, "wait": True}
+    keyed.headers = {**keyed.headers, "Idempotency-Key": "once"}
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(keyed, "POST", f"{path}runs/", body)
+        until(lambda: server.api()("GET", f"{path}cells/{cell}/")[1]["status"] == "running")
+        server.kill()
+        with pytest.raises(OSError):
+            first.result(WAIT_S)
+    server.start()
+    assert keyed("POST", f"{path}runs/", {"all": True})[0] == 422
+
+    def answered() -> Any:
+        status, said = keyed("POST", f"{path}runs/", body)
+        return status != 409 and (status, said)
+
+    status, said = until(answered)
+    assert status in (200, 201, 202), said

@@ -199,3 +199,29 @@ def sign_out(server: LiveServer, cookie: str) -> None:
 class NoRedirect(urllib.request.HTTPRedirectHandler):
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         return fp
+
+
+async def test_a_message_of_too_many_values_is_refused_and_the_socket_goes_on(
+    live_server: LiveServer, notebook: str, cookie: str
+):
+    async with connect(live_server, notebook, cookie) as socket:
+        await socket.send("," * 1_000_001)
+        while (frame := json.loads(await asyncio.wait_for(socket.recv(), 20)))["type"] != "reply":
+            pass
+        assert (frame["ok"], frame["error"]["code"]) == (False, "too_large")
+        assert await first_cell(socket)
+
+
+async def test_a_command_under_the_operation_id_of_another_one_is_refused(
+    live_server: LiveServer, notebook: str, cookie: str
+):
+    async with connect(live_server, notebook, cookie) as socket:
+        cell = await first_cell(socket)
+        edit = {"type": "edit", "cell": cell["id"], "version": cell["version"], "source": "a = 1"}
+        edit |= {"operation_id": str(uuid.uuid4())}
+        first = await answer(socket, edit | {"id": 1})
+        assert first["ok"]
+        other = {"type": "delete", "cells": [cell["id"]], "operation_id": edit["operation_id"], "id": 2}
+        refused = await answer(socket, other)
+        assert (refused["ok"], refused["error"]["code"]) == (False, "operation_id_reused")
+        assert await answer(socket, edit | {"id": 3}) == first | {"id": 3}

@@ -6,6 +6,7 @@ import http.client
 import http.cookiejar
 import json
 import os
+import select
 import socket
 import time
 import urllib.error
@@ -25,6 +26,8 @@ from tests.servers import LiveServer
 UPLOAD_MAX = 8 * MB
 CHUNK = b"%x\r\n" % 65536 + b"x" * 65536 + b"\r\n"
 LOGIN = "/accounts/login/"
+API = "/api/v1/notebooks/"
+NAMED = "Authorization: Bearer unknown"  # known or not is asked of the database, later
 SYSTEM_BYTES = 48 * MB  # that the system may hold: 32 MiB (tcp_rmem) and 4 MiB (tcp_wmem) here, with room
 NOTEBOOK = json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": []}).encode()
 
@@ -126,12 +129,17 @@ def test_a_length_over_the_bound_is_refused_before_anything_is_sent(server: Live
         assert connection.recv(1) == b""
 
 
-@pytest.mark.parametrize(("path", "limit"), [(LOGIN, bodies.PAGE_BYTES), ("/api/v1/notebooks/", UPLOAD_MAX)])
-def test_a_body_in_chunks_without_an_end_is_refused_and_cut_off(server: LiveServer, kept: None, path: str, limit: int):
+@pytest.mark.parametrize(
+    ("path", "limit", "line"),
+    [(LOGIN, bodies.PAGE_BYTES, NAMED), (API, UPLOAD_MAX, NAMED), (API, bodies.PAGE_BYTES, "Cookie: other=1")],
+)
+def test_a_body_in_chunks_without_an_end_is_refused_and_cut_off(
+    server: LiveServer, kept: None, path: str, limit: int, line: str
+):
     folder = Path(server.environment()["TMPDIR"])
     before = most = resident(server.pid)
     sent = on_disk = 0
-    with begin(server, path, "Transfer-Encoding: chunked") as connection:
+    with begin(server, path, line, "Transfer-Encoding: chunked") as connection:
         try:
             while sent < 2 * DRAIN_BYTES:
                 connection.sendall(CHUNK)
@@ -147,7 +155,7 @@ def test_a_body_in_chunks_without_an_end_is_refused_and_cut_off(server: LiveServ
 
 
 def test_who_sends_in_chunks_hears_the_refusal(server: LiveServer, kept: None):
-    with begin(server, "/api/v1/notebooks/", "Transfer-Encoding: chunked") as connection:
+    with begin(server, API, NAMED, "Transfer-Encoding: chunked") as connection:
         for _ in range(UPLOAD_MAX // 65536 + 64):
             connection.sendall(CHUNK)
         status, text = answer(connection)
@@ -186,3 +194,53 @@ def test_a_connection_goes_on_after_a_body_that_was_taken(server: LiveServer, ke
         assert said.status == 403  # no CSRF token
         said.read()
     connection.close()
+
+
+def test_who_brings_neither_session_nor_token_may_send_little_to_the_api(server: LiveServer, kept: None):
+    length = f"Content-Length: {bodies.PAGE_BYTES + 1}"
+    with begin(server, API, length) as connection:
+        assert answer(connection)[0] == 413
+    for line in (NAMED, "Cookie: a=b; rillbook=unknown"):
+        with begin(server, API, length, line, "Content-Type: application/json") as connection:
+            connection.sendall(b"x" * (bodies.PAGE_BYTES + 1))
+            said = http.client.HTTPResponse(connection, method="POST")
+            said.begin()
+            assert said.status in (401, 403)
+
+
+def test_bodies_on_their_way_are_bounded_together(server: LiveServer, kept: None):
+    folder = Path(server.environment()["TMPDIR"])
+    lines = (NAMED, f"Content-Length: {UPLOAD_MAX}")
+    connections = [begin(server, API, *lines) for _ in range(bodies.UNFINISHED)]
+    for connection in connections:
+        connection.sendall(b"x" * (UPLOAD_MAX - 1))
+    held = bodies.UNFINISHED * (UPLOAD_MAX - 1)
+    end = time.monotonic() + 60
+    while unnamed_bytes(server.pid, folder) < held:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    with begin(server, API, *lines) as one_more:
+        one_more.sendall(b"x" * UPLOAD_MAX)
+        status, text = answer(one_more)
+        assert (status, json.loads(text)["error"]["code"]) == (503, "unavailable")
+    assert unnamed_bytes(server.pid, folder) == held
+    for connection in connections:
+        connection.close()
+    while unnamed_bytes(server.pid, folder):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    made = json.dumps({"name": "after"}).encode().ljust(UPLOAD_MAX)
+    assert send(server, API, made, **{"Content-Type": "application/json"})[0] == 201
+
+
+def test_a_body_that_comes_a_byte_now_and_then_is_given_up(server: LiveServer, kept: None):
+    with begin(server, API, f"Content-Length: {bodies.PAGE_BYTES}") as connection:
+        connection.sendall(b"x" * 100_000)
+        connection.settimeout(10)
+        for _ in range(10):  # a minute and a half: longer than an idle connection may be
+            connection.sendall(b"x")
+            if select.select([connection], [], [], 9)[0]:
+                break
+        status, text = answer(connection)
+        assert (status, json.loads(text)["error"]["code"]) == (408, "too_slow")
+        assert connection.recv(1) == b""
