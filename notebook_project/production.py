@@ -76,11 +76,17 @@ def weakness_of_connection_key(text: str) -> str:
         key = base64.b64decode(text, validate=True)
     except ValueError:
         return ""
-    if all(32 <= byte < 127 for byte in key):
+    if all(32 <= byte < 127 for byte in key) and not _is_password_of_chance(key.decode()):
         return "is text"
     if len(set(key)) < min(CONNECTION_KEY_MIN_DISTINCT, len(key)):
         return "repeats itself"
     return "holds a row of bytes that follow each other" if _has_run(key.decode("latin-1")) else ""
+
+
+def _is_password_of_chance(text: str) -> bool:
+    """As terraform/modules/security has AWS make a key: letters of both cases and digits, and no words of samples."""
+    kinds = (str.isupper, str.islower, str.isdigit)
+    return text.isalnum() and all(any(map(is_kind, text)) for is_kind in kinds) and not weakness_of(text)
 
 
 def _has_run(text: str) -> bool:

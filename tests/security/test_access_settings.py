@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,8 @@ def test_keys_that_can_be_made_are_strong():
     for _ in range(200):
         key = base64.b64encode(secrets.token_bytes(32)).decode()
         assert not weakness_of(key) and not weakness_of_connection_key(key)
+        password = "aZ9" + "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(29))
+        assert not weakness_of_connection_key(base64.b64encode(password.encode()).decode())
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,7 @@ def test_keys_that_can_be_made_are_strong():
     [
         (b"k" * 32, "text"),
         (b"connection key of a test's serve", "text"),
+        (b"ThisIsMySuperSecretKey1357924680", "text"),
         (bytes(32), "repeats itself"),
         (b"\x00\xff" * 16, "repeats itself"),
         (bytes(range(32)), "follow each other"),
