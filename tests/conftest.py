@@ -15,8 +15,10 @@ from scripts.with_postgres import temporary_postgres
 from tests.servers import LiveServer, temporary_redis
 
 # The same examples in every run, so that what lands is what was tried; `make soak` looks for new ones.
-hypothesis.settings.register_profile("same", derandomize=True)
-hypothesis.settings.register_profile("new", derandomize=False)
+# Nothing is timed: a busy machine makes examples slowly.
+UNTIMED = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("same", derandomize=True, **UNTIMED)
+hypothesis.settings.register_profile("new", derandomize=False, **UNTIMED)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 CHROMIUM_FLAGS = [
