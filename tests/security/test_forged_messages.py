@@ -177,7 +177,8 @@ async def test_no_forged_message_reaches_another_notebook_or_stays_unsaid(labs: 
     before = resident()
     for name, (source, is_told) in ATTACKS.items():
         await attack(labs, source)
-        told = str((await labs[0].states())["attack"]["warnings"])
+        states = await labs[0].states()  # a busy machine may find it out while the next cell runs
+        told = str([states[cell]["warnings"] for cell in ("attack", "after")])
         assert (REFUSED in told) is is_told, (name, told)
         assert "STOLEN" not in await labs[0].text("attack"), name
         assert resident() - before < GROWTH_BYTES, name
