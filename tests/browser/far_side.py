@@ -201,6 +201,9 @@ class FarSide:
     def _cells(self, cells: list[str], **_: Any) -> dict[str, Any]:
         return {"cells": [self.of(one) for one in cells]}
 
+    def _variables(self, **_: Any) -> dict[str, Any]:
+        return {"variables": []}
+
     def _complete(self, source: str, cursor: int, **_: Any) -> dict[str, Any]:
         start = cursor
         while start and source[start - 1].isidentifier():

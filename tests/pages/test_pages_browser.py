@@ -109,6 +109,7 @@ def notebook_page() -> str:
 def list_page() -> str:
     row = {"id": "1", "name": "Spring pricing review", "kind": "demo", "cell_count": 3, "owner": "Ana Lima"}
     row |= {"updated_at": datetime(2026, 1, 2, tzinfo=UTC), "state_counts": {"failed": 1, "stale": 3}}
+    row |= {"may_rename": True, "may_delete": True}
     return render_to_string("notebooks/list.html", context(notebooks=[row], q=""))
 
 
